@@ -1,0 +1,47 @@
+# `make demo` and `make test` each do all their own set-up into .venv; nothing else has to be installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torchvision has no CPU build that imports beside CPU torch, so it stays out of .venv; the tests of the Qwen
+# families borrow its pure-Python transforms from a folder of their own.
+VISION := .venv-torchvision
+export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test lint slow clean
+
+demo: $(VENV)/.base
+	$(BIN)/r3v train recipes/geoworld_tiny.yaml
+
+test: $(VENV)/.dev $(VISION)/.done lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(VENV)/.dev $(VISION)/.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p build/pyright/r3v
+	for name in losses recipes checkpoints; do ln -sfn $(CURDIR)/$$name build/pyright/r3v/$$name; done
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/.base: pyproject.toml setup.cfg | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+$(VISION)/.done: | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --no-deps --target $(VISION) "torchvision==0.28.0"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VISION) build dist *.egg-info

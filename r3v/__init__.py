@@ -1,0 +1,37 @@
+"""r3v: vision-language models that learn from their own mistakes.
+
+Importing this package costs nothing heavy; names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from r3v.policies.hf import HFPolicy as HFPolicy
+    from r3v.records import Candidate as Candidate
+    from r3v.records import Problem as Problem
+    from r3v.records import Verdict as Verdict
+    from r3v.reflection.selector import Selector as Selector
+    from r3v.training.data import R3VDataModule as R3VDataModule
+    from r3v.training.module import R3VModule as R3VModule
+
+_LAZY = {
+    "Candidate": "r3v.records",
+    "Problem": "r3v.records",
+    "Verdict": "r3v.records",
+    "HFPolicy": "r3v.policies.hf",
+    "Selector": "r3v.reflection.selector",
+    "R3VDataModule": "r3v.training.data",
+    "R3VModule": "r3v.training.module",
+}
+__all__ = ["__version__", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'r3v' has no attribute {name!r}")

@@ -1,0 +1,186 @@
+"""One tree of frozen dataclasses for every setting, and nothing that costs an import.
+
+The command line and the YAML recipes are read into this tree by `r3v.cli` (jsonargparse); every field is a flag:
+`--train.lr 1e-4`, `--run.dir DIR`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run lives and how long it goes on."""
+
+    dir: str = "checkpoints/runs/run"
+    """Run folder; an existing one is resumed."""
+    seed: int = 0
+    rounds: int = 3
+    """Rounds of self-training after the base evaluation."""
+    restart: Literal["base", "continue"] = "base"
+    """Each round trains a fresh adapter on the base model, or continues the accepted one."""
+    name: str = "r3v"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which problems to learn from, to accept rounds on, and to measure on; three disjoint sets."""
+
+    train: str = "geoworld:train"
+    gate: str = "geoworld:gate"
+    eval: str = "geoworld:test"
+    n_train: int | None = None
+    """Use the first n problems; None is all."""
+    n_gate: int | None = None
+    n_eval: int | None = None
+    open: bool = False
+    """Ask without choices: the value must be stated."""
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, at which precision, with which adapter."""
+
+    path: str = "geoworld-tiny"
+    """Folder, hub name, or `geoworld-tiny` for the model that ships with the library."""
+    revision: str | None = None
+    adapter: str | None = None
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    max_pixels: int | None = None
+    lora_r: int = 32
+    lora_alpha: int = 64
+    lora_dropout: float = 0.0
+    lora_targets: Literal["language", "all"] = "language"
+    """Linear layers of the language model, or of the whole model."""
+    prompt_style: Literal["full", "short"] = "full"
+    letters: bool = False
+    """Targets name the letter of a choice instead of its value."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Bootstrapping: how many rationales for each problem, and how they are drawn."""
+
+    k: int = 4
+    temperature: float = 0.9
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 384
+    slots: int = 32
+    """Sequences decoded at once."""
+    shard_size: int = 128
+    """Problems per Parquet shard; a killed run loses at most one unfinished shard."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """From graded candidates to training examples. Presets: see r3v.reflection.presets."""
+
+    preset: str = "r3v"
+    pool: Literal["cumulative", "newest"] = "cumulative"
+    positives: int = 2
+    """At most this many diverse positives per problem."""
+    refine: int = 1
+    keep: int = 1
+    select: int = 2
+    """Refine, keep and select examples per problem, at most."""
+    select_min: int = 2
+    select_max: int = 4
+    select_none: float = 0.15
+    """Share of select examples in which every candidate is wrong and the target says so."""
+    select_target: Literal["index_answer", "answer"] = "index_answer"
+    filters: tuple[str, ...] = ()
+    """Named filters against lucky positives, applied in order."""
+    hint: bool = False
+    """Rationalise never-solved problems with the answer given away (STaR with rationalisation)."""
+    qa: float = 0.0
+    """Weight of direct-answer examples; 0 leaves them out."""
+    prefer: int = 0
+    """Preference pairs per problem (for STaR+DPO)."""
+    order: Literal["diverse", "newest"] = "diverse"
+    """Which candidates are used first: unlike ones from any round, or the newest (as the published recipe)."""
+    select_mix: Literal["random", "published"] = "random"
+    """Select candidates with distinct answers in random compositions, or the published 2 right + 1 wrong and
+    1 right + 2 wrong."""
+    unparsed_negatives: bool = False
+    """Count candidates that name no answer as wrong solutions to refine and to select from."""
+    prefix: bool = False
+    """Sample never-solved problems again, beginning from the first part of a wrong rationale."""
+    weight_answer: float = 1.0
+    weight_refine: float = 0.5
+    weight_keep: float = 0.25
+    weight_select: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One fit of an adapter."""
+
+    loss: str = "reflection"
+    lr: float = 1e-3
+    warmup: float = 0.05
+    """Share of the steps used to warm the learning rate up."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    epochs: float = 1.0
+    max_steps: int | None = None
+    problems_per_step: int = 16
+    """Problems (tries) per optimiser step, over accumulation and devices together."""
+    problems_per_batch: int = 16
+    """Problems (tries) per forward pass on one device."""
+    max_tokens: int = 2048
+    """Longest branch in tokens, image included; longer examples are dropped and counted, never cut."""
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    grad_clip: float = 1.0
+    precision: str = "32-true"
+    strategy: str = "auto"
+    devices: int = 1
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    fuse: bool = True
+    """Shared-prefix tries; a failed parity self-test switches this off with a warning."""
+    loss_reduction: Literal["kind", "tokens"] = "kind"
+    """Each kind has its own denominator, or one token mean over everything (as the published recipe)."""
+    kind_weights: dict[str, float] = field(default_factory=dict)
+    dpo_beta: float = 0.1
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Test-time selection and the evaluation after each round."""
+
+    n: int = 3
+    selectors: tuple[str, ...] = ("greedy", "majority", "self_select", "fused", "oracle")
+    temperature: float = 0.9
+    top_p: float = 1.0
+    top_k: int = 0
+    permutations: int = 2
+    """Candidate orders averaged by self_select."""
+    fused_weight: float = 0.5
+    """Weight of the vote share beside the self-select probability."""
+    max_new_tokens: int = 384
+    target: Literal["index_answer", "answer"] = "index_answer"
+    """What select prompts are answered with; as `build.select_target` when the model was trained."""
+    group: int = 4
+    """Most candidates a tournament shows at once."""
+    refine_rounds: int = 2
+    """Most times the refine selector asks again."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run needs to be repeated."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    build: BuildConfig = field(default_factory=BuildConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)

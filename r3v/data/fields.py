@@ -1,0 +1,125 @@
+"""Fields of a raw row, checked: what is there must have the right type, or the error names file, row and
+field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from r3v.data.rows import Row
+from r3v.errors import DataError
+from r3v.records import LETTERS, Problem
+
+AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
+ANSWER_FORMS: tuple[AnswerForm, ...] = ("auto", "letter", "text", "index", "index1")
+_MISSING = object()
+
+
+def get(row: Row, name: str, default: Any = _MISSING) -> Any:
+    """The value of a field; dots reach into nested objects. Raises DataError when it is absent and has no
+    default."""
+    value: Any = row.value
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            if default is not _MISSING:
+                return default
+            here = (
+                ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else type(value).__name__
+            )
+            raise row.error(f"is missing; the row has {here}", name, "Name the right field in the spec")
+        value = value[part]
+    return value
+
+
+def as_text(row: Row, name: str, value: Any) -> str:
+    """Text, or a finite number written as text. Raises DataError for empty text and every other type."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise row.error(f"found {type(value).__name__} {value!r:.60}, expected text or a number", name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise row.error(f"found {value}, expected a finite number", name)
+    text = str(value).strip()
+    if not text:
+        raise row.error("found an empty value, expected text", name, "Fill it in, or leave the row out")
+    return text
+
+
+def text(row: Row, name: str) -> str:
+    """A field that must be non-empty text or a number."""
+    return as_text(row, name, get(row, name))
+
+
+def choices(row: Row, name: str, value: Any) -> tuple[str, ...]:
+    """A list of 2 to 26 non-empty options, or an object from letters to options."""
+    if isinstance(value, dict):
+        expected = list(LETTERS[: len(value)])
+        if sorted(value) != expected:
+            raise row.error(f"found keys {sorted(map(str, value))}, expected {expected}", name)
+        value = [value[letter] for letter in expected]
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise row.error(f"found {type(value).__name__}, expected a list of options", name)
+    if not 2 <= len(value) <= len(LETTERS):
+        raise row.error(f"found {len(value)} options, expected 2 to {len(LETTERS)}", name)
+    return tuple(as_text(row, f"{name}[{i}]", option) for i, option in enumerate(value))
+
+
+def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerForm = "auto") -> str:
+    """The letter of the right option, from a letter, the text of an option, or its position (from 0 or from
+    1).
+
+    `auto` takes text that equals an option, then a letter; where the two disagree it raises rather than
+    choose.
+    """
+    letters = LETTERS[: len(options)]
+    if form in ("index", "index1"):
+        shown = as_text(row, name, gold)
+        position = int(shown) - (form == "index1") if shown.isdecimal() else -1
+        if not 0 <= position < len(options):
+            raise row.error(f"found {gold!r}, expected the position of one of {len(options)} options", name)
+        return letters[position]
+    shown = as_text(row, name, gold)
+    by_letter = shown.strip("().").upper() if len(shown.strip("().")) == 1 else ""
+    by_letter = by_letter if by_letter and by_letter in letters and form != "text" else ""
+    matches = [i for i, option in enumerate(options) if option.strip() == shown] if form != "letter" else []
+    by_text = letters[matches[0]] if matches else ""
+    if by_letter and by_text and by_letter != by_text:
+        raise row.error(
+            f"gold {shown!r} is option ({by_text}) by its text and ({by_letter}) by its letter",
+            name,
+            "Say which is meant with the option answer_is=text or answer_is=letter",
+        )
+    if not by_letter and not by_text:
+        raise row.error(
+            f"gold {shown!r:.80} is not among the choices {list(options)!r:.200}",
+            name,
+            "Correct the row; for positions use answer_is=index (from 0) or answer_is=index1",
+        )
+    return by_text or by_letter
+
+
+def tags(row: Row, name: str, value: Any) -> tuple[str, ...]:
+    """Skills: one text or a list of texts."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    if not isinstance(value, Sequence):
+        raise row.error(f"found {type(value).__name__}, expected a text or a list of texts", name)
+    return tuple(as_text(row, name, tag) for tag in value)
+
+
+def content_id(*parts: Any) -> str:
+    """12 hexadecimal digits of the content, for rows without an id: stable whatever the order of rows."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[
+        :12
+    ]
+
+
+def make(row: Row, **values: Any) -> Problem:
+    """A Problem whose errors name the file and row of its origin."""
+    try:
+        return Problem(**values)
+    except DataError as error:
+        raise row.error(error.what, error.field, error.fix) from error

@@ -1,0 +1,207 @@
+"""Any data set through a field mapping: JSON Lines (or JSON) files, and whatever `datasets` can open.
+
+    jsonl:mine.jsonl?question=q&answer=gold&image=img
+    hub:org/name?split=test&choices=options&answer_is=index
+    hub:some/folder-or-file.parquet?answer=label
+
+Options naming a field (dots reach into objects); in brackets the field used when the option is absent:
+question [question], answer [answer], image [image or images], choices [choices], id [id], unit [unit],
+tolerance_field [tolerance], skills [skills], split_field [split], context (text put before the question).
+`choices=a,b,c` joins several fields into the options. Options holding a value: kind (choice, number, text or
+expression; otherwise from the look of the answer), answer_is (auto, letter, text, index from 0, index1),
+tolerance (relative), name (begins the ids), root (folder of the images, otherwise that of the file); for
+`hub:` also config and revision. Rows without an id get one made of their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from r3v.data import fields
+from r3v.data.images import locate
+from r3v.data.normalise import answer_kind
+from r3v.data.rows import JsonFile, Row
+from r3v.data.source import Source
+from r3v.data.spec import Spec
+from r3v.errors import ConfigError
+from r3v.records import ANSWER_KINDS, AnswerKind, ImageSource, Problem
+
+FIELDS = (
+    "question", "answer", "image", "choices", "id", "unit", "tolerance_field", "skills", "split_field", "context",
+)  # fmt: skip
+VALUES = ("kind", "answer_is", "tolerance", "name", "root")
+_OPTIONAL = {
+    "choices": "choices",
+    "id": "id",
+    "unit": "unit",
+    "skills": "skills",
+    "tolerance_field": "tolerance",
+}
+
+
+class FieldMap:
+    """The checked options of one spec; `presets` are the defaults of a named data set."""
+
+    def __init__(self, spec: Spec, presets: Mapping[str, str], extra: Sequence[str] = ()) -> None:
+        spec.only((*FIELDS, *VALUES, *extra))
+        self.given = {**presets, **{k: v for k, v in spec.options.items() if k in FIELDS}}
+        values = {**presets, **spec.options}
+        merged = Spec(spec.text, spec.reader, spec.path, values)
+        self.kind = merged.choice("kind", ("auto", *ANSWER_KINDS))
+        self.answer_is: Any = merged.choice("answer_is", fields.ANSWER_FORMS)
+        self.name = values.get("name", "")
+        try:
+            self.tolerance = float(values["tolerance"]) if "tolerance" in values else None
+        except ValueError:
+            self.tolerance = -1.0
+        if self.tolerance is not None and not 0 <= self.tolerance < 1:
+            raise ConfigError(
+                f"{spec.text}: option tolerance={values['tolerance']!r}, expected a number from 0 to 1"
+            )
+
+    def value(self, row: Row, option: str) -> tuple[str, Any]:
+        """(field name, value) for an option; None when it is optional and absent. Raises DataError when it
+        was named."""
+        if option in self.given:
+            return self.given[option], fields.get(row, self.given[option])
+        name = _OPTIONAL.get(option, option)
+        if option in _OPTIONAL:
+            return name, fields.get(row, name, None)
+        return name, fields.get(row, name)
+
+    def images(self, row: Row, root: Path) -> tuple[ImageSource, ...]:
+        if "image" in self.given:
+            name, value = self.given["image"], fields.get(row, self.given["image"], None)
+        else:
+            name = "image" if row.value.get("image") is not None else "images"
+            value = row.value.get(name)
+        if value is None or value == []:
+            if "image" in self.given:
+                raise row.error("names no image", name, "Restore it, or leave the row out")
+            return ()
+        several = value if isinstance(value, list) else [value]
+        return tuple(
+            item if hasattr(item, "read") else locate(item, root, file=row.file, row=row.label, field=name)
+            for item in several
+        )
+
+    def options(self, row: Row) -> tuple[str, ...] | None:
+        if "," in self.given.get("choices", ""):
+            names = self.given["choices"].split(",")
+            return fields.choices(row, "choices", [fields.get(row, name) for name in names])
+        name, value = self.value(row, "choices")
+        return None if value is None or value == [] else fields.choices(row, name, value)
+
+
+def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
+    """One Problem out of one row. Raises DataError."""
+    name, value = fieldmap.value(row, "question")
+    question = fields.as_text(row, name, value)
+    if "context" in fieldmap.given:
+        context = fields.get(row, fieldmap.given["context"], None)
+        question = (
+            f"{context.strip()}\n{question}" if isinstance(context, str) and context.strip() else question
+        )
+    options = fieldmap.options(row)
+    name, gold = fieldmap.value(row, "answer")
+    if options:
+        kind: AnswerKind = "choice"
+        answer = fields.letter(row, name, gold, options, fieldmap.answer_is)
+    else:
+        answer = fields.as_text(row, name, gold)
+        kind = answer_kind(answer) if fieldmap.kind == "auto" else fieldmap.kind  # type: ignore[assignment]
+    if fieldmap.kind not in ("auto", kind):
+        raise row.error(f"found choices, expected an answer of kind {fieldmap.kind}", "choices")
+    images = fieldmap.images(row, root)
+    key = _optional_text(fieldmap, row, "id")
+    if key is None:
+        shown = [
+            getattr(image, "key", None) or image.describe().removeprefix(str(root.resolve()))
+            for image in images
+        ]
+        key = fields.content_id(question, options, shown)
+    name, tags = fieldmap.value(row, "skills")
+    own = _split(row, fieldmap, split)
+    return fields.make(
+        row,
+        id=f"{fieldmap.name}-{key}" if fieldmap.name else key,
+        question=question,
+        answer=answer,
+        kind=kind,
+        images=images,
+        choices=options,
+        unit=_optional_text(fieldmap, row, "unit"),
+        tolerance=_tolerance(fieldmap, row),
+        skills=fields.tags(row, name, tags),
+        split=own,
+        source=fieldmap.name or Path(row.file).stem,
+    )
+
+
+def _optional_text(fieldmap: FieldMap, row: Row, option: str) -> str | None:
+    name, value = fieldmap.value(row, option)
+    return None if value is None or value == "" else fields.as_text(row, name, value)
+
+
+def _tolerance(fieldmap: FieldMap, row: Row) -> float | None:
+    name, value = fieldmap.value(row, "tolerance_field")
+    if value is None:
+        return fieldmap.tolerance
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise row.error(f"found {value!r}, expected a relative tolerance from 0 to 1", name)
+    return float(value)
+
+
+def _split(row: Row, fieldmap: FieldMap, default: str) -> str:
+    value = row.split or fields.get(row, fieldmap.given.get("split_field", "split"), None)
+    return value if isinstance(value, str) and value else default
+
+
+def jsonl(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None) -> Source:
+    """`jsonl:PATH` with the mapping above; also reads one JSON array, or one JSON object of objects."""
+    fieldmap = FieldMap(spec, presets or {})
+    path = Path(spec.path)
+    root = Path(spec.options.get("root", path.parent))
+    rows = JsonFile(path)
+    try:
+        first = rows[0].value
+    except ValueError:  # a bad first row is reported like every other bad row, when it is reached
+        first = {}
+    field = fieldmap.given.get("split_field", "split")
+    has_split = field in first or "split_field" in fieldmap.given
+    make = partial(build, fieldmap=fieldmap, root=root, split=split or "train")
+    return Source(rows, make, (lambda row: _split(row, fieldmap, "")) if has_split else None)
+
+
+PRESETS: dict[str, dict[str, str]] = {
+    "clevr_math": {
+        "question": "question",
+        "answer": "label",
+        "image": "image",
+        "kind": "number",
+        "name": "clevr_math",
+    },
+    "m3cot": {
+        "question": "question",
+        "answer": "answer",
+        "image": "image",
+        "choices": "choices",
+        "context": "context",
+        "answer_is": "letter",
+        "name": "m3cot",
+    },  # fmt: skip
+}
+"""Data sets that are one field mapping away: CLEVR-Math and M3CoT, as files or from the hub."""
+
+
+def preset(spec: Spec, split: str | None) -> Source:
+    """`clevr_math:X` and `m3cot:X`: X is a JSON or JSON Lines file, or whatever `hub:` takes."""
+    presets = PRESETS[spec.reader]
+    if Path(spec.path).suffix in (".json", ".jsonl", ".ndjson"):
+        return jsonl(spec, split, presets)
+    from r3v.data.hub import hub
+
+    return hub(spec, split, presets)

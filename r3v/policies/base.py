@@ -1,0 +1,62 @@
+"""The one seam: whoever samples or scores talks to a `Policy`, never to a concrete model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from r3v.records import Candidate, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to sample. `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 switch the filters off."""
+
+    temperature: float = 0.9
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 384
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Log-probabilities of one given continuation, token by token (end-of-turn token included)."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        return sum(self.logprobs)
+
+
+class Policy(Protocol):
+    """Anything that can answer prompts with images.
+
+    `name` identifies weights and adapter (a hash or a fresh name for each), because caches key on it.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        params: SamplingParams,
+        *,
+        seed: int = 0,
+        round: int = 0,
+        first_index: int = 0,
+    ) -> list[list[Candidate]]:
+        """`n` candidates for each prompt, in order, with indices `first_index` .. `first_index + n - 1`.
+
+        The noise of a candidate depends on (seed, problem id, index, position) alone, so the same candidate comes
+        out whatever else is in the batch. Raises EngineError when the engine fails for good.
+        """
+        ...
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+        """For each prompt, the log-probabilities of each of its continuations (prefix computed once)."""
+        ...

@@ -1,0 +1,338 @@
+"""From prompts and targets to the ids, pixels and positions a model takes, and back to text.
+
+The same `Encoder` serves sampling, scoring and training, so that a model is trained on exactly the tokens it is asked
+with. Image work is done once per image: the processor is asked what the placeholder of this image becomes, the answer
+is kept, and every further prompt with the image costs one text tokenisation. The first prompt with images is compared
+with the processor's own full call; a processor for which the short way differs is called in full from then on.
+
+Suffixes: L tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from r3v.errors import ModelError
+from r3v.records import ImageSource, Prompt, image_hash
+
+CACHE_BYTES = 256 * 2**20
+"""Memory for preprocessed images; the least recently used ones go first."""
+# What a processor returns beside the pixel inputs.
+_TEXT_KEYS = {
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "text_replacement_offsets",
+}
+_PROBE = "probe of the reply"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as the model takes it: token ids with the image tokens expanded, and the pixel inputs by name.
+
+    `image_key` identifies the images: prompts with equal keys have equal `images`.
+    """
+
+    ids: tuple[int, ...]
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    image_key: str = ""
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Preprocessed images of one prompt, and the text each placeholder becomes (None: only the full call knows)."""
+
+    tensors: dict[str, Tensor]
+    replacements: tuple[str, ...] | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+
+class Encoder:
+    """Chat template, tokenizer and image processor of one model.
+
+    `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name more),
+    `banned_ids` may never be sampled: image and other special tokens except those that stop. `max_pixels` scales
+    larger images down before the processor sees them.
+    Raises ModelError when the processor has no chat template or the model no end-of-turn token.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        model_config: Any,
+        *,
+        generation_config: Any = None,
+        max_pixels: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.processor = processor
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        self.config = model_config
+        self.max_pixels = max_pixels
+        self.image_token_id: int | None = _image_token_id(processor, model_config)
+        self._expanded = None
+        if self.image_token_id is not None:
+            self._expanded = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        self._placeholder = getattr(processor, "image_token", None) or self._expanded
+        self._special = _special_pattern(self.tokenizer, self._placeholder)
+        self._lead, self.eot_id = self._reply_format()
+        self.stop_ids = frozenset({self.eot_id} | _ids(getattr(generation_config, "eos_token_id", None)))
+        self.banned_ids = tuple(sorted(_special_ids(self.tokenizer, model_config) - self.stop_ids))
+        self._cache: OrderedDict[tuple[str, ...], _Pictures] = OrderedDict()
+        self._cache_bytes, self._cache_limit = 0, cache_bytes
+        self._short_way: bool | None = None
+
+    # ---- prompts -------------------------------------------------------------------------------------------------
+
+    def prompt(self, prompt: Prompt) -> Encoded:
+        """Token ids up to the start of the reply, and the pixel inputs. Raises ImageError, ModelError."""
+        text = self._render(prompt)
+        if not prompt.images:
+            return Encoded(self._tokens(text))
+        if self.image_token_id is None or self._placeholder is None:
+            raise ModelError(
+                f"found a prompt with images for {type(self.processor).__name__}, which takes none"
+            )
+        key = tuple(image_hash(image) for image in prompt.images)
+        pictures = self._pictures(key, prompt.images)
+        name = ",".join(key)
+        if pictures.replacements is None or self._short_way is False:
+            return Encoded(self._full_call(text, prompt.images)[0], pictures.tensors, name)
+        ids = self._expand(text, pictures.replacements)
+        if self._short_way is None:
+            full = self._full_call(text, prompt.images)[0]
+            self._short_way = ids == full
+            if not self._short_way:
+                warnings.warn(
+                    f"{type(self.processor).__name__} does not tokenise image placeholders as its replacement text "
+                    "says; every prompt takes the processor's full call (slower, same result)",
+                    stacklevel=2,
+                )
+                ids = full
+        return Encoded(ids, pictures.tensors, name)
+
+    def target(self, text: str) -> tuple[int, ...]:
+        """Ids of a reply, ending in `eot_id`."""
+        ids = self.tokenizer(self._lead + self._plain(text), add_special_tokens=False)["input_ids"]
+        return (*(int(i) for i in ids), self.eot_id)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a sampled reply; the inverse of `target` for text that survives tokenisation."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text[len(self._lead) :] if self._lead and text.startswith(self._lead) else text
+
+    # ---- model inputs --------------------------------------------------------------------------------------------
+
+    def positions(self, model: Any, ids: Sequence[int], images: Mapping[str, Tensor]) -> Tensor:
+        """Position ids, shape L, or 3 L for models with M-RoPE (time, height, width)."""
+        inner = _rope_owner(model)
+        if inner is None:
+            return torch.arange(len(ids))
+        if not images:
+            return torch.arange(len(ids)).expand(3, -1).clone()
+        ids_1L = torch.tensor([list(ids)])
+        kinds_1L = (ids_1L == self.image_token_id).int()
+        positions_31L, _ = inner.get_rope_index(
+            ids_1L, mm_token_type_ids=kinds_1L, image_grid_thw=images["image_grid_thw"].cpu()
+        )
+        return positions_31L[:, 0].long()
+
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Pixel inputs of several rows as one: joined along the first dimension, in order.
+
+        Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images; the
+        model skips all-zero images and reads `pixel_attention_mask`.
+        """
+        present = [row for row in images if row]
+        names = list(dict.fromkeys(name for row in present for name in row))
+        return {name: _join(name, [row[name] for row in present]) for name in names}
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _plain(self, text: str) -> str:
+        """Text from data or models cannot smuggle in control tokens: a space breaks each one up."""
+        return self._special.sub(lambda m: m.group()[0] + " " + m.group()[1:], text)
+
+    def _render(self, prompt: Prompt) -> str:
+        chat = prompt.chat()
+        for message in chat:
+            for part in message["content"]:
+                if part["type"] == "text":
+                    part["text"] = self._plain(part["text"])
+        return self._template(chat, add_generation_prompt=True)
+
+    def _template(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        try:
+            return self.processor.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except ValueError as error:
+            raise ModelError(
+                f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned model, or put "
+                "a chat_template.jinja beside its tokenizer"
+            ) from error
+
+    def _reply_format(self) -> tuple[str, int]:
+        """What the template puts between the generation prompt and a reply, and the token id after the reply."""
+        chat: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
+        opening = self._template(chat, add_generation_prompt=True)
+        reply = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
+        whole = self._template([*chat, reply], add_generation_prompt=False)
+        start = whole.rfind(_PROBE)
+        lead = whole[len(opening) : start] if whole.startswith(opening) else ""
+        after = self.tokenizer(whole[start + len(_PROBE) :].lstrip(), add_special_tokens=False)["input_ids"]
+        special = _special_ids(self.tokenizer, self.config)
+        if start >= 0 and after and int(after[0]) in special:
+            return lead, int(after[0])
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"found no end-of-turn token: the chat template of {type(self.processor).__name__} puts none after a "
+                "reply and its tokenizer has no eos_token. Set one of the two"
+            )
+        return lead, int(self.tokenizer.eos_token_id)
+
+    def _tokens(self, text: str) -> tuple[int, ...]:
+        bos = self.tokenizer.bos_token
+        options = {"add_special_tokens": False} if bos is not None and text.startswith(bos) else {}
+        return tuple(int(i) for i in self.tokenizer(text, **options)["input_ids"])
+
+    def _expand(self, text: str, replacements: Sequence[str]) -> tuple[int, ...]:
+        """Tokenise with every run of image tokens written once, then repeat the id: runs make up most of a prompt."""
+        assert self._placeholder is not None and self._expanded is not None
+        runs: list[int] = []
+        run = re.compile(f"(?:{re.escape(self._expanded)})+")
+
+        def collapse(match: re.Match[str]) -> str:
+            runs.append(len(match.group()) // len(self._expanded or ""))
+            return self._expanded or ""
+
+        pieces = text.split(self._placeholder)
+        if len(pieces) != len(replacements) + 1:
+            raise ModelError(
+                f"the chat template wrote {len(pieces) - 1} image placeholders for {len(replacements)} images"
+            )
+        joined = pieces[0]
+        for replacement, piece in zip(replacements, pieces[1:], strict=True):
+            joined += run.sub(collapse, replacement) + piece
+        counts = iter(runs)
+        ids: list[int] = []
+        for token in self._tokens(joined):
+            ids.extend([token] * next(counts) if token == self.image_token_id else [token])
+        return tuple(ids)
+
+    def _pictures(self, key: tuple[str, ...], images: Sequence[ImageSource]) -> _Pictures:
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        text = (self._placeholder or "") * len(images)
+        _, output = self._full_call(text, images, return_text_replacement_offsets=True)
+        offsets = output.get("text_replacement_offsets")
+        found = tuple(str(o["replacement"]) for o in offsets[0]) if offsets else ()
+        tensors = {k: v for k, v in output.items() if k not in _TEXT_KEYS and isinstance(v, Tensor)}
+        pictures = _Pictures(tensors, found if len(found) == len(images) else None)
+        self._cache[key] = pictures
+        self._cache_bytes += pictures.bytes
+        while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
+            self._cache_bytes -= self._cache.popitem(last=False)[1].bytes
+        return pictures
+
+    def _full_call(
+        self, text: str, images: Sequence[ImageSource], **options: Any
+    ) -> tuple[tuple[int, ...], Mapping[str, Any]]:
+        """The processor's own call for one prompt: its ids and everything it returned."""
+        bos = self.tokenizer.bos_token
+        if bos is not None and text.startswith(bos):
+            options["add_special_tokens"] = False
+        pictures = [self._picture(image) for image in images]
+        output = self.processor(text=[text], images=[pictures], return_tensors="pt", **options)
+        return tuple(output["input_ids"][0].tolist()), output
+
+    def _picture(self, image: ImageSource) -> Any:
+        from r3v.data.images import decode
+
+        picture = decode(image)
+        pixels = picture.width * picture.height
+        if self.max_pixels is None or pixels <= self.max_pixels:
+            return picture
+        scale = (self.max_pixels / pixels) ** 0.5
+        return picture.resize((max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
+
+
+def _ids(value: Any) -> set[int]:
+    if value is None:
+        return set()
+    return {int(v) for v in value} if isinstance(value, (list, tuple)) else {int(value)}
+
+
+def _image_token_id(processor: Any, config: Any) -> int | None:
+    for owner, name in (
+        (config, "image_token_id"),
+        (config, "image_token_index"),
+        (processor, "image_token_id"),
+    ):
+        value = getattr(owner, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _special_ids(tokenizer: Any, config: Any) -> set[int]:
+    """Special tokens of the tokenizer, and the vision tokens the model's configuration names."""
+    ids = {int(i) for i in tokenizer.all_special_ids}
+    ids |= {int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    names = (
+        "image_token_id",
+        "image_token_index",
+        "video_token_id",
+        "vision_start_token_id",
+        "vision_end_token_id",
+    )
+    for name in (*names, "boi_token_index", "eoi_token_index", "vision_token_id"):
+        ids |= _ids(getattr(config, name, None))
+    return ids
+
+
+def _special_pattern(tokenizer: Any, placeholder: str | None) -> re.Pattern[str]:
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    tokens |= set(tokenizer.all_special_tokens) | ({placeholder} if placeholder else set())
+    listed = "|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True) if len(t) > 1)
+    return re.compile(listed or r"(?!)")
+
+
+def _rope_owner(model: Any) -> Any:
+    """The module with `get_rope_index`, or None for models whose positions simply count."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for module in (base, getattr(base, "model", None)):
+        if hasattr(module, "get_rope_index"):
+            return module
+    return None
+
+
+def _join(name: str, tensors: Sequence[Tensor]) -> Tensor:
+    shapes = {t.shape[1:] for t in tensors}
+    if len(shapes) == 1:
+        return torch.cat(list(tensors))
+    if len({t.dim() for t in tensors}) > 1 or tensors[0].dim() < 4:
+        raise ModelError(
+            f"cannot join {name} of shapes {', '.join(str(tuple(t.shape)) for t in tensors)} into one batch"
+        )
+    largest = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
+    padded = []
+    for t in tensors:
+        short = [m - s for m, s in zip(largest, t.shape[1:], strict=True)]
+        padded.append(pad(t, [n for s in reversed(short) for n in (0, s)]))
+    return torch.cat(padded)

@@ -1,0 +1,297 @@
+"""Models, processors and adapters: loaded, quantised, wrapped with LoRA, saved and read back.
+
+Nothing is fetched unless the hub is switched on by the user (HF_HUB_OFFLINE=0), no code of a model folder is ever run
+(`trust_remote_code` stays off), and a hub model is pinned by `revision`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r3v.config import ModelConfig
+from r3v.errors import ModelError
+from r3v.io import atomic_dir
+from r3v.policies.encode import Encoder
+from r3v.policies.tiny import family_of, random_tiny
+
+BUILT_IN = "geoworld-tiny"
+ADAPTER_FILE = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to use. `name` identifies weights and adapter; caches and candidates carry it."""
+
+    model: Any
+    processor: Any
+    encoder: Encoder
+    name: str
+    config: ModelConfig
+
+
+def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
+    """The model, processor and encoder of `config`, with its adapter when one is named.
+
+    `dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
+    Raises ModelError for a folder, extra or device that is missing.
+    """
+    if dry_run:
+        model, processor = _dry_run(config)
+        name = f"dry-run:{family(config)}"
+    else:
+        path = resolve(config.path)
+        model, processor = _model(path, config), _processor(path, config)
+        name = config.path if not config.revision else f"{config.path}@{config.revision}"
+        if path.is_dir():
+            name = f"{path.name}@{_digest(*sorted(path.glob('*.safetensors')))}"
+        if config.quantization != "none":
+            name += f":{config.quantization}"
+    if config.adapter:
+        model = load_adapter(model, config.adapter)
+        name += f"+{weights_hash(config.adapter)}"
+    encoder = Encoder(
+        processor,
+        model.config,
+        generation_config=getattr(model, "generation_config", None),
+        max_pixels=config.max_pixels,
+    )
+    return Loaded(model.eval(), processor, encoder, name, config)
+
+
+def resolve(path: str) -> Path:
+    """The folder of a model: `geoworld-tiny` is the one that ships with the library, other names are kept."""
+    if path != BUILT_IN:
+        return Path(path)
+    import r3v.checkpoints
+
+    for root in r3v.checkpoints.__path__:
+        folder = Path(root) / BUILT_IN
+        if folder.is_dir():
+            return folder
+    raise ModelError(f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v")
+
+
+def family(config: ModelConfig) -> str:
+    """The family of a model by its local `config.json`, or by its name. Raises ModelError for an unknown one."""
+    file = resolve(config.path) / "config.json"
+    known = re.search(r'^  "model_type":\s*"([^"]+)"', file.read_text(), re.M) if file.is_file() else None
+    found = family_of(known.group(1)) if known else family_of(config.path)
+    if found is None:
+        raise ModelError(f"cannot tell the family of model {config.path!r}, so there is no tiny one for a dry run")
+    return found
+
+
+# ---- adapters --------------------------------------------------------------------------------------------------------
+
+
+def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
+    """The model with a fresh LoRA on its linear layers (`lora_targets`), as a PeftModel; everything else is frozen.
+
+    The adapter's initial values depend on `seed` alone. LoRA: Hu et al. 2021; on nf4: Dettmers et al. 2023.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = lora_targets(model, config.lora_targets)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    lora = LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=names,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(model, lora)
+    if getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False):
+        # Gradients must reach the first adapter through the frozen quantised embedding. peft's own preparation would
+        # upcast every 16-bit weight to float32, which a 7B model on a 24 GB card cannot afford.
+        wrapped.enable_input_require_grads()
+    return wrapped.eval()
+
+
+def lora_targets(model: Any, which: str) -> list[str]:
+    """Full names of the linear layers LoRA goes on: the language model's, or all but the output head."""
+    head = model.get_output_embeddings()
+    decoder = _language_model(model)
+    wanted = {id(m) for m in decoder.modules()} if which == "language" else {id(m) for m in model.modules()}
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head and id(module) in wanted
+    ]
+    if not names:
+        raise ModelError(f"found no linear layers for LoRA in {type(model).__name__} (lora_targets={which})")
+    return names
+
+
+def save_adapter(model: Any, path: str | Path) -> str:
+    """Write the adapter folder, whole or not at all; returns `weights_hash`."""
+    if not hasattr(model, "peft_config"):
+        raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
+    with atomic_dir(path) as folder:
+        model.save_pretrained(folder, safe_serialization=True)
+        readme = folder / "README.md"
+        readme.unlink(missing_ok=True)
+    return weights_hash(path)
+
+
+def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> Any:
+    """The model with the adapter of folder `path`. Raises ModelError when the folder is not one."""
+    folder = Path(path)
+    if not (folder / ADAPTER_FILE).is_file():
+        raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
+    from peft import PeftModel
+
+    try:
+        wrapped = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the adapter {folder} does not fit {type(model).__name__}: {reason}") from error
+    return wrapped.eval()
+
+
+def with_adapter(loaded: Loaded, path: str | Path) -> Loaded:
+    """The same base with another adapter; one that is there already is removed first."""
+    base = loaded.model.unload() if hasattr(loaded.model, "peft_config") else loaded.model
+    name = loaded.name.split("+")[0]
+    model = load_adapter(base, path)
+    return replace(loaded, model=model, name=f"{name}+{weights_hash(path)}")
+
+
+def weights_hash(path: str | Path) -> str:
+    """12 hexadecimal digits over the adapter's weights and settings."""
+    folder = Path(path)
+    return _digest(folder / "adapter_config.json", folder / ADAPTER_FILE)
+
+
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _digest(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def _language_model(model: Any) -> Any:
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for owner in (base, getattr(base, "model", None)):
+        for name in ("language_model", "text_model"):
+            if owner is not None and hasattr(owner, name):
+                return getattr(owner, name)
+    raise ModelError(f"cannot find the language model inside {type(base).__name__}; use lora_targets: all")
+
+
+def device_of(config: ModelConfig) -> torch.device:
+    """`auto` is the first CUDA device where there is one, otherwise the CPU."""
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(config.device)
+    except RuntimeError as error:
+        raise ModelError(f"found device {config.device!r}, expected auto, cpu, cuda or cuda:N") from error
+
+
+def _quantization(config: ModelConfig) -> Any:
+    if config.quantization == "none":
+        return None
+    try:
+        import bitsandbytes  # noqa: F401
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ModelError(
+            f"quantization {config.quantization} needs bitsandbytes, which cannot be imported ({error}): "
+            "pip install bitsandbytes"
+        ) from error
+    from transformers import BitsAndBytesConfig
+
+    if config.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _source(path: Path, config: ModelConfig) -> dict[str, Any]:
+    """Where `from_pretrained` may look. Offline unless the user says HF_HUB_OFFLINE=0."""
+    local = path.is_dir() or os.environ.get("HF_HUB_OFFLINE", "1") != "0"
+    return {
+        "pretrained_model_name_or_path": str(path) if path.is_dir() else config.path,
+        "revision": config.revision or "main",
+        "trust_remote_code": False,
+        "local_files_only": local,
+    }
+
+
+def _missing(config: ModelConfig, error: Exception) -> ModelError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(
+        f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors weights, "
+        f"{BUILT_IN}, or a hub name; hub models are fetched only with HF_HUB_OFFLINE=0"
+    )
+
+
+def _model(path: Path, config: ModelConfig) -> Any:
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    quantization = _quantization(config)
+    device = device_of(config)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForImageTextToText.from_pretrained(
+            **_source(path, config),
+            dtype=getattr(torch, config.dtype) if quantization is None else torch.bfloat16,
+            quantization_config=quantization,
+            attn_implementation=config.attention,
+            device_map={"": device} if quantization is not None or device.type != "cpu" else None,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _missing(config, error) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _processor(path: Path, config: ModelConfig) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(**_source(path, config))
+    except (ImportError, RuntimeError, AttributeError) as error:
+        # A torchvision that does not fit this torch is found, imported, and fails with "operator ... does not exist".
+        raise ModelError(
+            f"the processor of {config.path!r} cannot be built: {str(error).strip().splitlines()[0]}. Qwen-VL "
+            "processors need torchvision: pip install 'r3v[gpu]'; if it is installed, it does not fit this torch "
+            f"({torch.__version__}): install the build that does"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise _missing(config, error) from error
+
+
+def _dry_run(config: ModelConfig) -> tuple[Any, Any]:
+    """A tiny model that went through the disk, so that quantisation and loading take their usual way."""
+    import tempfile
+
+    model, processor = random_tiny(family(config))
+    if config.quantization == "none" and config.attention == "sdpa":
+        return model.to(device_of(config), getattr(torch, config.dtype)), processor
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return _model(Path(folder), config), processor

@@ -1,0 +1,158 @@
+"""Every word the model sees, in one place: the same functions serve sampling, training and evaluation.
+
+Layout: image(s), then the question (and choices), then everything else, so that all prompts of one problem share
+the longest possible prefix (image and question are most of the tokens).
+
+Two styles: `full` for pretrained chat models, `short` for geoworld-tiny, whose context is dear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from r3v.errors import ConfigError
+from r3v.records import LETTERS, Message, Problem, Prompt
+
+SelectTarget = Literal["index_answer", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The fixed words of one prompt style. Fields with braces are filled by the functions below."""
+
+    name: str
+    solve: str
+    direct: str
+    refine: str
+    select: str
+    candidate: str
+    chosen: str
+    none_right: str
+    note: str
+    write_note: str
+    hint: str
+    answer: str = "Answer: {answer}"
+
+
+STYLES: dict[str, Style] = {
+    "full": Style(
+        name="full",
+        solve=(
+            "Solve the problem step by step, as briefly as accuracy allows. "
+            "Finish with one line that reads 'Answer: ' followed by your final answer."
+        ),
+        direct="Reply with one line that reads 'Answer: ' followed by your final answer, nothing else.",
+        refine=(
+            "Here is a proposed solution:\n{solution}\n\nCheck it against the figure and the question. "
+            "If it is right, repeat it; if it is wrong, write a correct one. "
+            "Finish with one line that reads 'Answer: ' followed by your final answer."
+        ),
+        select=(
+            "Here are {n} proposed solutions:\n{candidates}\n\nDecide which one is right by checking what each reads "
+            "from the figure, its reasoning and its calculation. Reply with the number of the right solution and its "
+            "answer, or say that none is right."
+        ),
+        candidate="[{index}] {solution}",
+        chosen="Solution [{index}] is right.\nAnswer: {answer}",
+        none_right="None of the solutions is right.",
+        note="Guidance that may help (ignore it if it does not apply): {note}",
+        write_note=(
+            "This solution is wrong:\n{solution}\n\nThe right answer is {answer}. "
+            "Write a short general rule that prevents this mistake."
+        ),
+        hint="Hint: the final answer is {answer}.",
+    ),
+    "short": Style(
+        name="short",
+        solve="Solve step by step.",
+        direct="Give the answer.",
+        refine="Check this: {solution}\nCorrect it.",
+        select="{candidates}\nWhich is right?",
+        candidate="[{index}] {solution}",
+        chosen="[{index}] Answer: {answer}",
+        none_right="None",
+        note="Note: {note}",
+        write_note="Wrong: {solution}\nThe answer is {answer}. Write a note.",
+        hint="The answer is {answer}.",
+    ),
+}
+
+
+def style(name: str) -> Style:
+    """The style called `name`. Raises ConfigError for an unknown one."""
+    if name not in STYLES:
+        raise ConfigError(f"found prompt style {name!r}, expected one of {', '.join(sorted(STYLES))}")
+    return STYLES[name]
+
+
+def question_text(problem: Problem) -> str:
+    """Question and choices, the text part that every prompt of this problem begins with."""
+    text = problem.question.strip()
+    if problem.unit:
+        text += f" (Unit: {problem.unit})"
+    if problem.choices:
+        listed = " ".join(f"({LETTERS[i]}) {choice}" for i, choice in enumerate(problem.choices))
+        text += f"\nChoices: {listed}"
+    return text
+
+
+def _prompt(problem: Problem, *parts: str) -> Prompt:
+    text = "\n".join([question_text(problem), *(part for part in parts if part)])
+    return Prompt(problem.id, (Message("user", text, problem.images),))
+
+
+def _notes(s: Style, notes: Sequence[str]) -> str:
+    return "\n".join(s.note.format(note=note) for note in notes)
+
+
+def solve(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:
+    """Ask for a step-by-step rationale that ends in an answer line."""
+    return _prompt(problem, _notes(s, notes), s.solve)
+
+
+def direct(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:
+    """Ask for the answer alone."""
+    return _prompt(problem, _notes(s, notes), s.direct)
+
+
+def solve_with_hint(problem: Problem, s: Style) -> Prompt:
+    """Rationalisation (STaR): the gold answer is given away; the target is trained under `solve`, never this prompt."""
+    return _prompt(problem, s.hint.format(answer=answer_text(problem)), s.solve)
+
+
+def refine(problem: Problem, s: Style, solution: str) -> Prompt:
+    """Show one solution and ask to keep or correct it."""
+    return _prompt(problem, s.refine.format(solution=solution.strip()))
+
+
+def select(problem: Problem, s: Style, solutions: Sequence[str]) -> Prompt:
+    """Show numbered solutions and ask which is right."""
+    listed = "\n".join(
+        s.candidate.format(index=i + 1, solution=solution.strip()) for i, solution in enumerate(solutions)
+    )
+    return _prompt(problem, s.select.format(n=len(solutions), candidates=listed))
+
+
+def select_target(s: Style, index: int | None, answer: str, target: SelectTarget = "index_answer") -> str:
+    """What the model should reply to `select`. `index` counts from 0; None means that no solution is right."""
+    if target == "answer":
+        return s.answer.format(answer=answer)
+    if index is None:
+        return s.none_right
+    return s.chosen.format(index=index + 1, answer=answer)
+
+
+def write_note(problem: Problem, s: Style, solution: str) -> Prompt:
+    """Show a wrong solution and the right answer, and ask for a general rule."""
+    return _prompt(problem, s.write_note.format(solution=solution.strip(), answer=answer_text(problem)))
+
+
+def answer_text(problem: Problem, letters: bool = False) -> str:
+    """The gold as it stands in targets: the value, or the letter for models that bind letters to options."""
+    return problem.answer if letters and problem.kind == "choice" else problem.gold_text
+
+
+def answer_line(s: Style, answer: str) -> str:
+    return s.answer.format(answer=answer)

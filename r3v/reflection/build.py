@@ -1,0 +1,308 @@
+"""From the graded candidates of a problem to its training examples: answer, refine, keep, select, prefer.
+
+What comes out for a problem depends on its candidates, the settings and (seed, problem id) alone, so the order of
+problems and what else is in the pool change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from r3v import prompts as words
+from r3v.config import BuildConfig
+from r3v.errors import ConfigError
+from r3v.policies.base import Policy
+from r3v.prompts import Style
+from r3v.records import Example, Graded, Outcome, Problem
+from r3v.reflection.choose import distinct, diverse, spread
+from r3v.reflection.filters import FILTERS, keep
+from r3v.reflection.pool import Pool
+
+_TOLD = re.compile(r"\bhints?\b|\bgiven answer\b|\banswer (?:is )?given\b", re.IGNORECASE)
+
+
+@dataclass
+class BuildStats:
+    """What the builder saw and made; `to_dict` goes into run.json."""
+
+    problems: int = 0
+    sampled: int = 0
+    solved: int = 0
+    rescued: int = 0
+    candidates: int = 0
+    positives: int = 0
+    used_positives: int = 0
+    select_none: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {k: dict(sorted(v.items())) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+        return {**plain, "never_solved": self.sampled - self.solved}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The candidates of one problem as the builder uses them, best first."""
+
+    problem: Problem
+    positives: list[Graded]
+    negatives: list[Graded]
+    answers: list[Graded]
+    rng: random.Random
+
+
+def problem_rng(seed: int, problem_id: str, purpose: str) -> random.Random:
+    """A random stream of its own for each (seed, problem, purpose)."""
+    digest = hashlib.sha256(f"{seed}\n{problem_id}\n{purpose}".encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))
+
+
+def check_build(cfg: BuildConfig) -> None:
+    """Raises ConfigError for settings that contradict each other."""
+    unknown = [name for name in cfg.filters if name not in FILTERS]
+    if unknown:
+        raise ConfigError(
+            f"found filter {unknown[0]!r} in build.filters, expected one of {', '.join(FILTERS)}"
+        )
+    if not 2 <= cfg.select_min <= cfg.select_max:
+        raise ConfigError(
+            f"found build.select_min {cfg.select_min} and build.select_max {cfg.select_max}; "
+            "expected 2 <= select_min <= select_max"
+        )
+    if not 0.0 <= cfg.select_none <= 1.0:
+        raise ConfigError(f"found build.select_none {cfg.select_none}, expected a share from 0 to 1")
+    if min(cfg.positives, cfg.refine, cfg.keep, cfg.select, cfg.prefer) < 0:
+        raise ConfigError("found a negative number of examples in build; expected 0 or more of each kind")
+
+
+def _positives(
+    graded: Sequence[Graded],
+    problem: Problem,
+    cfg: BuildConfig,
+    style: Style,
+    policy: Policy | None,
+    stats: BuildStats,
+) -> list[Graded]:
+    """Correct candidates that pass every filter, oldest first."""
+    found = [item for item in graded if item.verdict.correct]
+    stats.positives += len(found)
+    for name in cfg.filters:
+        flags = keep(name, problem, [item.candidate.text for item in found], style, policy)
+        stats.dropped[name] += flags.count(False)
+        found = [item for item, flag in zip(found, flags, strict=True) if flag]
+    return found
+
+
+def _rescued(items: Sequence[Graded]) -> list[Graded]:
+    """Rescued candidates that do not speak of the hint they were given."""
+    return [item for item in items if not _TOLD.search(item.candidate.text)]
+
+
+def _split(
+    problem: Problem,
+    graded: Sequence[Graded],
+    rescued: Sequence[Graded],
+    cfg: BuildConfig,
+    style: Style,
+    seed: int,
+    policy: Policy | None,
+    stats: BuildStats,
+) -> _Parts:
+    if cfg.pool == "newest" and graded:
+        newest = max(item.candidate.round for item in graded)
+        graded = [item for item in graded if item.candidate.round == newest]
+    stats.outcomes.update(item.verdict.outcome.value for item in graded)
+    stats.candidates += len(graded)
+    stats.sampled += bool(graded)
+    stats.solved += any(item.verdict.correct for item in graded)
+    rng = problem_rng(seed, problem.id, "build")
+    positives = _positives(graded, problem, cfg, style, policy, stats)
+    negatives = [
+        item
+        for item in graded
+        if item.verdict.wrong or (cfg.unparsed_negatives and item.verdict.outcome is Outcome.UNPARSED)
+    ]
+    if not any(item.verdict.correct for item in graded):
+        positives = _positives(_rescued(rescued), problem, cfg, style, policy, stats)
+        stats.rescued += bool(positives)
+    positives, negatives = positives[::-1], negatives[::-1]
+    if cfg.order == "diverse":
+        unlike = distinct(positives)
+        stats.dropped["duplicates"] += len(positives) - len(unlike)
+        answers = diverse(unlike, cfg.positives)
+        positives = answers + [item for item in unlike if item not in answers]
+        negatives = spread(distinct(negatives), rng)
+    else:
+        answers = positives[: cfg.positives]
+    stats.used_positives += len(answers)
+    return _Parts(problem, positives, negatives, answers, rng)
+
+
+def _example(
+    parts: _Parts, kind: Any, prompt: Any, target: str, weight: float, *used: Graded, **more: Any
+) -> Example:
+    sources = tuple(item.candidate.id for item in used)
+    return Example(kind, parts.problem.id, prompt, target.strip(), weight, sources, **more)
+
+
+def _answer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
+    prompt = words.solve(parts.problem, style)
+    for item in parts.answers:
+        yield _example(parts, "answer", prompt, item.candidate.text, cfg.weight_answer, item)
+
+
+def _refine(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
+    """Wrong -> right, each pair with another wrong solution and the right ones in turn."""
+    if not parts.positives:
+        return
+    rights = parts.answers or parts.positives[:1]
+    for i, wrong in enumerate(parts.negatives[: cfg.refine]):
+        right = rights[i % len(rights)] if cfg.order == "diverse" else parts.positives[0]
+        prompt = words.refine(parts.problem, style, wrong.candidate.text)
+        yield _example(parts, "refine", prompt, right.candidate.text, cfg.weight_refine, wrong, right)
+
+
+def _keep(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
+    """Right -> the same, so that the refine prompt leaves a right answer alone."""
+    for item in parts.positives[: cfg.keep]:
+        prompt = words.refine(parts.problem, style, item.candidate.text)
+        yield _example(parts, "keep", prompt, item.candidate.text, cfg.weight_keep, item)
+
+
+def _select_example(
+    parts: _Parts, shown: list[Graded], cfg: BuildConfig, style: Style, letters: bool
+) -> Example:
+    """Show candidates in a random order; the target names the first right one, or none."""
+    parts.rng.shuffle(shown)
+    right = next((i for i, item in enumerate(shown) if item.verdict.correct), None)
+    answer = words.answer_text(parts.problem, letters)
+    target = words.select_target(style, right, answer, cfg.select_target)
+    prompt = words.select(parts.problem, style, [item.candidate.text for item in shown])
+    return _example(parts, "select", prompt, target, cfg.weight_select, *shown)
+
+
+def _select_published(parts: _Parts, cfg: BuildConfig) -> list[list[Graded]]:
+    """2 newest right + newest wrong, and newest right + 2 newest wrong, where there are enough of each."""
+    p, n = parts.positives, parts.negatives
+    if not p or not n:
+        return []
+    items = ([[*p[:2], n[0]]] if len(p) >= 2 else []) + ([[p[0], *n[:2]]] if len(n) >= 2 else [])
+    return items[: cfg.select]
+
+
+def _select_random(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[list[Graded]]:
+    """Sets of `select_min` to `select_max` candidates with different answers: one right and wrong ones, or, with
+    probability `select_none`, wrong ones alone. A never-solved problem gives at most one set, with that probability.
+    """
+    answers: dict[str | None, list[Graded]] = {}
+    for item in parts.negatives:
+        answers.setdefault(item.verdict.extracted, []).append(item)
+    sets: list[list[Graded]] = []
+    for _ in range(cfg.select if parts.positives else min(1, cfg.select)):
+        none = parts.rng.random() < cfg.select_none and len(answers) >= cfg.select_min
+        if not none and (not parts.positives or len(answers) + 1 < cfg.select_min):
+            continue
+        most = min(cfg.select_max, len(answers) + (not none))
+        size = parts.rng.randint(cfg.select_min, most)
+        wrong = [parts.rng.choice(answers[a]) for a in parts.rng.sample(list(answers), size - (not none))]
+        shown = wrong if none else [parts.rng.choice(parts.positives), *wrong]
+        if not any({i.candidate.id for i in shown} == {i.candidate.id for i in other} for other in sets):
+            sets.append(shown)
+            stats.select_none += none
+    return sets
+
+
+def _select(
+    parts: _Parts, cfg: BuildConfig, style: Style, letters: bool, stats: BuildStats
+) -> Iterable[Example]:
+    if cfg.select_mix == "published":
+        sets = _select_published(parts, cfg)
+    else:
+        sets = _select_random(parts, cfg, stats)
+    for shown in sets:
+        yield _select_example(parts, shown, cfg, style, letters)
+
+
+def _prefer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
+    """Pairs under the plain prompt: a right rationale preferred to a wrong one."""
+    prompt = words.solve(parts.problem, style)
+    if not parts.positives:
+        return
+    for i, wrong in enumerate(parts.negatives[: cfg.prefer]):
+        right = parts.positives[i % len(parts.positives)]
+        digest = hashlib.sha256(f"{parts.problem.id}\n{i}".encode()).digest()
+        pair = int.from_bytes(digest[:6], "big")
+        yield _example(parts, "prefer", prompt, right.candidate.text, 1.0, right, pair=pair)
+        yield _example(parts, "prefer", prompt, wrong.candidate.text, 1.0, wrong, pair=pair, rejected=True)
+
+
+def problem_examples(
+    problem: Problem,
+    graded: Sequence[Graded],
+    cfg: BuildConfig,
+    style: Style,
+    seed: int,
+    *,
+    letters: bool = False,
+    rescued: Sequence[Graded] = (),
+    policy: Policy | None = None,
+    stats: BuildStats | None = None,
+) -> list[Example]:
+    """The examples of one problem; `graded` oldest first. Counts are added to `stats`."""
+    stats = BuildStats() if stats is None else stats
+    stats.problems += 1
+    parts = _split(problem, graded, rescued, cfg, style, seed, policy, stats)
+    made = [
+        *_answer(parts, cfg, style),
+        *_refine(parts, cfg, style),
+        *_keep(parts, cfg, style),
+        *_select(parts, cfg, style, letters, stats),
+        *_prefer(parts, cfg, style),
+    ]
+    if cfg.qa > 0:
+        line = words.answer_line(style, words.answer_text(problem, letters))
+        made.append(_example(parts, "answer", words.direct(problem, style), line, cfg.qa))
+    stats.kinds.update(example.kind for example in made)
+    return made
+
+
+def build_examples(
+    pool: Mapping[str, Sequence[Graded]],
+    problems: Iterable[Problem],
+    cfg: BuildConfig,
+    style: Style,
+    seed: int,
+    letters: bool = False,
+    *,
+    rescued: Mapping[str, Sequence[Graded]] | None = None,
+    policy: Policy | None = None,
+) -> tuple[list[Example], BuildStats]:
+    """Training examples of all problems, problem by problem.
+
+    `pool`: problem id -> graded candidates, oldest first (a `Pool`). `rescued`: what `rollout.rescue` returned, needed
+    with `hint` or `prefix`. `policy`: for filters that score. Raises ConfigError for settings that contradict.
+    """
+    check_build(cfg)
+    if (cfg.hint or cfg.prefix) != (rescued is not None):
+        raise ConfigError(
+            f"found build.hint {cfg.hint} and build.prefix {cfg.prefix} with {'a' if rescued is not None else 'no'} pool "
+            "of rescued problems; run rollout.rescue and pass what it returns"
+        )
+    if cfg.pool == "newest" and isinstance(pool, Pool):
+        pool = pool.newest()
+    stats, examples = BuildStats(), []
+    for problem in problems:
+        graded = pool[problem.id] if problem.id in pool else []
+        extra = rescued[problem.id] if rescued is not None and problem.id in rescued else []
+        examples += problem_examples(
+            problem, graded, cfg, style, seed, letters=letters, rescued=extra, policy=policy, stats=stats
+        )
+    return examples, stats

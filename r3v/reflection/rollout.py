@@ -1,0 +1,358 @@
+"""Bootstrapping: K graded rationales per problem, written as Parquet shards that survive a kill at any moment.
+
+Shard i holds problems i*shard_size to (i+1)*shard_size - 1 in the order given, and a candidate depends on
+(seed, problem id, index) alone, so a killed run that is started again ends with the same candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from r3v import prompts as words
+from r3v.config import BuildConfig, SampleConfig
+from r3v.errors import ConfigError, EngineError, RunError
+from r3v.grading import grade
+from r3v.io import write_json
+from r3v.policies.base import Policy, SamplingParams
+from r3v.prompts import Style
+from r3v.records import Candidate, Graded, Outcome, Problem, Prompt, Verdict
+from r3v.reflection.pool import Pool
+from r3v.reflection.store import SHARD, read_shard, shard_paths, shard_settings, write_shard
+
+MakePrompt = Callable[[Problem, Style], Prompt]
+HINT_INDEX, PREFIX_INDEX = 10_000, 20_000
+"""First sample index of hinted and prefix candidates, so that their ids and their noise are their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStats:
+    """What a rollout holds in the end; seconds and resumed_shards tell of this call only."""
+
+    problems: int
+    candidates: int
+    correct: int
+    wrong: int
+    unparsed: int
+    unavailable: int
+    solved: int
+    truncated: int
+    tokens: int
+    seconds: float
+    resumed_shards: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the available candidates that are correct; 0 if there are none."""
+        return self.correct / max(1, self.candidates - self.unavailable)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "accuracy": self.accuracy}
+
+
+class _Tally:
+    """Running counts for the progress bar and the final statistics."""
+
+    def __init__(self) -> None:
+        self.count = dict.fromkeys(Outcome, 0)
+        self.solved = self.truncated = self.tokens = self.new_tokens = 0
+
+    def add(self, shard: Sequence[Graded], new: bool) -> None:
+        for item in shard:
+            self.count[item.verdict.outcome] += 1
+            self.truncated += item.candidate.stop == "length"
+            self.tokens += len(item.candidate.token_ids)
+            self.new_tokens += len(item.candidate.token_ids) if new else 0
+        self.solved += len({item.candidate.problem_id for item in shard if item.verdict.correct})
+
+    def postfix(self, seconds: float) -> str:
+        available = max(1, sum(self.count.values()) - self.count[Outcome.UNAVAILABLE])
+        text = (
+            f"{self.new_tokens / max(seconds, 1e-9):.0f} tok/s, "
+            f"right {100 * self.count[Outcome.CORRECT] / available:.1f}%, "
+            f"unparsed {100 * self.count[Outcome.UNPARSED] / available:.1f}%"
+        )
+        lost = self.count[Outcome.UNAVAILABLE]
+        return text + (f", unavailable {lost}" if lost else "")
+
+    def stats(self, problems: int, seconds: float, resumed: int) -> RolloutStats:
+        return RolloutStats(
+            problems=problems,
+            candidates=sum(self.count.values()),
+            correct=self.count[Outcome.CORRECT],
+            wrong=self.count[Outcome.WRONG],
+            unparsed=self.count[Outcome.UNPARSED],
+            unavailable=self.count[Outcome.UNAVAILABLE],
+            solved=self.solved,
+            truncated=self.truncated,
+            tokens=self.tokens,
+            seconds=seconds,
+            resumed_shards=resumed,
+        )
+
+
+def _settings(
+    policy: Policy,
+    count: int,
+    digest: str,
+    sample: SampleConfig,
+    style: Style,
+    purpose: str,
+    seed: int,
+    round: int,
+    first_index: int,
+) -> dict[str, Any]:
+    """Everything a candidate depends on. How many sequences are decoded at once (`slots`) is not among it."""
+    drawn = {name: value for name, value in asdict(sample).items() if name != "slots"}
+    return {
+        "policy": policy.name,
+        "problems": count,
+        "problems_sha256": digest,
+        "sample": drawn,
+        "style": style.name,
+        "purpose": purpose,
+        "seed": seed,
+        "round": round,
+        "first_index": first_index,
+    }
+
+
+def _ids(problems: Sequence[Problem]) -> tuple[list[str], str]:
+    """Ids in order and 16 hexadecimal digits over ids, questions and answers. Raises RunError for a repeated id."""
+    digest, seen = hashlib.sha256(), dict[str, None]()
+    for problem in problems:
+        if problem.id in seen:
+            raise RunError(
+                f"problem id {problem.id!r} occurs twice; ids must be unique, check the data with `r3v data check`"
+            )
+        seen[problem.id] = None
+        digest.update(f"{problem.id}\n{words.question_text(problem)}\n{problem.answer}\n".encode())
+    return list(seen), digest.hexdigest()[:16]
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    found = shard_settings(path) or {}
+    different = [name for name in settings if found.get(name) != settings[name]]
+    if different:
+        listed = "; ".join(f"{n} found {found.get(n)!r}, now {settings[n]!r}" for n in different)
+        raise RunError(
+            f"{path}: this shard was sampled with other settings ({listed}). Run with the old settings, "
+            "or use another folder"
+        )
+
+
+def sampling_params(sample: SampleConfig) -> SamplingParams:
+    """The part of a SampleConfig that a Policy takes."""
+    return SamplingParams(
+        temperature=sample.temperature,
+        top_p=sample.top_p,
+        top_k=sample.top_k,
+        max_new_tokens=sample.max_new_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How to ask for the candidates of some problems."""
+
+    policy: Policy
+    params: SamplingParams
+    k: int
+    seed: int
+    round: int
+    first_index: int
+    attempts: int
+    pause: float
+
+    def ask(self, prompts: Sequence[Prompt]) -> list[list[Candidate]]:
+        """Candidates of each prompt; the engine is asked again after a failure. Raises EngineError at last."""
+        for attempt in range(self.attempts):
+            try:
+                return self.policy.generate(
+                    prompts,
+                    self.k,
+                    self.params,
+                    seed=self.seed,
+                    round=self.round,
+                    first_index=self.first_index,
+                )
+            except EngineError:
+                if attempt + 1 == self.attempts:
+                    raise
+                time.sleep(self.pause * 2**attempt)
+        raise ConfigError(f"found attempts {self.attempts}, expected at least 1")
+
+    def lost(self, prompt: Prompt, error: EngineError) -> list[Graded]:
+        """What stands for candidates that the engine failed to give: UNAVAILABLE, never wrong."""
+        verdict = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
+        return [
+            Graded(
+                Candidate(
+                    problem_id=prompt.problem_id,
+                    round=self.round,
+                    index=self.first_index + i,
+                    seed=self.seed,
+                    text="",
+                    model=self.policy.name,
+                ),
+                verdict,
+            )
+            for i in range(self.k)
+        ]
+
+    def graded(self, problems: Sequence[Problem], prompts: Sequence[Prompt]) -> list[Graded]:
+        """Sample and grade a shard; if the engine fails on the whole, each problem is asked alone."""
+        try:
+            sampled = self.ask(prompts)
+        except EngineError as whole:
+            if len(prompts) == 1:
+                return self.lost(prompts[0], whole)
+            return [
+                item
+                for problem, prompt in zip(problems, prompts, strict=True)
+                for item in self.graded([problem], [prompt])
+            ]
+        return [
+            Graded(candidate, grade(problem, candidate.text))
+            for problem, candidates in zip(problems, sampled, strict=True)
+            for candidate in candidates
+        ]
+
+
+def bootstrap(
+    policy: Policy,
+    problems: Sequence[Problem],
+    out: str | Path,
+    *,
+    sample: SampleConfig,
+    style: Style,
+    seed: int,
+    round: int = 0,
+    prompts: MakePrompt = words.solve,
+    purpose: str = "solve",
+    first_index: int = 0,
+    progress: bool = True,
+    attempts: int = 2,
+    pause: float = 1.0,
+) -> RolloutStats:
+    """Sample `sample.k` candidates for each problem, grade them, and write them as shards in `out`.
+
+    Finished shards are kept; shards with UNAVAILABLE candidates are sampled again, so running the command once more
+    fills the gaps an engine left. `purpose` names `prompts` in the settings stored in every shard.
+
+    Raises RunError for shards of other settings, damaged shards, and repeated problem ids; ConfigError for sizes
+    below 1.
+    """
+    if min(sample.k, sample.shard_size, attempts) < 1:
+        raise ConfigError(
+            f"found sample.k {sample.k}, sample.shard_size {sample.shard_size}, attempts {attempts}; "
+            "expected at least 1 of each"
+        )
+    ids, digest = _ids(problems)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = _settings(policy, len(ids), digest, sample, style, purpose, seed, round, first_index)
+    wanted = {SHARD.format(index=i) for i in range(-(-len(ids) // sample.shard_size))}
+    for path in shard_paths(out):
+        _check_settings(path, settings)
+        if path.name not in wanted:
+            raise RunError(
+                f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder"
+            )
+    write_json(out / ".settings.json", settings)
+    job = _Job(policy, sampling_params(sample), sample.k, seed, round, first_index, attempts, pause)
+    tally, start, resumed = _Tally(), time.monotonic(), 0
+    with tqdm(
+        total=len(ids), desc=f"sample round {round}", unit="problem", disable=not progress, dynamic_ncols=True
+    ) as bar:
+        for number in range(len(wanted)):
+            path = out / SHARD.format(index=number)
+            chunk = [problems[i] for i in range(number * sample.shard_size, len(ids))[: sample.shard_size]]
+            shard = read_shard(path) if path.exists() else None
+            if shard is not None and all(i.verdict.outcome is not Outcome.UNAVAILABLE for i in shard):
+                resumed += 1
+                bar.initial += len(chunk)
+                tally.add(shard, new=False)
+            else:
+                shard = job.graded(chunk, [prompts(problem, style) for problem in chunk])
+                write_shard(path, shard, settings)
+                tally.add(shard, new=True)
+            bar.update(len(chunk))
+            bar.set_postfix_str(tally.postfix(time.monotonic() - start))
+    return tally.stats(len(ids), time.monotonic() - start, resumed)
+
+
+def never_solved(problems: Sequence[Problem], pool: Mapping[str, Sequence[Graded]]) -> list[Problem]:
+    """Problems with candidates of which none is correct."""
+    return [p for p in problems if p.id in pool and not any(item.verdict.correct for item in pool[p.id])]
+
+
+def first_part(text: str, share: float = 0.5) -> str:
+    """The first sentences of a rationale: at most `share` of them, at least one, never the answer line.
+
+    Sentences end at a line break or at a full stop followed by a space; text of one sentence is cut at a word.
+    """
+    body = text.rsplit("Answer:", 1)[0].strip()
+    pieces = [
+        piece for line in body.splitlines() for piece in line.replace(". ", ".\n").splitlines() if piece
+    ]
+    if len(pieces) < 2:
+        tokens = body.split()
+        return " ".join(tokens[: max(1, int(len(tokens) * share))])
+    return "\n".join(pieces[: max(1, int(len(pieces) * share))])
+
+
+def prefix_prompts(pool: Mapping[str, Sequence[Graded]], share: float = 0.5) -> MakePrompt:
+    """Prompts that show the first part of the newest wrong rationale through the refine prompt.
+
+    A Policy takes no half-written answer, so the model is asked to go on from (and correct) the part shown; what it
+    writes is trained under the plain prompt.
+    """
+
+    def prompt(problem: Problem, style: Style) -> Prompt:
+        wrong = [item.candidate.text for item in pool[problem.id] if item.verdict.wrong]
+        return words.refine(problem, style, first_part(wrong[-1], share))
+
+    return prompt
+
+
+def rescue(
+    policy: Policy,
+    problems: Sequence[Problem],
+    pool: Mapping[str, Sequence[Graded]],
+    out: str | Path,
+    *,
+    build: BuildConfig,
+    sample: SampleConfig,
+    style: Style,
+    seed: int,
+    round: int = 0,
+    progress: bool = True,
+) -> Pool | None:
+    """Sample never-solved problems again, with the answer as a hint (`build.hint`, STaR's rationalisation, arXiv
+    2203.14465) and from the first part of a wrong rationale (`build.prefix`), into `out/hint` and `out/prefix`.
+
+    The pool returned goes to `build_examples(..., rescued=...)`, which trains its positives under the plain prompt;
+    None if neither is switched on.
+    """
+    folders, lost = [], never_solved(problems, pool)
+    if build.hint:
+        folders.append(Path(out) / "hint")
+        bootstrap(
+            policy, lost, folders[-1], sample=sample, style=style, seed=seed, round=round, progress=progress,
+            prompts=words.solve_with_hint, purpose="hint", first_index=HINT_INDEX,
+        )  # fmt: skip
+    if build.prefix:
+        begun = [p for p in lost if any(item.verdict.wrong for item in pool[p.id])]
+        folders.append(Path(out) / "prefix")
+        bootstrap(
+            policy, begun, folders[-1], sample=sample, style=style, seed=seed, round=round, progress=progress,
+            prompts=prefix_prompts(pool), purpose="prefix", first_index=PREFIX_INDEX,
+        )  # fmt: skip
+    return Pool(folders) if folders else None

@@ -1,0 +1,171 @@
+"""Self-selection: the model's own probability of each distinct answer, given all of them, over shuffled orders.
+
+Candidates are joined by answer first, so the prompt is short and no answer wins by being shown twice. The answers are
+shown in several orders and each probability is put back to its answer, so that no place in the list wins.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r3v import prompts as words
+from r3v.config import SelectConfig
+from r3v.grading import extract
+from r3v.policies.base import Policy
+from r3v.prompts import Style
+from r3v.records import LETTERS, Candidate, Problem, Prompt
+from r3v.reflection.build import problem_rng
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One distinct answer: its normal form, the candidates that gave it, and the most likely of them."""
+
+    key: str
+    members: tuple[int, ...]
+    best: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The outcome of showing `answers` to the model: a probability for each (summing to 1), that of "none is right"
+    before renormalising, and the tokens scored."""
+
+    probabilities: tuple[float, ...]
+    none: float
+    tokens: int
+
+
+def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Answer]:
+    """Distinct answers in order of first appearance; candidates that name no answer are left out."""
+    members: dict[str, list[int]] = {}
+    for i, candidate in enumerate(candidates):
+        key = extract(problem, candidate.text)
+        if key is not None:
+            members.setdefault(key, []).append(i)
+    return [
+        Answer(key, tuple(m), max(m, key=lambda i: (candidates[i].mean_logprob, -i)))
+        for key, m in members.items()
+    ]
+
+
+def shown_answer(problem: Problem, key: str, text: str, letters: bool) -> str:
+    """An answer in the words in which select targets are trained: the option (or its letter), else as it was written.
+
+    `text` is the candidate's; what follows its last "Answer:" is used where it names the same answer.
+    """
+    if problem.kind == "choice" and problem.choices and key in LETTERS[: len(problem.choices)]:
+        return key if letters else problem.choices[LETTERS.index(key)]
+    written = text.rsplit("Answer:", 1)[-1].strip().rstrip(".") if "Answer:" in text else ""
+    if written and "\n" not in written and extract(problem, f"Answer: {written}") == key:
+        return written
+    return key
+
+
+def orders(n: int, count: int, rng: random.Random) -> list[tuple[int, ...]]:
+    """At most `count` different orders of n things: a random one, its reverse, its rotation, the reverse of that, ...
+
+    Every even number of orders shows each thing at the same average place.
+    """
+    base = list(range(n))
+    rng.shuffle(base)
+    found: dict[tuple[int, ...], None] = {}
+    for turn in range(n):
+        order = base[turn:] + base[:turn]
+        found[tuple(order)] = None
+        found[tuple(reversed(order))] = None
+    return list(found)[:count]
+
+
+def _softmax(values: Sequence[float]) -> list[float]:
+    top = max(values)
+    powers = [math.exp(v - top) for v in values]
+    return [p / sum(powers) for p in powers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One order of one match: the prompt, its continuations, and which answer each of them stands for."""
+
+    match: int
+    order: tuple[int, ...]
+    prompt: Prompt
+    continuations: tuple[str, ...]
+
+
+def _requests(
+    number: int,
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    answers: Sequence[Answer],
+    style: Style,
+    cfg: SelectConfig,
+    letters: bool,
+    seed: int,
+) -> list[_Request]:
+    rng = problem_rng(seed, problem.id, "select " + " ".join(a.key for a in answers))
+    requests = []
+    for order in orders(len(answers), cfg.permutations, rng):
+        texts = [candidates[answers[i].best].text for i in order]
+        continuations = [
+            words.select_target(
+                style,
+                place,
+                shown_answer(problem, answers[i].key, candidates[answers[i].best].text, letters),
+                cfg.target,
+            )
+            for place, i in enumerate(order)
+        ]
+        if cfg.target == "index_answer":
+            continuations.append(style.none_right)
+        requests.append(_Request(number, order, words.select(problem, style, texts), tuple(continuations)))
+    return requests
+
+
+def play(
+    policy: Policy,
+    problems: Sequence[Problem],
+    candidates_PN: Sequence[Sequence[Candidate]],
+    answers_PA: Sequence[Sequence[Answer]],
+    style: Style,
+    cfg: SelectConfig,
+    letters: bool,
+    seed: int,
+) -> list[Match]:
+    """Score every match (problem, answers shown) in one call of the policy. A single answer costs nothing.
+
+    Suffixes: P matches, N candidates, A answers shown.
+    """
+    requests = [
+        request
+        for number, (problem, candidates, answers) in enumerate(
+            zip(problems, candidates_PN, answers_PA, strict=True)
+        )
+        if len(answers) > 1
+        for request in _requests(number, problem, candidates, answers, style, cfg, letters, seed)
+    ]
+    scores = (
+        policy.score([r.prompt for r in requests], [r.continuations for r in requests]) if requests else []
+    )
+    sums = [[0.0] * len(answers) for answers in answers_PA]
+    none, tokens, count = [0.0] * len(sums), [0] * len(sums), [0] * len(sums)
+    for request, found in zip(requests, scores, strict=True):
+        shares = _softmax([score.total for score in found])
+        for place, i in enumerate(request.order):
+            sums[request.match][i] += shares[place]
+        none[request.match] += sum(shares[len(request.order) :])
+        tokens[request.match] += sum(len(score.token_ids) for score in found)
+        count[request.match] += 1
+    matches = []
+    for number, totals in enumerate(sums):
+        if not count[number]:
+            matches.append(Match(tuple(1.0 for _ in totals), 0.0, 0))
+            continue
+        whole = sum(totals)
+        even = 1.0 / len(totals)
+        shares = tuple(t / whole if whole > 0 else even for t in totals)
+        matches.append(Match(shares, none[number] / count[number], tokens[number]))
+    return matches

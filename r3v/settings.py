@@ -1,0 +1,200 @@
+"""From a recipe (YAML) and flags to one `Config`, and back to YAML.
+
+jsonargparse reads and type-checks the tree; unknown names are caught before it, so that the message can name the
+nearest field. `explicit` remembers what the user wrote, because a preset fills only the fields the user left alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from r3v.config import Config
+from r3v.errors import ConfigError
+from r3v.io import atomic_write
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A config with its preset applied, and the dotted names of the fields the user set."""
+
+    config: Config
+    explicit: frozenset[str]
+
+
+def field_types(cls: type = Config, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> type, for every leaf of the tree."""
+    found: dict[str, Any] = {}
+    for name, kind in get_type_hints(cls).items():
+        dotted = f"{prefix}{name}"
+        found |= field_types(kind, f"{dotted}.") if is_dataclass(kind) else {dotted: kind}  # type: ignore[arg-type]
+    return found
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Dotted name -> value, tuples as lists."""
+    return {
+        f"{group.name}.{leaf}": list(value) if isinstance(value, tuple) else value
+        for group in fields(config)
+        for leaf, value in asdict(getattr(config, group.name)).items()
+    }
+
+
+def to_yaml(config: Config) -> str:
+    """Every field, in the order of the tree; `read` gives the same config back."""
+    import yaml
+
+    tree: dict[str, dict[str, Any]] = {}
+    for name, value in flatten(config).items():
+        group, leaf = name.split(".", 1)
+        tree.setdefault(group, {})[leaf] = value
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def write_beside(config: Config, artefact: str | Path) -> None:
+    """Write the effective config as `<artefact>.config.yaml`."""
+    path = Path(artefact)
+    atomic_write(path.with_name(f"{path.name}.config.yaml"), to_yaml(config))
+
+
+def set_field(config: Config, name: str, value: Any) -> Config:
+    """The same config with one dotted field replaced."""
+    group, leaf = name.split(".", 1)
+    return replace(config, **{group: replace(getattr(config, group), **{leaf: value})})
+
+
+def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not near:  # the right leaf under the wrong group, or with no group at all
+        leaf = name.rsplit(".", 1)[-1]
+        leaves = {k.split(".", 1)[1]: k for k in known}
+        near = [leaves[match] for match in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75)]
+    hint = f"did you mean {near[0]}?" if near else "`r3v train --help` lists every field"
+    return ConfigError(f"{where}: found {name}, expected a field of the config; {hint}")
+
+
+def _leaf_of(name: str, known: Mapping[str, Any]) -> str | None:
+    """The field that `name` sets: itself, or the mapping field it is a key of."""
+    if name in known:
+        return name
+    return next((k for k, kind in known.items() if name.startswith(f"{k}.") and "dict" in str(kind)), None)
+
+
+def _walk(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and dotted not in known:
+            yield from _walk(value, known, f"{dotted}.")
+        else:
+            yield dotted
+
+
+def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
+    import yaml
+
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; check the path") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: found {type(tree).__name__}, expected a mapping of groups such as `train:`")
+    names = set()
+    for name in _walk(tree, known):
+        leaf = _leaf_of(name, known)
+        if leaf is None:
+            raise _unknown(name, known, str(path))
+        names.add(leaf)
+    return names
+
+
+def _flags(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """`--a.b v` and `--a.b=v` as `--a.b=v`; lists may be written a,b,c. Raises ConfigError for unknown names."""
+    out, names, rest = [], set(), list(args)
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--"):
+            raise ConfigError(f"command line: found {token!r}, expected a flag such as --train.lr 1e-4")
+        name, equals, value = token[2:].partition("=")
+        leaf = _leaf_of(name, known)
+        if leaf is None:
+            raise _unknown(name, known, "command line")
+        if not equals:
+            if known[leaf] is bool and (not rest or rest[0].startswith("--")):
+                value = "true"
+            elif not rest or rest[0].startswith("--"):
+                raise ConfigError(f"command line: --{name} has no value; write --{name} VALUE")
+            else:
+                value = rest.pop(0)
+        if "tuple" in str(known[leaf]) and not value.startswith("["):
+            value = f"[{value}]"
+        out.append(f"--{name}={value}")
+        names.add(leaf)
+    return out, names
+
+
+def parser() -> Any:
+    """The jsonargparse parser of the config tree; its help lists every field with its default."""
+    from jsonargparse import ArgumentParser
+
+    p = ArgumentParser(prog="r3v train RECIPE.yaml", exit_on_error=False, default_env=False)
+    p.add_argument("--config", action="config", help="a recipe; flags after it win")
+    p.add_class_arguments(Config, None, fail_untyped=True)
+    return p
+
+
+def recipe_folder() -> Path:
+    """Where the recipes of the library lie, in a checkout and in an installed wheel."""
+    import r3v.recipes
+
+    return Path(next(iter(r3v.recipes.__path__)))
+
+
+def find_recipe(name: str | Path) -> Path:
+    """A path as given, or a recipe of the library by its file name."""
+    path = Path(name)
+    if not path.exists() and path.parent in (Path("."), Path("recipes")):
+        for candidate in (recipe_folder() / path.name, recipe_folder() / f"{path.name}.yaml"):
+            if candidate.is_file():
+                return candidate
+    return path
+
+
+def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bool = True) -> Settings:
+    """Defaults, then the recipe, then the flags, then the preset on what nobody set.
+
+    Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
+    """
+    import argparse
+
+    known = field_types()
+    args: list[str] = []
+    explicit: set[str] = set()
+    if recipe is not None:
+        path = find_recipe(recipe)
+        explicit |= _recipe_names(path, known)
+        args.append(f"--config={path}")
+    tokens, names = _flags(flags, known)
+    explicit |= names
+    p = parser()
+    try:
+        values = p.instantiate(p.parse_args([*args, *tokens]))
+    except argparse.ArgumentError as error:
+        where = f"{recipe}: " if recipe is not None and not flags else ""
+        raise ConfigError(f"{where}{' '.join(str(error).split())}") from error
+    config = Config(**{f.name: getattr(values, f.name) for f in fields(Config)})
+    if preset:
+        from r3v.reflection.presets import apply_preset
+
+        config = apply_preset(config, explicit)
+    return Settings(config, frozenset(explicit))
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """`field: old -> new` for every field that differs, in the order of the tree."""
+    a, b = flatten(old), flatten(new)
+    return [f"{name}: {a[name]!r} -> {b[name]!r}" for name in a if a[name] != b[name]]

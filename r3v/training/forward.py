@@ -1,0 +1,124 @@
+"""Log-probabilities of a batch's target tokens under a vision-language model, by one of three paths.
+
+`fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask. Both run the
+inner model and apply the head to target positions only. `plain`: `rows` through the model's own complete forward,
+which computes its positions itself: slow, and therefore the reference that the self-test compares with.
+
+Checked against transformers 5.23: a 4-D attention mask is handed through untouched (`_preprocess_mask_arguments`),
+and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as they are, DeepStack included.
+Suffixes as in `batching`; H hidden width.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from r3v.errors import ModelError
+from r3v.losses.logprobs import from_hidden, from_logits
+from r3v.training.batching import Batch, padding_mask, tree_mask
+
+Path = Literal["fused", "rows", "plain"]
+FULL_LOGITS_LIMIT = 2**25
+"""Up to this many logits (128 MB in float32) the head runs in one piece; above, chunk by chunk."""
+
+
+def base_model(model: Any) -> Any:
+    """The transformers model under a peft wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def text_config(model: Any) -> Any:
+    """The configuration of the language model."""
+    return base_model(model).config.get_text_config()
+
+
+def why_not_fusable(model: Any) -> str | None:
+    """Why a tree mask cannot express this model's attention; None when it can."""
+    config = text_config(model)
+    if config.model_type.startswith(("gemma3", "gemma4", "paligemma")):
+        return f"{config.model_type} attends in both directions among image tokens"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"]) - {"full_attention"}
+    if kinds:
+        return f"{config.model_type} has layers with {', '.join(sorted(kinds))}"
+    layers = list(getattr(config, "layer_types", None) or [])
+    if not layers and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return f"{config.model_type} has a sliding window"
+    attention = getattr(config, "_attn_implementation", "eager")
+    if attention not in ("sdpa", "eager"):
+        return f"attention {attention!r} takes no tree mask (sdpa and eager do)"
+    return None
+
+
+def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
+    """log p(target token | its branch before it), shape T, with gradient.
+
+    Raises ModelError when the batch was collated for another path.
+    """
+    if batch.fused != (path == "fused"):
+        raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
+    base = base_model(model)
+    if path == "plain":
+        logits = base(**_plain_inputs(base, batch)).logits
+        return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
+    inner, head = base.base_model, base.get_output_embeddings()
+    hidden = inner(**_inputs(base, batch, path)).last_hidden_state
+    return _head_logprobs(hidden.flatten(0, 1)[batch.source_T], head, batch.target_T, text_config(model))
+
+
+def _head_logprobs(hidden_TH: Tensor, head: nn.Module, target_T: Tensor, config: Any) -> Tensor:
+    softcap = getattr(config, "final_logit_softcapping", None)
+    # A quantised or LoRA-wrapped head is more than its weight, so only a bare linear layer is taken apart.
+    bare = type(head) is nn.Linear
+    if not bare or hidden_TH.shape[0] * head.weight.shape[0] <= FULL_LOGITS_LIMIT:
+        return from_logits(head(hidden_TH), target_T, softcap=softcap)
+    return from_hidden(hidden_TH, head.weight, target_T, head.bias, softcap=softcap)
+
+
+def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
+    mask = tree_mask(batch.exit_RL) if path == "fused" else padding_mask(batch)
+    if path == "fused" and getattr(text_config(base), "_attn_implementation", "eager") == "eager":
+        # Eager attention adds its mask to the scores.
+        dtype = base.get_input_embeddings().weight.dtype
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    inputs = {
+        "input_ids": batch.ids_RL,
+        "attention_mask": mask,
+        "position_ids": batch.positions,
+        "use_cache": False,
+        **batch.images,
+    }
+    if path == "rows" and _takes(base, "token_type_ids"):
+        inputs["token_type_ids"] = _image_tokens(base, batch)
+    return inputs
+
+
+def _plain_inputs(base: Any, batch: Batch) -> dict[str, Any]:
+    inputs = {
+        "input_ids": batch.ids_RL,
+        "attention_mask": padding_mask(batch),
+        "use_cache": False,
+        **batch.images,
+    }
+    for name in ("token_type_ids", "mm_token_type_ids"):
+        if _takes(base, name):
+            inputs[name] = _image_tokens(base, batch)
+    return inputs
+
+
+def _takes(base: Any, name: str) -> bool:
+    return name in inspect.signature(base.forward).parameters
+
+
+def _image_tokens(base: Any, batch: Batch) -> Tensor:
+    """1 at image tokens, 0 elsewhere, shape R L."""
+    config = base.config
+    image = getattr(config, "image_token_id", None)
+    if image is None:
+        image = getattr(config, "image_token_index", None)
+    if image is None:
+        raise ModelError(f"found no image_token_id in the configuration of {config.model_type}, expected one")
+    return (batch.ids_RL == image).long()

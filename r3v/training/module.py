@@ -1,0 +1,302 @@
+"""The LightningModule: any loss of `r3v.losses` on any vision-language model, in a plain `pytorch_lightning.Trainer`.
+
+    module = R3VModule(ModelConfig(), TrainConfig())
+    trainer = pl.Trainer(max_epochs=1)
+    trainer.fit(module, R3VDataModule(problems=problems, dir="run"))     # bootstraps, then optimises
+    module.select(problem, n=8)
+
+The trainer does not know which loss it runs, and the loss does not know that there is a trainer: denominators of a
+whole optimiser step come with the batch and are summed over devices, so accumulation and DDP give the number of one
+big batch.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from r3v.config import ModelConfig, TrainConfig
+from r3v.errors import ConfigError, ModelError
+from r3v.losses import make_loss, reduce
+from r3v.losses.contract import Loss
+from r3v.records import Example, Problem
+from r3v.training.batching import Batch, collate, counts
+from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
+from r3v.training.loader import BatchMaker
+from r3v.training.parity import ParityWarning, check_parity, half_precision
+from r3v.training.trie import Trie, TrieStats, build_trie
+
+SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+"""Strategies under which a parameter's gradient is not whole on one device."""
+PARITY_TRIES = 2
+
+
+class R3VModule(pl.LightningModule):
+    """Trains an adapter with a loss of `r3v.losses`.
+
+    model: a `Loaded` of r3v.policies, or the ModelConfig to load. A model without an adapter gets the LoRA of
+    `config`; one that has an adapter goes on with it. loss: a callable of the contract, default `train.loss`.
+    reference: the loss wants log-probabilities under the weights the fit began with (default: only dpo does).
+    Raises ConfigError for contradicting settings and ModelError for a model that cannot be trained so.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train: TrainConfig = TrainConfig(),
+        *,
+        config: ModelConfig | None = None,
+        loss: Loss | None = None,
+        reference: bool | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        from r3v.policies.loading import Loaded, add_lora, load
+
+        if isinstance(model, ModelConfig):
+            config, model = model, load(model)
+        self.config = config or ModelConfig()
+        self.loaded: Loaded = model
+        self.train_config = train
+        self.seed = seed
+        self.model: Any = self.loaded.model
+        if not hasattr(self.model, "peft_config"):
+            self.model = add_lora(self.model, self.config, seed)
+        self.encoder = self.loaded.encoder
+        self.loss: Loss = loss or make_loss(train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {}))
+        self.reference = reference if reference is not None else (loss is None and train.loss == "dpo")
+        self.path: Path = self._planned_path()
+        self.progress = TrieStats()
+        self.step_loss: Tensor | None = None
+        self.strict_loading = False
+        self._start: dict[str, Tensor] = {}
+        self._tested = False
+        self._rng: Tensor | None = None
+        self._set_gradient_checkpointing()
+
+    def _planned_path(self) -> Path:
+        if not self.train_config.fuse:
+            return "rows"
+        reason = why_not_fusable(self.model)
+        if reason:
+            warnings.warn(
+                f"branches are trained one per row, with the same loss, because {reason}", ParityWarning, stacklevel=3
+            )
+        return "rows" if reason else "fused"
+
+    def _set_gradient_checkpointing(self) -> None:
+        if self.train_config.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.model.enable_input_require_grads()
+
+    # --- data -------------------------------------------------------------------------------------------------
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest branch: the setting, or the model's own context where that is shorter."""
+        context = getattr(text_config(self.model), "max_position_embeddings", None)
+        return min(self.train_config.max_tokens, context or self.train_config.max_tokens)
+
+    def maker(self) -> BatchMaker:
+        """How examples become batches for this model, tokenizer and loss."""
+        return BatchMaker(trie=self._trie, collate=self._collate, counts=lambda batch: counts(self.loss, batch))
+
+    def _trie(self, examples: Sequence[Example]) -> tuple[Trie | None, TrieStats]:
+        return build_trie(examples, self.encoder, model=self.model, max_tokens=self.max_tokens)
+
+    def _collate(self, tries: Sequence[Trie], fused: bool | None = None) -> Batch:
+        fused = self.path == "fused" if fused is None else fused
+        pad_id = self.encoder.tokenizer.pad_token_id or 0
+        return collate(tries, fused=fused, pad_id=pad_id, collate_images=self.encoder.collate_images)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch.to(device) if isinstance(batch, Batch) else batch
+
+    # --- one step ---------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The batch's share of the loss of its optimiser step, scaled for Lightning's averaging."""
+        if not self._tested and batch.tries:
+            self._self_test(batch)
+        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        loss, metrics = self._share(batch)
+        self.step_loss = loss.detach() * self.trainer.world_size
+        self.progress = self.progress + batch.stats
+        for name, value in metrics.items():
+            scaled = value * scale if name.startswith("loss") else value
+            self.log(f"train/{name}", scaled, on_step=True, batch_size=max(1, batch.n_branches))
+        return loss * scale
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Logs val/loss and val/loss/<kind>, each step with its own denominators."""
+        _, metrics = self._share(batch)
+        for name, value in metrics.items():
+            self.log(f"val/{name}", value, on_epoch=True, batch_size=max(1, batch.n_branches))
+
+    def _share(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        total_K = batch.step_denominators_K
+        if total_K is not None and self.trainer.world_size > 1:
+            total_K = self.trainer.strategy.reduce(total_K.clone(), reduce_op="sum")
+        if not batch.tries:
+            # Every branch of this share was too long; the other devices still wait for gradients.
+            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {}
+        if batch.fused != (self.path == "fused"):
+            batch = self._recollate(batch)
+        logprobs_T = token_logprobs(self.model, batch, self.path)
+        output = self.loss(batch.loss_inputs(logprobs_T, reference_T=self._reference_logprobs(batch)))
+        config = self.train_config
+        return reduce(output, total_K, config.loss_reduction, config.kind_weights)
+
+    def _recollate(self, batch: Batch) -> Batch:
+        other = self._collate(batch.tries).to(batch.ids_RL.device)
+        return replace(other, step_denominators_K=batch.step_denominators_K, stats=batch.stats)
+
+    def _reference_logprobs(self, batch: Batch) -> Tensor | None:
+        """Log-probabilities under the weights the fit began with, swapped in for one forward pass."""
+        if not self.reference:
+            return None
+        trainable = self._trainable()
+        if not self._start:
+            raise ModelError("the reference weights are taken in setup('fit'), which has not run; use a Trainer")
+        now = {name: p.data for name, p in trainable.items()}
+        training = self.model.training
+        self.model.eval()
+        try:
+            for name, p in trainable.items():
+                p.data = self._start[name].to(p.device)
+            with torch.no_grad():
+                return token_logprobs(self.model, batch, self.path)
+        finally:
+            for name, p in trainable.items():
+                p.data = now[name]
+            self.model.train(training)
+
+    # --- self-test --------------------------------------------------------------------------------------------
+
+    def _self_test(self, batch: Batch) -> None:
+        """Fast path against the model's own forward; on a mismatch the next slower path is tried, with a warning."""
+        self._tested = True
+        device = batch.ids_RL.device
+        whole = self.trainer.strategy.__class__.__name__ not in SHARDED
+        for path, slower in (("fused", "rows"), ("rows", "plain")):
+            if self.path != path:
+                continue
+            found = check_parity(
+                self.model,
+                batch.tries[:PARITY_TRIES],
+                lambda tries, fused: self._collate(tries, fused).to(device),
+                path,
+                half=half_precision(self.model),
+                gradients=whole,
+            )
+            ok = torch.tensor(float(found.ok), device=device)
+            if self.trainer.world_size > 1:
+                # One device that disagrees slows them all, so that all run the same graph.
+                ok = self.trainer.strategy.reduce(ok, reduce_op="min")
+            if not bool(ok):
+                self.path = slower
+                warnings.warn(
+                    f"parity self-test: path {path!r} disagrees with the model's own forward ({found.describe()}); "
+                    f"{'fusing is off and ' if path == 'fused' else ''}training goes on with path {slower!r}, which is "
+                    "slower and has the same loss",
+                    ParityWarning,
+                    stacklevel=2,
+                )
+
+    # --- optimiser --------------------------------------------------------------------------------------------
+
+    def _trainable(self) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on what is trainable; linear warm-up, then the schedule, stepped with the optimiser."""
+        c = self.train_config
+        parameters = list(self._trainable().values())
+        if not parameters:
+            raise ModelError("found no trainable parameter, expected a LoRA adapter or unfrozen weights")
+        # One kernel for all tensors; with a loss scaler Lightning could not clip, so not in fp16.
+        fused = self.trainer.precision != "16-mixed" and parameters[0].device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(parameters, c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=fused)
+        total = float(self.trainer.estimated_stepping_batches)
+        if math.isinf(total) and (c.schedule != "constant" or c.warmup):
+            raise ConfigError(
+                f"schedule {c.schedule!r} with warm-up {c.warmup} needs a known number of steps, found an endless "
+                "Trainer; give it max_steps or max_epochs, or use schedule 'constant' with warmup 0"
+            )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, c))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """The Trainer's setting, or `train.grad_clip` where the Trainer has none (0 is off)."""
+        value = gradient_clip_val if gradient_clip_val is not None else self.train_config.grad_clip
+        self.clip_gradients(optimizer, value or None, gradient_clip_algorithm or "norm")
+
+    # --- life of a fit ----------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self._tested = False
+            self.progress = TrieStats()
+            if self.reference:
+                # Before a checkpoint is restored: a resumed fit keeps the reference it began with.
+                self._start = {name: p.detach().clone() for name, p in self._trainable().items()}
+
+    def on_train_start(self) -> None:
+        self.model.train()
+        if self._rng is not None:
+            torch.set_rng_state(self._rng)
+            self._rng = None
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What is trained; the base model is frozen and comes from its own files."""
+        names = self._trainable().keys()
+        return {k: v for k, v in super().state_dict(*args, **kwargs).items() if k in names}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        p = self.progress
+        checkpoint["r3v"] = {
+            "path": self.path,
+            "tested": self._tested,
+            "rng": torch.get_rng_state(),
+            "progress": [p.kept, dict(p.dropped), p.tokens, p.tokens_unfused, p.tokens_target],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint["r3v"]
+        self.path, self._tested, self._rng = kept["path"], kept["tested"], kept["rng"]
+        self.progress = TrieStats(*kept["progress"])
+
+    # --- use --------------------------------------------------------------------------------------------------
+
+    def policy(self) -> Any:
+        """An HFPolicy on the live weights."""
+        from r3v.policies.hf import HFPolicy
+
+        return HFPolicy(self.model, self.loaded.processor)
+
+    def select(self, problem: Problem, n: int = 8, selector: str = "fused", **options: Any) -> Any:
+        """Sample n candidates with the live weights and choose one; see `r3v.reflection.selector.Selector`."""
+        from r3v.reflection.selector import Selector
+
+        return Selector(self.policy(), selector, **options).select(problem, n=n)
+
+
+def lr_factor(step: int, total: float, config: TrainConfig) -> float:
+    """Factor on the learning rate at optimiser step `step` (from 0) of `total`: linear warm-up over the first
+    `warmup` share, which ends at 1, then constant, linear to 0, or half a cosine to 0."""
+    warm = math.ceil(config.warmup * total) if math.isfinite(total) else 0
+    if step < warm:
+        return (step + 1) / warm
+    if config.schedule == "constant":
+        return 1.0
+    share = min(1.0, (step - warm) / max(1.0, total - warm))
+    return 1.0 - share if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))

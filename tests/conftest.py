@@ -1,0 +1,29 @@
+"""Shared fixtures: where the real data lives, and one thread so that parallel test workers do not fight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """`real_data("geoqa")` is the folder of that dataset; the test is skipped by name where it is missing."""
+
+    def folder(name: str) -> Path:
+        base = Path(os.environ.get("R3V_DATA", ROOT.parent / "shared" / "data"))
+        path = base / name
+        if not path.is_dir():
+            pytest.skip(f"real data {name!r} not found under {base} (set R3V_DATA)")
+        return path
+
+    return folder

@@ -1,0 +1,438 @@
+"""The losses inside other trainers give the numbers and the weights of one big batch in plain PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import math
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from r3v.losses import KINDS, LOSSES, kind_index, make_loss, reduce
+from r3v.losses.adapters import (
+    KindCounts,
+    accelerate_step,
+    hf_compute_loss,
+    lightning_module,
+    run_step,
+)
+from r3v.losses.rows import RowLoss, row_counts, rows_to_inputs, tag_rows, untag_rows
+from r3v.losses.verl import AGGREGATION, verl_policy_loss
+from torch import Tensor
+
+VOCABULARY = 23
+STEPS = 3
+ROWS = 6
+KINDS_OF_ROWS = ["answer", "refine", "answer", "select", "keep", "answer"]
+WEIGHTS = [1.0, 0.5, 1.0, 0.3, 0.25, 2.0]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    """A random two-layer Llama."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+        )
+    )
+
+
+def example_rows() -> list[dict[str, Any]]:
+    """STEPS optimiser steps of ROWS unpadded rows of different lengths, the same each step but for the
+    tokens.
+    """
+    generator = torch.Generator().manual_seed(5)
+    rows = []
+    for index in range(STEPS * ROWS):
+        length, prompt = 5 + index % 4, 2 + index % 3
+        ids = torch.randint(3, VOCABULARY, (length,), generator=generator).tolist()
+        kind, weight = KINDS_OF_ROWS[index % ROWS], WEIGHTS[index % ROWS]
+        rows.append(
+            {"input_ids": ids, "labels": [-100] * prompt + ids[prompt:], "kind": kind, "weight": weight}
+        )
+    return rows
+
+
+def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Right-padded batch with tagged labels."""
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(name: str, value: int) -> Tensor:
+        return torch.tensor([row[name] + [value] * (longest - len(row[name])) for row in rows])
+
+    ids = padded("input_ids", 0)
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    labels = tag_rows(padded("labels", -100), [r["kind"] for r in rows], [r["weight"] for r in rows])
+    return {
+        "input_ids": ids,
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+        "labels": labels,
+    }
+
+
+def steps_of(micro: int) -> list[list[dict[str, Tensor]]]:
+    """The micro-batches of each step, `micro` rows at a time."""
+    rows = example_rows()
+    return [
+        [collate(rows[i : i + micro]) for i in range(start, start + ROWS, micro)]
+        for start in range(0, len(rows), ROWS)
+    ]
+
+
+def plain_run(model: Any, row_loss: RowLoss, lr: float = 0.1) -> tuple[list[float], dict[str, Tensor]]:
+    """Whole batches, an ordinary loop, no adapter: loss per step and final weights."""
+    model = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    losses = []
+    for (batch,) in steps_of(ROWS):
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        loss, _ = reduce(
+            row_loss.loss(rows_to_inputs(logits, batch["labels"])), None, row_loss.mode, row_loss.kind_weights
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses, dict(model.state_dict())
+
+
+def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, atol=2e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+ROW_LOSSES = {
+    "kind": RowLoss(make_loss("reflection", refine=0.7), "kind", {"select": 2.0}),
+    "tokens": RowLoss(make_loss("reflection"), "tokens"),
+}
+
+
+def test_tags_survive() -> None:
+    """Kinds and float32 weights come back exactly; other positions and the count of targets are untouched."""
+    labels_BS = torch.tensor([[-100, 5, -100], [-100, -100, -100], [-100, 0, 1], [-100, 2, 2]])
+    weights = [0.1, -3.5e-20, 0.0, 1e30]
+    kinds = ["select", "answer", "reinforce", "keep"]
+    tagged_BS = tag_rows(labels_BS, kinds, weights)
+    kind_B, weight_B = untag_rows(tagged_BS)
+    assert [KINDS[k] for k in kind_B.tolist()] == kinds
+    assert weight_B.tolist() == torch.tensor(weights).tolist()
+    assert torch.equal(tagged_BS[:, 1:], labels_BS[:, 1:])
+    assert bool((tagged_BS[:, 0] < -100).all())
+    kind_B, weight_B = untag_rows(labels_BS)
+    assert kind_B.tolist() == [kind_index("answer")] * 4
+    assert weight_B.tolist() == [1.0] * 4
+
+
+def test_tagging_refuses_what_it_cannot_do() -> None:
+    labels_BS = torch.full((2, 3), -100)
+    with pytest.raises(ValueError, match="found loss kind 'solve'"):
+        tag_rows(labels_BS, ["answer", "solve"])
+    with pytest.raises(ValueError, match="found 1 kinds and 1 weights for 2 rows"):
+        tag_rows(labels_BS, ["answer"])
+    with pytest.raises(ValueError, match="found a target or a tag at position 0"):
+        tag_rows(tag_rows(labels_BS, ["answer"] * 2), ["answer"] * 2)
+
+
+def test_rows_are_shifted_by_hand() -> None:
+    """Position s predicts label s + 1: two targets, from positions 0 and 2 of row 1; row 0 has none.
+
+    Logits (0, ln 3) give p(1) = 3/4 and p(0) = 1/4.
+    """
+    logits_BSV = torch.zeros(2, 4, 2)
+    logits_BSV[1, 0, 1] = logits_BSV[1, 2, 1] = math.log(3)
+    labels_BS = torch.tensor([[-100] * 4, [-100, 1, -100, 0]])
+    inputs = rows_to_inputs(logits_BSV, tag_rows(labels_BS, ["answer", "select"]))
+    torch.testing.assert_close(inputs.logprobs_T, torch.tensor([0.75, 0.25]).log())
+    assert inputs.branch_T.tolist() == [1, 1]
+    assert row_counts(tag_rows(labels_BS, ["answer", "select"])).tolist() == [0, 0, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", list(ROW_LOSSES))
+@pytest.mark.parametrize("micro", [1, 2, 6])
+def test_plain_pytorch(model: Any, mode: str, micro: int) -> None:
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    trained = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    found = []
+    for batches in steps_of(micro):
+        optimizer.zero_grad()
+        found.append(run_step(trained, batches, ROW_LOSSES[mode])["loss"])
+        optimizer.step()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert len(set(found)) == STEPS, "nothing was learned"
+    assert_same_weights(dict(trained.state_dict()), weights)
+
+
+@pytest.mark.parametrize("mode", list(ROW_LOSSES))
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_accelerate(model: Any, mode: str, accumulate: int) -> None:
+    """Accelerate's own division by gradient_accumulation_steps is undone."""
+    from accelerate import Accelerator
+
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
+    trained = copy.deepcopy(model)
+    prepared, optimizer = accelerator.prepare(trained, torch.optim.SGD(trained.parameters(), lr=0.1))
+    found = []
+    for batches in steps_of(ROWS // accumulate):
+        optimizer.zero_grad()
+        found.append(accelerate_step(accelerator, prepared, batches, ROW_LOSSES[mode])["loss"])
+        optimizer.step()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert_same_weights(dict(trained.state_dict()), weights)
+
+
+def trainer_arguments(kind: Any, folder: Path, micro: int, **more: Any) -> Any:
+    return kind(
+        output_dir=str(folder),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=ROWS // micro,
+        num_train_epochs=1,
+        learning_rate=0.1,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        remove_unused_columns=False,
+        use_cpu=True,
+        disable_tqdm=True,
+        **more,
+    )
+
+
+def run_trainer(
+    kind: Any, arguments: Any, model: Any, row_loss: RowLoss, **more: Any
+) -> tuple[list[float], dict[str, Tensor]]:
+    trained = copy.deepcopy(model)
+    trainer = kind(
+        model=trained,
+        args=arguments,
+        data_collator=collate,
+        compute_loss_func=hf_compute_loss(row_loss),
+        **({"train_dataset": example_rows()} | more),
+    )
+    # The rows of a step must be those of `steps_of`, so the order of the data is kept.
+    trainer._get_train_sampler = lambda *_: torch.utils.data.SequentialSampler(trainer.train_dataset)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return [float(loss) for loss in losses], dict(trained.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("mode", "micro", "mixin"),
+    [("tokens", 6, False), ("tokens", 2, False), ("kind", 6, False), ("kind", 2, True)],
+)
+def test_transformers_trainer(model: Any, tmp_path: Path, mode: str, micro: int, mixin: bool) -> None:
+    """With accumulation, token mode is exact through num_items_in_batch, kind mode through the mixin."""
+    from transformers import Trainer, TrainingArguments
+
+    class Mixed(KindCounts, Trainer):
+        pass
+
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    arguments = trainer_arguments(TrainingArguments, tmp_path, micro)
+    found, trained = run_trainer(Mixed if mixin else Trainer, arguments, model, ROW_LOSSES[mode])
+    assert found == pytest.approx(expected, rel=1e-4), "the trainer logs rounded losses"
+    assert_same_weights(trained, weights)
+
+
+def test_transformers_trainer_refuses_unknown_denominators(model: Any, tmp_path: Path) -> None:
+    """Kind mode with accumulation and without the mixin would be another loss, so it is an error."""
+    from transformers import Trainer, TrainingArguments
+
+    arguments = trainer_arguments(TrainingArguments, tmp_path, 2)
+    with pytest.raises(ValueError, match=r"num_items_in_batch=\d+ but \d+ target tokens .* mix KindCounts"):
+        run_trainer(Trainer, arguments, model, ROW_LOSSES["kind"])
+
+
+def test_evaluation_without_counts(model: Any) -> None:
+    """num_items_in_batch=None (some evaluation loops): the batch is the whole step."""
+    (batch,) = steps_of(ROWS)[0]
+    outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    expected, _ = ROW_LOSSES["kind"](outputs.logits, batch["labels"])
+    torch.testing.assert_close(hf_compute_loss(ROW_LOSSES["kind"])(outputs, batch["labels"]), expected)
+    with pytest.raises(ValueError, match="found outputs without logits"):
+        hf_compute_loss(ROW_LOSSES["kind"])(SimpleNamespace(logits=None), batch["labels"])
+
+
+def test_token_mode_refuses_rows_it_does_not_train() -> None:
+    """A `prefer` row's tokens are in the trainer's count; leaving them out silently would dilute the
+    others.
+    """
+    labels_BS = tag_rows(torch.tensor([[-100, 1], [-100, 2]]), ["answer", "prefer"])
+    logits_BSV = torch.zeros(2, 2, 5)
+    with pytest.raises(ValueError, match="found 2 target tokens of which this loss trains 1"):
+        hf_compute_loss(ROW_LOSSES["tokens"])({"logits": logits_BSV}, labels_BS, 2)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("trl") is None, reason="trl is not installed (pip install r3v[bench])"
+)
+@pytest.mark.parametrize(("mode", "micro"), [("tokens", 2), ("kind", 6), ("kind", 2)])
+def test_trl_sft_trainer(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
+    """TRL's SFTTrainer takes the same function and the same mixin; it warns that the argument goes away
+    in 2.0.
+    """
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w1")
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
+
+        class Mixed(KindCounts, SFTTrainer):
+            pass
+
+        arguments = trainer_arguments(
+            SFTConfig,
+            tmp_path,
+            micro,
+            loss_type="nll",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            gradient_checkpointing=False,
+            bf16=False,
+        )
+        found, trained = run_trainer(
+            Mixed,
+            arguments,
+            model,
+            ROW_LOSSES[mode],
+            train_dataset=Dataset.from_list(example_rows()),
+            processing_class=tokenizer,
+        )
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert_same_weights(trained, weights)
+
+
+@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning")
+@pytest.mark.parametrize("mode", list(ROW_LOSSES))
+@pytest.mark.parametrize("micro", [2, 6])
+def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
+    import pytorch_lightning as pl
+
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    trained = copy.deepcopy(model)
+    module = lightning_module(trained, ROW_LOSSES[mode], lambda p: torch.optim.SGD(p, lr=0.1))
+    found: list[float] = []
+
+    class Recorder(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            found.append(float(trainer.callback_metrics["loss"]))
+
+    loader = torch.utils.data.DataLoader(steps_of(micro), batch_size=None)  # pyright: ignore[reportArgumentType]
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Recorder()],
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer.fit(module, loader)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert_same_weights(dict(trained.state_dict()), weights)
+
+
+def verl_batch() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    log_prob = -torch.rand(4, 5, generator=generator) - 0.05
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+    advantage_B = torch.tensor([1.3, -0.7, 0.5, -2.0])
+    return {
+        "old_log_prob": log_prob - 0.6 * torch.randn(4, 5, generator=generator),
+        "log_prob": log_prob.requires_grad_(),
+        "advantages": advantage_B[:, None] * mask,
+        "response_mask": mask,
+    }
+
+
+def verl_reference(batch: dict[str, Tensor], mode: str, low: float, high: float, dual: float) -> Tensor:
+    """verl's documented clipped objective with its dual clip, and its three aggregations, written out."""
+    ratio = torch.exp(batch["log_prob"] - batch["old_log_prob"])
+    advantages, mask = batch["advantages"], batch["response_mask"].float()
+    clipped = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high))
+    losses = torch.where(advantages < 0, torch.minimum(-advantages * dual, clipped), clipped)
+    lengths = mask.sum(1)
+    if mode == "token-mean":
+        return (losses * mask).sum() / mask.sum()
+    if mode == "seq-mean-token-mean":
+        return ((losses * mask).sum(1) / lengths.clamp(min=1)).sum() / (lengths > 0).sum()
+    return (losses * mask).sum() / (lengths > 0).sum() / mask.shape[1]
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo"])
+def test_verl_signature(name: str) -> None:
+    """Same value and gradient as verl's vanilla loss under its config; an empty response changes nothing."""
+    config = SimpleNamespace(
+        clip_ratio=0.1, clip_ratio_low=None, clip_ratio_high=0.3, clip_ratio_c=1.5, global_batch_info={}
+    )
+    batch = verl_batch()
+    expected = verl_reference(batch, AGGREGATION[name], 0.1, 0.3, 1.5)
+    (expected_grad,) = torch.autograd.grad(expected, batch["log_prob"])
+    loss, metrics = verl_policy_loss(name)(**batch, loss_agg_mode=AGGREGATION[name], config=config)
+    (grad,) = torch.autograd.grad(loss, batch["log_prob"])
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad, expected_grad)
+    assert 0 < metrics["actor/clipped"] < 1
+    without_dual = verl_reference(batch, AGGREGATION[name], 0.1, 0.3, 1e9)
+    assert float(without_dual.detach()) != pytest.approx(float(expected.detach())), (
+        "the dual clip was not tried"
+    )
+
+
+@pytest.mark.parametrize("name", list(AGGREGATION))
+def test_verl_data_parallel(name: str) -> None:
+    """Two workers with the global counts: the mean of their losses is the loss of one worker with
+    everything.
+    """
+    batch, loss = verl_batch(), verl_policy_loss(name)
+    whole, _ = loss(**batch)
+    info = {"dp_size": 2, "batch_num_tokens": 9, "global_batch_size": 3, "loss_scale_factor": 5}
+    config = SimpleNamespace(global_batch_info=info)
+    halves = [loss(**{k: v[rows] for k, v in batch.items()}, config=config)[0] for rows in ([0, 2], [1, 3])]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
+
+
+def test_verl_rollout_weights() -> None:
+    """Weight 2 everywhere doubles the loss; per token it multiplies the token."""
+    batch = verl_batch()
+    loss, _ = verl_policy_loss("dapo")(**batch)
+    doubled, _ = verl_policy_loss("dapo")(**batch, rollout_is_weights=torch.full((4, 5), 2.0))
+    torch.testing.assert_close(doubled, 2 * loss)
+
+
+def test_verl_refuses_what_it_would_ignore() -> None:
+    batch = verl_batch()
+    with pytest.raises(ValueError, match="found loss_agg_mode='token-mean', expected 'seq-mean-token-mean'"):
+        verl_policy_loss("grpo")(**batch, loss_agg_mode="token-mean")
+    with pytest.raises(ValueError, match="found 'nll'"):
+        verl_policy_loss("nll")
+    with pytest.raises(ValueError, match="advantages that differ within a response"):
+        verl_policy_loss("grpo")(**{**batch, "advantages": torch.randn(4, 5)})
+    with pytest.raises(ValueError, match="dp_size=2 without the global counts"):
+        verl_policy_loss("grpo")(**batch, config=SimpleNamespace(global_batch_info={"dp_size": 2}))
+    assert set(AGGREGATION) < set(LOSSES)
