@@ -6,11 +6,12 @@ finished shards survive a kill. Selector `oracle` knows the gold and is an upper
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from r3v.config import SelectConfig
 from r3v.errors import ConfigError, EngineError, RunError
 from r3v.grading import grade
 from r3v.io import atomic_path
-from r3v.policies.base import Policy, SamplingParams
-from r3v.prompts import Style, solve
+from r3v.policies.base import Policy
+from r3v.prompts import Style, question_text
 from r3v.records import Candidate, Outcome, Problem, Verdict
+from r3v.reflection.selector import ORACLE, SELECTORS, Selection, Selector
 from r3v.stats import wilson
 
 Row = dict[str, Any]
@@ -34,6 +36,58 @@ def metric_name(selector: str, n: int) -> str:
     return selector if selector == "greedy" else f"{selector}@{n}"
 
 
+@dataclass(frozen=True)
+class _Ask:
+    """What stays the same for every problem of an evaluation."""
+
+    selector: Selector
+    methods: Sequence[str]
+    seed: int
+
+    @property
+    def n(self) -> int:
+        return self.selector.cfg.n
+
+    def settings(self, problems: Sequence[Problem]) -> str:
+        """Everything the rows depend on, as JSON."""
+        told = "\n".join(f"{p.id} {p.kind} {p.answer} {question_text(p)}" for p in problems)
+        select = {k: v for k, v in asdict(self.selector.cfg).items() if k != "selectors"}
+        value = {
+            "policy": self.selector.policy.name,
+            "problems": hashlib.sha256(told.encode()).hexdigest()[:16],
+            "methods": list(self.methods),
+            "select": select,
+            "style": self.selector.style.name,
+            "letters": self.selector.letters,
+            "seed": self.seed,
+        }
+        return json.dumps(value, sort_keys=True)
+
+    def rows(self, problems: Sequence[Problem]) -> list[Row]:
+        """The rows of some problems. If the engine fails on the whole, each problem is asked alone."""
+        try:
+            return self._ask(problems)
+        except EngineError as error:
+            if len(problems) == 1:
+                lost = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
+                return [_row(problems[0], m, metric_name(m, self.n), "", lost, 0) for m in self.methods]
+            return [row for problem in problems for row in self.rows([problem])]
+
+    def _ask(self, problems: Sequence[Problem]) -> list[Row]:
+        rows: list[Row] = []
+        candidates_PN: list[list[Candidate]] = [[] for _ in problems]
+        if any(method != "greedy" for method in self.methods):
+            candidates_PN = self.selector.sample_candidates(problems, self.n, self.seed)
+        for problem, candidates_N in zip(problems, candidates_PN, strict=True):
+            for c in candidates_N:
+                verdict = grade(problem, c.text)
+                rows.append(_row(problem, SAMPLE, SAMPLE, c.text, verdict, len(c.token_ids), c.index, c.stop))
+        for method in self.methods:
+            chosen_P = self.selector.choose_many(method, problems, candidates_PN, self.seed)
+            rows += [_selection_row(p, s, self.n) for p, s in zip(problems, chosen_P, strict=True)]
+        return rows
+
+
 def evaluate(
     policy: Policy,
     problems: Sequence[Problem],
@@ -43,7 +97,7 @@ def evaluate(
     seed: int,
     *,
     out: str | Path,
-    max_new_tokens: int = 384,
+    letters: bool = False,
     shard: int = 64,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -51,112 +105,50 @@ def evaluate(
 
     The block maps `greedy`, `majority@3`, ... to `{"accuracy", "n", "ci95", "unparsed"}`: shares of the n problems
     whose verdict is available, with the 95 % Wilson interval. An engine that fails on a problem gives UNAVAILABLE
-    rows for it.
+    rows for it. `shard`: problems between two writes, which is what a killed call loses at most.
 
     Raises ConfigError for unknown or repeated selectors; RunError where `out` was written with other settings.
     """
     check_selectors(selectors)
-    out = Path(out)
-    settings = _settings(policy, problems, selectors, select, style, seed, max_new_tokens)
+    ask = _Ask(Selector(policy, style, select, letters), tuple(selectors), seed)
+    out, settings = Path(out), ask.settings(problems)
     if not out.exists():
         parts = out.with_name(f".{out.stem}.parts")
-        for start in range(0, len(problems), shard):
-            path = parts / f"part-{start // shard:05d}.parquet"
-            if path.exists() and _written_with(path) == settings:
-                continue
-            chunk = [problems[i] for i in range(start, min(start + shard, len(problems)))]
-            write_rows(path, _rows(policy, chunk, selectors, select, style, seed, max_new_tokens), settings)
+        paths = [parts / f"part-{i:05d}.parquet" for i in range(-(-len(problems) // shard))]
+        for number, path in enumerate(paths):
+            stop = min((number + 1) * shard, len(problems))
+            if not (path.exists() and _written_with(path) == settings):
+                write_rows(path, ask.rows([problems[i] for i in range(number * shard, stop)]), settings)
             if say:
-                say(f"evaluated {start + len(chunk)} of {len(problems)}")
-        rows = [row for path in sorted(parts.glob("part-*.parquet")) for row in read_rows(path)]
-        write_rows(out, rows, settings)
-        shutil.rmtree(parts)
+                say(f"evaluated {stop} of {len(problems)}")
+        write_rows(out, [row for path in paths for row in read_rows(path)], settings)
+        shutil.rmtree(parts, ignore_errors=True)
     elif _written_with(out) != settings:
-        raise RunError(f"{out}: written with other settings; delete it or choose another file")
+        raise RunError(
+            f"{out}: written with another model, data or settings; delete it or choose another file"
+        )
     return block(read_rows(out), selectors, select.n)
 
 
 def check_selectors(selectors: Sequence[str]) -> None:
     """Raise ConfigError for a selector that does not exist, is named twice, or none at all."""
-    from r3v.reflection.selector import SELECTORS
-
-    known = ("greedy", *(name for name in SELECTORS if name != "greedy"))
+    known = (*SELECTORS, ORACLE)
     for name in selectors:
         if name not in known:
-            raise ConfigError(f"found selector {name!r}, expected one of {', '.join(known)}")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"found selector {name!r}, expected one of {', '.join(known)}{hint}")
     if len(set(selectors)) != len(selectors) or not selectors:
         raise ConfigError(f"found selectors {list(selectors)}, expected at least one and each once")
 
 
-def _settings(
-    policy: Policy,
-    problems: Sequence[Problem],
-    selectors: Sequence[str],
-    select: SelectConfig,
-    style: Style,
-    seed: int,
-    max_new_tokens: int,
-) -> str:
-    """Everything the rows depend on, as JSON."""
-    digest = hashlib.sha256("\n".join(f"{p.id} {p.kind} {p.answer}" for p in problems).encode()).hexdigest()[:16]
-    drawn = {k: v for k, v in asdict(select).items() if k != "selectors"}
-    value = {"policy": policy.name, "problems": digest, "n": len(problems), "selectors": list(selectors)}
-    return json.dumps({**value, "select": drawn, "style": style.name, "seed": seed, "max_new_tokens": max_new_tokens})
-
-
-def _rows(
-    policy: Policy,
-    problems: Sequence[Problem],
-    selectors: Sequence[str],
-    select: SelectConfig,
-    style: Style,
-    seed: int,
-    max_new_tokens: int,
-) -> list[Row]:
-    """The rows of a shard. If the engine fails on the whole, each problem is asked alone."""
-    try:
-        return _ask(policy, problems, selectors, select, style, seed, max_new_tokens)
-    except EngineError as error:
-        if len(problems) == 1:
-            lost = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
-            return [_row(problems[0], s, metric_name(s, select.n), "", lost, 0) for s in selectors]
-        return [
-            row for p in problems for row in _rows(policy, [p], selectors, select, style, seed, max_new_tokens)
-        ]
-
-
-def _ask(
-    policy: Policy,
-    problems: Sequence[Problem],
-    selectors: Sequence[str],
-    select: SelectConfig,
-    style: Style,
-    seed: int,
-    max_new_tokens: int,
-) -> list[Row]:
-    prompts_P = [solve(problem, style) for problem in problems]
-    rows: list[Row] = []
-    if "greedy" in selectors:
-        greedy = SamplingParams(temperature=0.0, max_new_tokens=max_new_tokens)
-        for problem, (candidate,) in zip(problems, policy.generate(prompts_P, 1, greedy, seed=seed), strict=True):
-            rows.append(_candidate_row(problem, "greedy", "greedy", candidate))
-    others = [name for name in selectors if name != "greedy"]
-    if not others:
-        return rows
-    params = SamplingParams(select.temperature, select.top_p, select.top_k, max_new_tokens)
-    candidates_PN = policy.generate(prompts_P, select.n, params, seed=seed)
-    for problem, candidates_N in zip(problems, candidates_PN, strict=True):
-        rows += [_candidate_row(problem, SAMPLE, SAMPLE, candidate) for candidate in candidates_N]
-    for name in others:
-        rows += _chosen_rows(policy, problems, candidates_PN, name, select, style, seed, max_new_tokens)
-    return rows
-
-
-def _candidate_row(problem: Problem, selector: str, metric: str, candidate: Candidate) -> Row:
-    verdict = grade(problem, candidate.text)
-    return _row(
-        problem, selector, metric, candidate.text, verdict, len(candidate.token_ids), candidate.index, candidate.stop
+def _selection_row(problem: Problem, s: Selection, n: int) -> Row:
+    c, verdict = s.chosen, grade(problem, s.chosen.text)
+    index = c.index if any(c is candidate for candidate in s.candidates) else None
+    row = _row(
+        problem, s.method, metric_name(s.method, n), c.text, verdict, s.tokens, index, c.stop, s.scores
     )
+    return {**row, "details": json.dumps(dict(s.details), ensure_ascii=False)}
 
 
 def _row(
@@ -183,6 +175,7 @@ def _row(
         "stop": stop,
         "tokens": tokens,
         "scores": [float(score) for score in scores],
+        "details": "{}",
         "skills": list(problem.skills),
         "family": str(problem.meta.get("family", "")),
         "level": str(problem.meta.get("level", "")),
@@ -241,7 +234,7 @@ def accuracy_by_problem(rows: Iterable[Row], metric: str) -> dict[str, bool]:
 
 
 def tokens_per_problem(rows: Iterable[Row]) -> dict[str, float]:
-    """Metric -> generated tokens per problem, sampling included: what an answer costs."""
+    """Metric -> tokens sampled and scored per problem, the candidates included: what an answer costs."""
     sums: dict[str, int] = {}
     problems: dict[str, set[str]] = {}
     for row in rows:
@@ -277,7 +270,9 @@ def _table(path: str | Path) -> Any:
     except FileNotFoundError as error:
         raise RunError(f"{path}: file not found; evaluate first") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise RunError(f"{path}: not a whole Parquet file ({error}); delete it and run the same command again") from error
+        raise RunError(
+            f"{path}: not a whole Parquet file ({error}); delete it and run the same command again"
+        ) from error
 
 
 def _written_with(path: Path) -> str:

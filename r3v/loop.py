@@ -56,7 +56,9 @@ class Stages:
     load: Callable[[DataConfig], Splits]
     policy: Callable[[Config, Path | None], Policy]
     sample: Callable[[Policy, Sequence[Problem], Path, Config, int], dict[str, Any]]
-    build: Callable[[Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]]
+    build: Callable[
+        [Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]
+    ]
     fit: Callable[[Sequence[Problem], Path, Path | None, Path, Config, int], dict[str, Any]]
     evaluate: Callable[[Policy, Sequence[Problem], Sequence[str], Path, Config], dict[str, Any]]
 
@@ -102,7 +104,9 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
         for number in range(config.run.rounds + 1):
             if number < len(run.reports):
                 continue
-            report = measure_base(run, splits, stages) if number == 0 else play_round(run, number, splits, stages)
+            report = (
+                measure_base(run, splits, stages) if number == 0 else play_round(run, number, splits, stages)
+            )
             run.reports.append(report)
             write_run(run)
             say(round_line(report))
@@ -134,7 +138,9 @@ def play_round(run: Run, number: int, splits: Splits, stages: Stages) -> dict[st
         "build": stage(
             folder, "build", lambda: stages.build(splits.train, candidates, examples, config, number, sampler)
         ),
-        "fit": stage(folder, "fit", lambda: stages.fit(splits.train, examples, start, adapter, config, number)),
+        "fit": stage(
+            folder, "fit", lambda: stages.fit(splits.train, examples, start, adapter, config, number)
+        ),
         "evaluate": stage(folder, "evaluate", lambda: measure(run, folder, adapter, splits, stages)),
     }
     gate, best = done["evaluate"]["gate"]["greedy"]["accuracy"], run.best_gate
@@ -248,7 +254,9 @@ def open_run(config: Config, recipe: str, say: Say) -> Iterator[Run]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunError(f"{folder}: another process works on this run; wait for it or use another --run.dir") from error
+            raise RunError(
+                f"{folder}: another process works on this run; wait for it or use another --run.dir"
+            ) from error
         check_settings(folder, config)
         atomic_write(folder / "config.yaml", to_yaml(config))
         run = Run(folder, config, recipe, say, closed_rounds(folder))
@@ -289,5 +297,7 @@ def closed_rounds(folder: Path) -> list[dict[str, Any]]:
         try:
             reports.append(json.loads(path.read_text()))
         except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"{path}: cannot be read ({error}); delete DONE beside it to close the round again") from error
+            raise RunError(
+                f"{path}: cannot be read ({error}); delete DONE beside it to close the round again"
+            ) from error
     return reports

@@ -102,7 +102,9 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: found {type(tree).__name__}, expected a mapping of groups such as `train:`")
+        raise ConfigError(
+            f"{path}: found {type(tree).__name__}, expected a mapping of groups such as `train:`"
+        )
     names = set()
     for name in _walk(tree, known):
         leaf = _leaf_of(name, known)
@@ -187,6 +189,8 @@ def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bo
         where = f"{recipe}: " if recipe is not None and not flags else ""
         raise ConfigError(f"{where}{' '.join(str(error).split())}") from error
     config = Config(**{f.name: getattr(values, f.name) for f in fields(Config)})
+    if config.model.path == "geoworld-tiny" and "model.prompt_style" not in explicit:
+        config = set_field(config, "model.prompt_style", "short")  # the only style it was trained on
     if preset:
         from r3v.reflection.presets import apply_preset
 

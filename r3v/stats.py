@@ -1,8 +1,7 @@
 """Intervals and paired tests for measured numbers. Only numpy and the standard library.
 
-Every accuracy gets a Wilson interval, every comparison of two systems on the same items a paired one, and every
-mean over seeds a Student t interval.
-"""
+Every accuracy gets a Wilson interval, every comparison of two systems on the same items a paired one, and
+every mean over seeds a Student t interval."""
 
 from __future__ import annotations
 
@@ -19,7 +18,8 @@ _CHUNK = 4_000_000  # resampled items held at a time, 32 MB of indices
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0. Raises ValueError for impossible counts."""
+    """Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0. Raises ValueError for impossible
+    counts."""
     if not 0 <= successes <= n:
         raise ValueError(f"found {successes} successes of {n}, expected 0 <= successes <= n")
     if n == 0:
@@ -34,18 +34,21 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
 def _pair(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     a_N, b_N = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a_N.ndim != 1 or a_N.shape != b_N.shape or a_N.size == 0:
-        raise ValueError(f"found shapes {a_N.shape} and {b_N.shape}, expected two lists of one value per item, same items")
+        raise ValueError(
+            f"found shapes {a_N.shape} and {b_N.shape}, expected two lists of one value per item, same items"
+        )
     if not (np.isfinite(a_N).all() and np.isfinite(b_N).all()):
-        raise ValueError("found nan or infinity; leave out the items that either system could not be measured on")
+        raise ValueError(
+            "found nan or infinity; leave out the items that either system could not be measured on"
+        )
     return a_N, b_N
 
 
 def paired_bootstrap(a: Any, b: Any, *, n_boot: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
     """Mean of a - b over the items with its 95 % percentile interval: (difference, low, high).
 
-    `a` and `b` hold one value per item [N], for the same items in the same order (1 and 0, or rewards). Items are
-    resampled with replacement, both systems together (Efron and Tibshirani 1993).
-    """
+    `a` and `b` hold one value per item [N], for the same items in the same order (1 and 0, or rewards). Items
+    are resampled with replacement, both systems together (Efron and Tibshirani 1993)."""
     a_N, b_N = _pair(a, b)
     if n_boot < 100:
         raise ValueError(f"found n_boot={n_boot}, expected at least 100 for a 95 % interval")
@@ -60,7 +63,8 @@ def paired_bootstrap(a: Any, b: Any, *, n_boot: int = 10_000, seed: int = 0) -> 
 
 
 def mcnemar_exact(a: Any, b: Any) -> float:
-    """Two-sided exact McNemar test: the p-value that two systems, right (1) or wrong (0) on the same items, are equal.
+    """Two-sided exact McNemar test: the p-value that two systems, right (1) or wrong (0) on the same items,
+    are equal.
 
     Only the items on which they differ count: min(1, 2 P(X <= min)) for X ~ Binomial(differing, 1/2).
     """
@@ -127,18 +131,24 @@ def _t_cdf(t: float, df: int) -> float:
     return 0.5 + inside / 2
 
 
-def proportion_report(metric: str, outcomes: Sequence[Verdict], seconds: float = 0.0, tokens: int = 0) -> Report:
+def proportion_report(
+    metric: str, outcomes: Sequence[Verdict], seconds: float = 0.0, tokens: int = 0
+) -> Report:
     """The share of CORRECT verdicts with its Wilson interval.
 
     UNAVAILABLE items leave the denominator and are counted in `unavailable`; UNPARSED ones stay in it as not
-    correct, and their share is `unparsed`. Raises DataError for no outcomes, EngineError if all are UNAVAILABLE.
-    """
+    correct, and their share is `unparsed`. Raises DataError for no outcomes, EngineError if all are
+    UNAVAILABLE."""
     if not outcomes:
-        raise DataError(f"{metric}: found no verdicts, expected at least one", fix="Check the split and the limit")
+        raise DataError(
+            f"{metric}: found no verdicts, expected at least one", fix="Check the split and the limit"
+        )
     counts = {outcome: sum(v.outcome is outcome for v in outcomes) for outcome in Outcome}
     n = len(outcomes) - counts[Outcome.UNAVAILABLE]
     if n == 0:
-        raise EngineError(f"{metric}: all {len(outcomes)} items are UNAVAILABLE; the first says: {outcomes[0].reason}")
+        raise EngineError(
+            f"{metric}: all {len(outcomes)} items are UNAVAILABLE; the first says: {outcomes[0].reason}"
+        )
     return Report(
         metric=metric,
         value=counts[Outcome.CORRECT] / n,

@@ -112,8 +112,11 @@ class Rows:
 
 
 def collate(rows: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids, attention mask and labels [B, L], padded on the right; labels are -100 outside the target."""
-    length = max(len(ids) for ids, _ in rows)
+    """ids, attention mask and labels [B, L], padded on the right; labels are -100 outside the target.
+
+    L is a multiple of 32, because oneDNN prepares its bf16 kernels anew for every shape it has not seen.
+    """
+    length = -(-max(len(ids) for ids, _ in rows) // 32) * 32
     ids_BL = torch.full((len(rows), length), pad)
     labels_BL = torch.full((len(rows), length), -100)
     for b, (ids, start) in enumerate(rows):
@@ -169,11 +172,12 @@ def step_loss(model: Any, part: Any, pool: Pool, pad: int) -> tuple[Tensor, dict
         hidden = model.model(
             input_ids=ids, attention_mask=mask, pixel_values=pixels(pool.pictures[[i for _, i, _ in part]])
         ).last_hidden_state[:, :-1]
-        keep = labels[:, 1:] != -100
-        logits = model.lm_head(hidden[keep])
-    losses = F.cross_entropy(logits.float(), labels[:, 1:][keep], reduction="none")
+        flat = (labels[:, 1:] != -100).flatten().nonzero()[:, 0]
+        fill = -len(flat) % 512
+        logits = model.lm_head(hidden.flatten(0, 1)[F.pad(flat, (0, fill))])[: len(flat)]
+    losses = F.cross_entropy(logits.float(), labels[:, 1:].flatten()[flat], reduction="none")
     per_task: dict[str, tuple[float, int]] = {}
-    owner = keep.nonzero()[:, 0]
+    owner = flat // (labels.shape[1] - 1)
     for b, (_, _, name) in enumerate(part):
         mine = losses.detach()[owner == b]
         total, count = per_task.get(name, (0.0, 0))

@@ -59,12 +59,19 @@ def base_rationale(item: Item, rng: random.Random) -> str:
 
 
 def slip(text: str, rng: random.Random) -> str:
-    """The same rationale with one number misread or miscalculated, and everything after it left as it was."""
-    spots = list(re.finditer(r"\d+", text))
+    """The same rationale after one misread or miscalculated number, with another answer at its end."""
+    body, answer = text.rsplit("Answer: ", 1)
+    spots = list(re.finditer(r"\d+", body))
     spot = rng.choice(spots)
-    value = int(spot.group())
-    wrong = max(1, value + rng.choice((-20, -10, -5, -2, -1, 1, 2, 5, 10, 20)))
-    return text[: spot.start()] + str(wrong if wrong != value else value + 1) + text[spot.end() :]
+    delta = rng.choice((-20, -10, -5, -2, -1, 1, 2, 5, 10, 20))
+    body = body[: spot.start()] + str(max(1, int(spot.group()) + delta)) + body[spot.end() :]
+    wrong = str(max(1, round(float(answer)) + delta))
+    if wrong == answer:
+        wrong += "1"
+    tail = body.rfind(f"= {answer}.")
+    if tail >= 0:
+        body = f"{body[:tail]}= {wrong}.{body[tail + len(answer) + 3 :]}"
+    return f"{body}Answer: {wrong}"
 
 
 def ask(problem: Problem, open_share: float, rng: random.Random) -> Problem:
@@ -94,48 +101,67 @@ def solve_with_note(item: Item, rng: random.Random) -> Lesson:
 
 
 TERMS = ("blick", "dax", "fep", "gorp", "lune", "mib", "nurt", "pell", "quib", "rond", "sarn", "tove", "vask", "wug", "yem", "zorp")
-RULES: tuple[tuple[str, Callable[[int, int], list[str]]], ...] = (
-    ("the sum of the two numbers", lambda a, b: [f"{a} + {b} = {a + b}"]),
-    ("the first number minus the second", lambda a, b: [f"{a} - {b} = {a - b}"]),
-    ("half the sum of the two numbers", lambda a, b: [f"{a} + {b} = {a + b}", f"{a + b} / 2 = {(a + b) // 2}"]),
-    ("half the difference of the two numbers", lambda a, b: [f"{a} - {b} = {a - b}", f"{a - b} / 2 = {(a - b) // 2}"]),
-    ("twice the first number", lambda a, b: [f"{a} * 2 = {2 * a}"]),
-    ("half the first number", lambda a, b: [f"{a} / 2 = {a // 2}"]),
-    ("the product of the two numbers", lambda a, b: [f"{a} * {b} = {a * b}"]),
-    ("180 minus the first number", lambda a, b: [f"180 - {a} = {180 - a}"]),
-    ("90 minus the first number", lambda a, b: [f"90 - {a} = {90 - a}"]),
-    ("the product divided by 2", lambda a, b: [f"{a} * {b} = {a * b}", f"{a * b} / 2 = {a * b // 2}"]),
+UNARY: tuple[tuple[str, str], ...] = (
+    ("double the {n}", "a * 2"),
+    ("halve the {n}", "a / 2"),
+    ("subtract the {n} from 90", "90 - a"),
+    ("subtract the {n} from 180", "180 - a"),
+    ("subtract the {n} from 360", "360 - a"),
+    ("subtract the {n} from 180 and halve", "180 - a, r / 2"),
+    ("subtract the {n} from 90 and halve", "90 - a, r / 2"),
+    ("double the {n} and subtract from 180", "a * 2, 180 - r"),
+    ("halve the {n} and subtract from 90", "a / 2, 90 - r"),
 )
+BINARY: tuple[tuple[str, str], ...] = (
+    ("add both {n}s", "a + b"),
+    ("add both {n}s and halve", "a + b, r / 2"),
+    ("add both {n}s and double", "a + b, r * 2"),
+    ("subtract the second {n} from the first", "a - b"),
+    ("subtract the second {n} from the first and halve", "a - b, r / 2"),
+    ("subtract both {n}s from 180", "180 - a, r - b"),
+    ("subtract both {n}s from 360", "360 - a, r - b"),
+    ("multiply both {n}s", "a * b"),
+    ("multiply both {n}s and halve", "a * b, r / 2"),
+    ("divide the first {n} by the second", "a / b"),
+)
+
+
+def follow(rule: str, values: list[int]) -> tuple[list[str], int] | None:
+    """The steps of a rule on these values, or None where it leaves the whole numbers from 1 to 400."""
+    known = dict(zip("ab", values, strict=False))
+    lines = []
+    for step in rule.split(", "):
+        left, op, right = step.split()
+        x, y = (known[v] if v in known else int(v) for v in (left, right))
+        result = {"+": x + y, "-": x - y, "*": x * y, "/": x / y}[op]
+        if result != int(result) or not 0 < result <= 400:
+            return None
+        known["r"] = int(result)
+        lines.append(f"{x} {op} {y} = {known['r']}")
+    return lines, known["r"]
 
 
 def invented(item: Item, rng: random.Random) -> Lesson:
     """A term nobody knows with a rule drawn anew each time: only the note tells what to compute.
 
-    Falls back to the family's own note where the figure gives fewer than two numbers or no rule comes out whole.
+    Falls back to the family's own note where no rule comes out whole on the numbers of the figure.
     """
-    values = [int(v) for v in re.findall(r"= (\d+)\b", item.reading)]
-    if len(values) >= 2:
-        a, b = values[:2]
-        for rule, steps in rng.sample(RULES, len(RULES)):
-            done = steps(a, b)
-            value = int(done[-1].rsplit("= ", 1)[1])
-            whole = all(eval_whole(step) for step in done)
-            if whole and 0 < value < 400:
-                term = rng.choice(TERMS)
-                note = f"The {term} is {rule}."
-                question = re.sub(r"[Ff]ind .*", f"find the {term}.", item.problem.question)
-                text = "\n".join([question, STYLE.note.format(note=note), STYLE.solve])
-                return Lesson(text, f"{item.reading} {note} {'. '.join(done)}.\n{STYLE.answer.format(answer=value)}")
+    values = [int(v) for v in re.findall(r"= (\d+)\b", item.reading)][:2]
+    rules = [*UNARY, *(BINARY * 2 if len(values) > 1 else ())]
+    for words, rule in rng.sample(rules, len(rules)):
+        done = follow(rule, values)
+        if done is None:
+            continue
+        lines, value = done
+        noun = "angle" if "angle" in item.reading else rng.choice(("side", "length", "number"))
+        theorem = f"The {rng.choice(TERMS)} rule holds"
+        term = theorem.split()[1]
+        note = f"{theorem}, so {words.format(n=noun)}."
+        question = re.sub(r"ind [^.]*\.$", f"ind the {term}.", item.problem.question)
+        text = "\n".join([question, STYLE.note.format(note=note), STYLE.solve])
+        steps = " ".join(f"{line}." for line in lines)
+        return Lesson(text, f"{item.reading} {theorem}. {steps}\n{STYLE.answer.format(answer=value)}")
     return solve_with_note(item, rng)
-
-
-def eval_whole(step: str) -> bool:
-    """True if "a op b = c" holds in whole numbers."""
-    left, _, right = step.partition(" = ")
-    a, op, b = left.split()
-    x, y = int(a), int(b)
-    exact = {"+": x + y, "-": x - y, "*": x * y, "/": x / y}[op]
-    return exact == int(right)
 
 
 def write_note(item: Item, rng: random.Random) -> Lesson:

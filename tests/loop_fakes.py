@@ -106,6 +106,12 @@ def contents(folder: Path) -> dict[str, str]:
     """Relative path -> text of every file that a run must end with, times removed."""
     kept = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in ("stages.json", "report.json", "run.json", ".lock", "config.yaml"):
+        if path.is_file() and path.name not in (
+            "stages.json",
+            "report.json",
+            "run.json",
+            ".lock",
+            "config.yaml",
+        ):
             kept[str(path.relative_to(folder))] = path.read_text()
     return kept

@@ -16,7 +16,13 @@ from r3v.errors import DataError, RunError
 from r3v.loop import Splits, train
 
 STAGES = ("gate", "evaluate", "sample", "build", "fit")
-POINTS = [(s, n, after) for n in range(3) for s in STAGES for after in (False, True) if n or s in ("gate", "evaluate")]
+POINTS = [
+    (s, n, after)
+    for n in range(3)
+    for s in STAGES
+    for after in (False, True)
+    if n or s in ("gate", "evaluate")
+]
 
 
 def run(world: World, folder: Path, **kwargs) -> dict:
@@ -100,7 +106,10 @@ def test_a_round_that_lowers_the_gate_is_not_accepted(tmp_path: Path) -> None:
     reports = [json.loads((tmp_path / f"round_{n:02d}/report.json").read_text()) for n in range(4)]
     assert [r["accepted"] for r in reports] == [True, True, False, True]
     assert (tmp_path / "round_03/candidates/content").read_text() == "sampled by round_01"
-    assert any("not accepted: gate accuracy 0.4000 is below 0.6000 of round 1, whose model is kept" in s for s in lines)
+    assert any(
+        "not accepted: gate accuracy 0.4000 is below 0.6000 of round 1, whose model is kept" in s
+        for s in lines
+    )
     assert reports[2]["gate"]["greedy"]["accuracy"] == 0.4
 
 
@@ -156,7 +165,10 @@ def test_two_processes_cannot_share_a_run(tmp_path: Path) -> None:
 def test_overlapping_and_empty_sets_are_errors(tmp_path: Path, split: str) -> None:
     world = World()
     sets = {"train": problems("t", 3), "gate": problems("g", 2), "eval": problems("e", 2)}
-    for bad, message in ((sets["train"][1:2], "this problem is in train and in"), ([], f"data.{split} holds no problem")):
+    for bad, message in (
+        (sets["train"][1:2], "this problem is in train and in"),
+        ([], f"data.{split} holds no problem"),
+    ):
         stages = replace(world.stages(), load=lambda data, bad=bad: Splits(**{**sets, split: bad}))
         with pytest.raises(DataError, match=message):
             train(config(tmp_path), stages, say=lambda line: None)

@@ -31,9 +31,8 @@ KINDS_OF_ROWS = ["answer", "refine", "answer", "select", "keep", "answer"]
 WEIGHTS = [1.0, 0.5, 1.0, 0.3, 0.25, 2.0]
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    """A random two-layer Llama."""
+def random_model() -> Any:
+    """A random two-layer Llama, the same each time."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -47,6 +46,11 @@ def model() -> Any:
             max_position_embeddings=32,
         )
     )
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return random_model()
 
 
 def example_rows() -> list[dict[str, Any]]:
@@ -196,11 +200,11 @@ def test_accelerate(model: Any, mode: str, accumulate: int) -> None:
     assert_same_weights(dict(trained.state_dict()), weights)
 
 
-def trainer_arguments(kind: Any, folder: Path, micro: int, **more: Any) -> Any:
+def trainer_arguments(kind: Any, folder: Path, micro: int, accumulate: int | None = None, **more: Any) -> Any:
     return kind(
         output_dir=str(folder),
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=ROWS // micro,
+        gradient_accumulation_steps=accumulate or ROWS // micro,
         num_train_epochs=1,
         learning_rate=0.1,
         lr_scheduler_type="constant",
@@ -210,6 +214,7 @@ def trainer_arguments(kind: Any, folder: Path, micro: int, **more: Any) -> Any:
         save_strategy="no",
         report_to=[],
         remove_unused_columns=False,
+        train_sampling_strategy="sequential",
         use_cpu=True,
         disable_tqdm=True,
         **more,
@@ -227,8 +232,6 @@ def run_trainer(
         compute_loss_func=hf_compute_loss(row_loss),
         **({"train_dataset": example_rows()} | more),
     )
-    # The rows of a step must be those of `steps_of`, so the order of the data is kept.
-    trainer._get_train_sampler = lambda *_: torch.utils.data.SequentialSampler(trainer.train_dataset)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return [float(loss) for loss in losses], dict(trained.state_dict())
@@ -324,24 +327,16 @@ def test_trl_sft_trainer(model: Any, tmp_path: Path, mode: str, micro: int) -> N
     assert_same_weights(trained, weights)
 
 
-@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning")
-@pytest.mark.parametrize("mode", list(ROW_LOSSES))
-@pytest.mark.parametrize("micro", [2, 6])
-def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
+def lightning_trainer(folder: Path, losses: list[float], **more: Any) -> Any:
+    """A silent trainer that appends the loss of each step to `losses`."""
     import pytorch_lightning as pl
-
-    expected, weights = plain_run(model, ROW_LOSSES[mode])
-    trained = copy.deepcopy(model)
-    module = lightning_module(trained, ROW_LOSSES[mode], lambda p: torch.optim.SGD(p, lr=0.1))
-    found: list[float] = []
 
     class Recorder(pl.Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-            found.append(float(trainer.callback_metrics["loss"]))
+            losses.append(float(trainer.callback_metrics["loss"]))
 
-    loader = torch.utils.data.DataLoader(steps_of(micro), batch_size=None)  # pyright: ignore[reportArgumentType]
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
+    return pl.Trainer(
+        default_root_dir=folder,
         max_epochs=1,
         accelerator="cpu",
         logger=False,
@@ -349,7 +344,20 @@ def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[Recorder()],
+        **more,
     )
+
+
+@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning")
+@pytest.mark.parametrize("mode", list(ROW_LOSSES))
+@pytest.mark.parametrize("micro", [2, 6])
+def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    trained = copy.deepcopy(model)
+    module = lightning_module(trained, ROW_LOSSES[mode], lambda p: torch.optim.SGD(p, lr=0.1))
+    found: list[float] = []
+    loader: Any = torch.utils.data.DataLoader(steps_of(micro), batch_size=None)  # pyright: ignore
+    trainer = lightning_trainer(tmp_path, found)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         trainer.fit(module, loader)

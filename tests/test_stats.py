@@ -13,8 +13,9 @@ from r3v.records import Outcome, Verdict
 
 
 def test_wilson_against_hand_computed_values():
-    """8 of 10 at z = 1.96: z^2 = 3.8416; centre .8 + .19208 = .99208; half 1.96 sqrt(.016 + .009604) = .313628;
-    scale 1.38416; (.678452 / 1.38416, 1.305708 / 1.38416) = (.49015, .94332). 0 of 10: 2(.19208) / 1.38416 = .27754."""
+    """8 of 10 at z = 1.96: z^2 = 3.8416; centre .8 + .19208 = .99208; half 1.96 sqrt(.016 + .009604) =
+    .313628; scale 1.38416; (.678452 / 1.38416, 1.305708 / 1.38416) = (.49015, .94332). 0 of 10: 2(.19208) /
+    1.38416 = .27754."""
     assert stats.wilson(8, 10) == pytest.approx((0.49015, 0.94332), abs=1e-4)
     assert stats.wilson(0, 10) == pytest.approx((0.0, 0.27754), abs=1e-4)
     assert stats.wilson(10, 10) == pytest.approx((1 - 0.27754, 1.0), abs=1e-4)
@@ -55,7 +56,8 @@ def test_mean_interval_of_three_seeds():
 
 
 def test_mcnemar_counts_only_the_items_that_differ():
-    """a alone right on 5, b alone on none: 2 / 2^5 = .0625. 1 against 9: 2 (1 + 10) / 1024 = .021484. 2 against 2: 1."""
+    """a alone right on 5, b alone on none: 2 / 2^5 = .0625. 1 against 9: 2 (1 + 10) / 1024 = .021484. 2
+    against 2: 1."""
 
     def pair(only_a, only_b, both=7):
         return [1] * only_a + [0] * only_b + [1] * both, [0] * only_a + [1] * only_b + [1] * both
@@ -72,7 +74,8 @@ def test_mcnemar_counts_only_the_items_that_differ():
 
 
 def test_paired_bootstrap_is_about_the_normal_interval():
-    """100 items, +1 on 30, -1 on 10, 0 on 60: mean .2, variance .4 - .04 = .36, s.e. .06, interval .2 +- .1176."""
+    """100 items, +1 on 30, -1 on 10, 0 on 60: mean .2, variance .4 - .04 = .36, s.e. .06, interval .2 +-
+    .1176."""
     a = np.array([1] * 30 + [0] * 10 + [1] * 60)
     b = np.array([0] * 30 + [1] * 10 + [1] * 60)
     difference, low, high = stats.paired_bootstrap(a, b)
@@ -116,5 +119,5 @@ def test_proportion_report_leaves_unavailable_out_and_counts_unparsed_as_not_cor
 def test_proportion_report_refuses_to_report_nothing():
     with pytest.raises(DataError, match="no verdicts"):
         stats.proportion_report("greedy", [])
-    with pytest.raises(EngineError, match="all 1 items are UNAVAILABLE.*server gone"):
+    with pytest.raises(EngineError, match=r"all 1 items are UNAVAILABLE.*server gone"):
         stats.proportion_report("greedy", [Verdict(Outcome.UNAVAILABLE, None, "server gone")])

@@ -185,8 +185,7 @@ class _Seen:
 
 
 def token_counter(model: str, style: str = "full") -> Callable[[Problem], int]:
-    """Counts the tokens of the solve prompt, image included, with the processor of a model folder or hub
-    name."""
+    """Counts the tokens of the solve prompt, image included, with a model's own processor."""
     from transformers import AutoProcessor
 
     from r3v import prompts

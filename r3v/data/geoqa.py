@@ -250,9 +250,21 @@ def _form(row: Row, name: str) -> Callable[..., Problem]:
     if "choice_numbers" in value or "choice_nums" in value:
         return _build_unigeo
     raise row.error(
-        f"found the fields {', '.join(sorted(value)[:10])}, expected a join file, a ShareGPT export, UniGeo JSON or FormalGeo7k",
+        f"found the fields {', '.join(sorted(value)[:10])}, expected a row of a join file, "
+        "a ShareGPT export, UniGeo JSON or FormalGeo7k",
         fix="For other formats use the reader jsonl: with a field mapping",
     )
+
+
+def _first_form(rows: JsonFile, name: str) -> Callable[..., Problem]:
+    """The form of the first row that can be read; broken ones before it are reported when reached."""
+    first: DataError | None = None
+    for i in range(min(len(rows), 100)):
+        try:
+            return _form(rows[i], name)
+        except DataError as error:
+            first = first or error
+    raise first or DataError("found no rows", file=rows.path)
 
 
 def _image_root(file: Path, form: Callable[..., Problem]) -> Path:
@@ -267,7 +279,7 @@ def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) ->
     spec.only(OPTIONS)
     path = one_file(Path(spec.path), files, "join file")
     rows = JsonFile(path)
-    form = _form(rows[0], name)
+    form = _first_form(rows, name)
     root = Path(spec.options["root"]) if "root" in spec.options else _image_root(path, form)
     own = split_in_name(path)
     if form is _build_join:

@@ -26,14 +26,13 @@ MAX_PIXELS = 64_000_000
 """Largest image accepted unless told otherwise; 64 megapixels decode to 192 MB."""
 MAX_BYTES = 256_000_000
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
-# What Pillow raises on damaged files, besides OSError: its parsers let errors of struct, zlib and indexing through.
+# What Pillow raises on damaged files: its parsers let errors of struct, zlib and indexing through.
 _BROKEN = (
     OSError,
     SyntaxError,
     ValueError,
     EOFError,
-    IndexError,
-    KeyError,
+    LookupError,
     TypeError,
     OverflowError,
     struct.error,
@@ -102,7 +101,7 @@ def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _fail(
             image,
-            f"not an image that can be read, expected one of {', '.join(FORMATS)}",
+            f"broken, or not an image of a known type, expected one of {', '.join(FORMATS)}",
             "Convert or replace it",
         ) from error
     except bomb as error:

@@ -1,6 +1,7 @@
 """Any data set through a field mapping: JSON Lines (or JSON) files, and whatever `datasets` can open.
 
     jsonl:mine.jsonl?question=q&answer=gold&image=img
+    jsonl:folder                                      with problems.jsonl or data.jsonl inside
     hub:org/name?split=test&choices=options&answer_is=index
     hub:some/folder-or-file.parquet?answer=label
 
@@ -24,14 +25,23 @@ from r3v.data import fields
 from r3v.data.images import locate
 from r3v.data.normalise import answer_kind
 from r3v.data.rows import JsonFile, Row
-from r3v.data.source import Source
+from r3v.data.source import Source, one_file
 from r3v.data.spec import Spec
 from r3v.errors import ConfigError
 from r3v.records import ANSWER_KINDS, AnswerKind, ImageSource, Problem
 
 FIELDS = (
-    "question", "answer", "image", "choices", "id", "unit", "tolerance_field", "skills", "split_field", "context",
-)  # fmt: skip
+    "question",
+    "answer",
+    "image",
+    "choices",
+    "id",
+    "unit",
+    "skills",
+    "context",
+    "tolerance_field",
+    "split_field",
+)
 VALUES = ("kind", "answer_is", "tolerance", "name", "root")
 _OPTIONAL = {
     "choices": "choices",
@@ -112,7 +122,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         answer = fields.letter(row, name, gold, options, fieldmap.answer_is)
     else:
         answer = fields.as_text(row, name, gold)
-        kind = answer_kind(answer) if fieldmap.kind == "auto" else fieldmap.kind  # type: ignore[assignment]
+        kind = _kind(fieldmap, row, answer)
     if fieldmap.kind not in ("auto", kind):
         raise row.error(f"found choices, expected an answer of kind {fieldmap.kind}", "choices")
     images = fieldmap.images(row, root)
@@ -124,7 +134,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         ]
         key = fields.content_id(question, options, shown)
     name, tags = fieldmap.value(row, "skills")
-    own = _split(row, fieldmap, split)
+    own, meta = _split(row, fieldmap, split), row.value.get("meta")
     return fields.make(
         row,
         id=f"{fieldmap.name}-{key}" if fieldmap.name else key,
@@ -138,7 +148,14 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         skills=fields.tags(row, name, tags),
         split=own,
         source=fieldmap.name or Path(row.file).stem,
+        meta=meta if isinstance(meta, dict) else {},
     )
+
+
+def _kind(fieldmap: FieldMap, row: Row, answer: str) -> AnswerKind:
+    """The kind the spec says, the kind the row says, or the kind the answer looks like."""
+    named = fieldmap.kind if fieldmap.kind != "auto" else row.value.get("kind")
+    return next((kind for kind in ANSWER_KINDS if kind == named and kind != "choice"), answer_kind(answer))
 
 
 def _optional_text(fieldmap: FieldMap, row: Row, option: str) -> str | None:
@@ -163,7 +180,7 @@ def _split(row: Row, fieldmap: FieldMap, default: str) -> str:
 def jsonl(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None) -> Source:
     """`jsonl:PATH` with the mapping above; also reads one JSON array, or one JSON object of objects."""
     fieldmap = FieldMap(spec, presets or {})
-    path = Path(spec.path)
+    path = one_file(Path(spec.path), ("problems.jsonl", "data.jsonl"), "JSON Lines file")
     root = Path(spec.options.get("root", path.parent))
     rows = JsonFile(path)
     try:
@@ -192,7 +209,7 @@ PRESETS: dict[str, dict[str, str]] = {
         "context": "context",
         "answer_is": "letter",
         "name": "m3cot",
-    },  # fmt: skip
+    },
 }
 """Data sets that are one field mapping away: CLEVR-Math and M3CoT, as files or from the hub."""
 

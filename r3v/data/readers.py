@@ -35,15 +35,18 @@ class _Ready(Sequence[Row]):
 
 
 def geoworld(spec: Spec, split: str | None) -> Source:
-    """`geoworld:SPLIT?n=N&seed=S`, the built-in world; `limit` sets n as well, since any number can be
-    made."""
-    from r3v.data.geoworld import source
+    """`geoworld:SPLIT?n=N&seed=S&families=a,b`, the built-in world.
 
-    spec.only(("n", "seed"))
+    `limit` sets n where n is not given, since any number of problems can be made.
+    """
+    from r3v.data import geoworld as world
+
+    spec.only(("n", "seed", "families"))
     if split is not None and split != spec.path:
         raise ConfigError(f"{spec.text}: the split is {spec.path!r} already, found split={split!r} as well")
     n = spec.number("n", None if spec.flag("skip_bad") else spec.number("limit"))
-    problems = source(spec.path, n=n, seed=spec.number("seed", 0) or 0)
+    families = spec.options["families"].split(",") if "families" in spec.options else None
+    problems = world.source(spec.path, n=n, seed=spec.number("seed", 0) or 0, families=families)
     return Source(_Ready(problems, f"geoworld:{spec.path}"), lambda row: row.value["problem"])
 
 

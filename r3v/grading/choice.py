@@ -3,12 +3,13 @@
 Rules:
 - A letter is a label, also where option texts are letters themselves: "B" is the second option.
 - "B. Blue" is B. A letter and another option's text together ("B. Red") contradict each other: unread.
-- A letter behind the last option is an answer that is not there: the letter itself is extracted, and it is WRONG.
+- A letter behind the last option is an answer that is not there: the letter itself is extracted, and it is
+  WRONG.
 - A value equal to no option is extracted as that value, and it is WRONG.
 - A value is matched as a number first by equality, then by rounding to printed decimals (so "3.46" finds
   3.4641016), and only if it finds one option; texts are matched whole, so "4" never finds "45".
-- Repeated options are one answer: naming either names both, and the first letter of them is the canonical one.
-"""
+- Repeated options are one answer: naming either names both, and the first letter of them is the canonical
+  one."""
 
 from __future__ import annotations
 
@@ -45,15 +46,16 @@ def _options(choices: tuple[str, ...]) -> tuple[tuple[str, number.Quantity | Non
         text, quantity = words(choice[:1000]) or choice.strip(), number.parse_measure(choice)
         first = i
         for j, (other_text, other_quantity, _) in enumerate(table):
-            both = quantity is not None and other_quantity is not None
-            if text == other_text or (both and _same_measure(quantity, other_quantity)):
+            if text == other_text or _same_measure(quantity, other_quantity):
                 first = table[j][2]
                 break
         table.append((text, quantity, first))
     return tuple(table)
 
 
-def _same_measure(a: number.Quantity, b: number.Quantity) -> bool:
+def _same_measure(a: number.Quantity | None, b: number.Quantity | None) -> bool:
+    if a is None or b is None:
+        return False
     return number.same(a.value, b.value) and a.percent == b.percent and a.unit == b.unit
 
 
@@ -96,13 +98,16 @@ def _by_label(problem: Problem, text: str) -> Reading | Unread | None:
         letter = letter.upper()
     if _OTHER_LETTER.match(match["mark"].lstrip(".):") + rest):
         return Unread(f"{text[:60]!r} names more than one option", blocks=True)
-    # without a mark, "A triangle" begins with an article; the words after a label are its own text or a reason
+    # without a mark, "A triangle" begins with an article; the words after a label are its own text or a
+    # reason
     marked = bool(match["wrapped"] or match["mark"] or alone)
     index = LETTERS.index(letter)
     named = by_value(problem, rest) if rest else None
     if isinstance(named, int) and index < len(table):
         if table[named][2] != table[index][2]:
-            return Unread(f"letter {letter} and the text of option {LETTERS[named]} contradict each other", blocks=True)
+            return Unread(
+                f"letter {letter} and the text of option {LETTERS[named]} contradict each other", blocks=True
+            )
         return _named(problem, index, text)
     if not marked and not _AFTER_LABEL.match(rest):
         return None
@@ -112,7 +117,8 @@ def _by_label(problem: Problem, text: str) -> Reading | Unread | None:
 
 
 def by_value(problem: Problem, text: str) -> int | Unread | None:
-    """Index of the option whose text or number `text` is; Unread where it is two different ones; None for none."""
+    """Index of the option whose text or number `text` is; Unread where it is two different ones; None for
+    none."""
     table = _options(problem.choices or ())
     for form in dict.fromkeys((text, _LEAD_IN.sub("", text))):
         wanted = words(form)
@@ -132,7 +138,9 @@ def by_value(problem: Problem, text: str) -> int | Unread | None:
     for rule in rules:
         found = {first for option, first in options if rule(option)}
         if len(found) > 1:
-            return Unread(f"{text[:60]!r} fits options {', '.join(LETTERS[i] for i in sorted(found))}", blocks=True)
+            return Unread(
+                f"{text[:60]!r} fits options {', '.join(LETTERS[i] for i in sorted(found))}", blocks=True
+            )
         if found:
             return found.pop()
     return None
@@ -187,7 +195,7 @@ def read_bare(problem: Problem, line: str, single: bool) -> Reading | Unread:
         return index
     if index is not None:
         return _named(problem, index, line)
-    if single and match and match["wrapped"] is None and len(text) == 1:
+    if single and match and not match["rest"] and len(text.strip("()[]. ")) == 1:
         return _by_label(problem, text) or Unread("no answer is stated")
     quantity = number.parse(plain_math(line), problem.unit, max_unit_words=2)
     return Reading(quantity.canonical, line, quantity) if quantity else Unread("no answer is stated")

@@ -1,8 +1,7 @@
 """Closed forms with roots and pi: "2√3", "\\frac{5\\sqrt{3}}{2}", "25π/4", "6 + 2sqrt(3)", to a float.
 
-Only forms with a root, pi or a power are read here. Plain arithmetic such as "180 - 85" is a step, not an answer,
-and stays unread. A recursive descent over at most 80 characters, so nothing can run away.
-"""
+Only forms with a root, pi or a power are read here. Plain arithmetic such as "180 - 85" is a step, not an
+answer, and stays unread. A recursive descent over at most 80 characters, so nothing can run away."""
 
 from __future__ import annotations
 
@@ -11,7 +10,9 @@ import re
 
 MAX_LENGTH = 80
 MAX_DEPTH = 12
-_TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+|\\[dtc]?frac|\\sqrt|sqrt|√|\\pi|pi|π|\\cdot|\\times|[-+*/^(){}×·])")
+_TOKEN = re.compile(
+    r"\s*(\d+(?:\.\d+)?|\.\d+|\\[dtc]?frac|\\sqrt|sqrt|√|\\pi|pi|π|\\cdot|\\times|[-+*/^(){}×·])"
+)
 
 
 class _Unreadable(Exception):
@@ -45,7 +46,8 @@ def _tokens(text: str) -> list[str]:
 
 
 class _Parser:
-    """sum = product {(+|-) product}; product = power {[*|/] power}; power = atom [^ atom]. Juxtaposition multiplies."""
+    """sum = product {(+|-) product}; product = power {[*|/] power}; power = atom [^ atom]. Juxtaposition
+    multiplies."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens = tokens

@@ -1,8 +1,7 @@
 """Mathematical expressions: cheap comparison of text and of closed forms first, then math-verify in the pool.
 
-math-verify guards itself with signals, which fail outside the main thread, so its timeouts are off and ours, in a
-process that can be killed, are on (`pool`).
-"""
+math-verify guards itself with signals, which fail outside the main thread, so its timeouts are off and ours,
+in a process that can be killed, are on (`pool`)."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ from r3v.grading.reading import REFUSAL, Reading, Unread, main_clause
 from r3v.records import Problem
 
 MAX_EXPRESSION = 200
-_FUNCTIONS = frozenset("sin cos tan cot sec csc arcsin arccos arctan log exp lim sqrt max min mod gcd pmod and inf".split())
+_NAMES = "sin cos tan cot sec csc arcsin arccos arctan log exp lim sqrt max min mod gcd pmod and inf"
+_FUNCTIONS = frozenset(_NAMES.split())
 _ALIASES = (
     (re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])"), ""),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
@@ -87,7 +87,9 @@ def compare(gold: Reading, answer: Reading, tolerance: float | None) -> pool.Ans
     if gold.canonical == answer.canonical:
         return pool.Answer("equal")
     if gold.quantity is not None and answer.quantity is not None:
-        return pool.Answer("equal" if number.equal(gold.quantity, answer.quantity, tolerance) else "different")
+        return pool.Answer(
+            "equal" if number.equal(gold.quantity, answer.quantity, tolerance) else "different"
+        )
     result = _verify(gold.raw, answer.raw)
     if result.status == "down":  # a process that did not start says nothing about this pair
         _verify.cache_clear()
@@ -101,6 +103,7 @@ def _verify(gold: str, answer: str) -> pool.Answer:
 
 @lru_cache(maxsize=8192)
 def symbolic(shown: str) -> str | None:
-    """One string for expressions that expand to the same ("x(x+1)" and "x^2+x"), None where none was found."""
+    """One string for expressions that expand to the same ("x(x+1)" and "x^2+x"), None where none was
+    found."""
     answer = pool.shared().ask({"op": "canonical", "answer": shown}, tries=1)
     return answer.text if answer.status == "canonical" else None

@@ -1,4 +1,5 @@
-"""From a text to a Verdict: find the stated answer, read it by the problem's kind, compare it with the gold."""
+"""From a text to a Verdict: find the stated answer, read it by the problem's kind, compare it with the
+gold."""
 
 from __future__ import annotations
 
@@ -16,9 +17,8 @@ _READERS = {"choice": choice, "number": numeric, "text": free_text, "expression"
 def grade(problem: Problem, text: str) -> Verdict:
     """Judge the answer that `text` names against the gold; the gold plays no part in finding it.
 
-    UNPARSED when no answer is named, UNAVAILABLE when the gold cannot be read or math-verify gave up; the reason
-    names the problem. `extracted` is what `extract` returns.
-    """
+    UNPARSED when no answer is named, UNAVAILABLE when the gold cannot be read or math-verify gave up; the
+    reason names the problem. `extracted` is what `extract` returns."""
     reading = find(problem, text)
     if isinstance(reading, Unread):
         return Verdict(Outcome.UNPARSED, None, reading.reason)
@@ -28,15 +28,16 @@ def grade(problem: Problem, text: str) -> Verdict:
 def extract(problem: Problem, text: str) -> str | None:
     """The canonical form of the answer that `text` names, None if it names none.
 
-    choice: the letter (the first, where the dataset repeats an option), or the stated value if it is no option;
-    number: the value; text: the words in lower case; expression: the value, or the expanded expression.
-    """
+    choice: the letter (the first, where the dataset repeats an option), or the stated value if it is no
+    option; number: the value; text: the words in lower case; expression: the value, or the expanded
+    expression."""
     reading = find(problem, text)
     return None if isinstance(reading, Unread) else _canonical(problem, reading)
 
 
 def normalise(problem: Problem, answer: str) -> str:
-    """The canonical form of a short answer such as "B", "95.0" or "The Nile." (a rationale goes to `extract`).
+    """The canonical form of a short answer such as "B", "95.0" or "The Nile." (a rationale goes to
+    `extract`).
 
     An answer that cannot be read by the problem's kind is returned as lower-case words.
     """
@@ -73,11 +74,10 @@ def find(problem: Problem, text: str) -> Reading | Unread:
             return reading
         else:
             reason = reading.reason
-    lines = [line for line in tail.split("\n") if line.strip()]
-    single = len(lines) == 1 and not clipped
-    if not lines or len(lines[-1]) > MAX_PAYLOAD or _has_marker(lines[-1]):
+    last = statements.last_line(text, tail, clipped)
+    if last is None or _has_marker(last[0]):
         return Unread(reason)
-    bare = reader.read_bare(problem, lines[-1], single)
+    bare = reader.read_bare(problem, *last)
     return Unread(reason) if isinstance(bare, Unread) and not bare.blocks else bare
 
 
@@ -86,7 +86,8 @@ def _has_marker(line: str) -> bool:
 
 
 def _short(problem: Problem, reading: Reading) -> bool:
-    """ "the answer is obtained by adding" is a sentence: weak statements must be short where any words would do."""
+    """ "the answer is obtained by adding" is a sentence: weak statements must be short where any words would
+    do."""
     return problem.kind != "text" or len(reading.canonical.split()) <= 6
 
 
@@ -112,7 +113,8 @@ def _equal(problem: Problem, gold: Reading, answer: Reading) -> bool:
     if problem.kind == "choice":
         return gold.canonical == answer.canonical
     if problem.kind == "number":
-        assert gold.quantity is not None and answer.quantity is not None
+        assert gold.quantity is not None
+        assert answer.quantity is not None
         return number.equal(gold.quantity, answer.quantity, problem.tolerance)
     if problem.kind == "text":
         return free_text.equal(gold, answer, problem.tolerance)
@@ -131,7 +133,9 @@ def _compare(problem: Problem, reading: Reading) -> Verdict:
     if answer.status == "bad_gold":
         return _unavailable(problem, reading)
     if answer.status == "bad_answer":
-        return Verdict(Outcome.UNPARSED, None, f"{reading.raw[:60]!r} is no expression that math-verify reads")
+        return Verdict(
+            Outcome.UNPARSED, None, f"{reading.raw[:60]!r} is no expression that math-verify reads"
+        )
     if answer.status in ("failed", "down"):
         return Verdict(Outcome.UNAVAILABLE, reading.canonical, f"problem {problem.id}: {answer.text}")
     return _verdict(problem, reading, answer.status == "equal")

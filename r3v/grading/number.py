@@ -1,14 +1,16 @@
-"""Numbers as people and models write them: units, thousands, %, fractions, degrees, powers of ten, magnitudes.
+"""Numbers as people and models write them: units, thousands, %, fractions, degrees, powers of ten,
+magnitudes.
 
 A `Quantity` is what one written number says. `equal` holds the comparison rules:
 
 - Units are not compared and not converted: "5 clubs" and "12 cm" are 5 and 12.
-- Exact rule (no tolerance): equal values; or, where the gold has printed decimals and is no whole number, equal
-  after rounding to them ("4.33" takes 4.3301); or, where the gold is an irrational written out (six decimals or
-  more), the gold rounded to the two or more decimals that were given (4.330127018922193 takes "4.33").
+- Exact rule (no tolerance): equal values; or, where the gold has printed decimals and is no whole number,
+  equal after rounding to them ("4.33" takes 4.3301); or, where the gold is an irrational written out (six
+  decimals or more), the gold rounded to the two or more decimals that were given (4.330127018922193 takes
+  "4.33").
 - A tolerance is relative to the gold; a gold of zero is compared exactly.
-- Years: where gold and answer are both plain four-digit whole numbers and the gold lies in 1900-2100, they are
-  compared exactly, whatever the tolerance: 2010 is not 2015.
+- Years: where gold and answer are both plain four-digit whole numbers and the gold lies in 1900-2100, they
+  are compared exactly, whatever the tolerance: 2010 is not 2015.
 - "45%" equals 45 and 0.45.
 - Infinity and "nan" are no numbers, so they never equal anything.
 """
@@ -38,13 +40,11 @@ SCALES = {
     "M": 10**6,
     "B": 10**9,
 }
-WORDS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+_NAMES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen twenty
+"""
+WORDS = {word: value for value, word in enumerate(_NAMES.split())}
 _HEDGE = r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|almost|exactly|only|just|~|≈)\s*)*"
 _NUMBER = (
     r"(?P<sign>[-+])?\s*(?P<currency>[$€£¥]\s*)?(?P<sign2>-)?"
@@ -54,7 +54,9 @@ _NUMBER = (
     r"|(?P<plain>\d+(?:\.\d*)?|\.\d+))"
     r"(?:\s*[×x*]\s*10\s*\^\s*\{?(?P<power>[-+]?\d{1,3})\}?|[eE](?P<exp>[-+]?\d{1,3})(?![\w.]))?"
 )
-_SCALE = r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion|mn|bn)\b|(?P<letter>[kKMB])(?![A-Za-z]))?"
+_SCALE = (
+    r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion|mn|bn)\b|(?P<letter>[kKMB])(?![A-Za-z]))?"
+)
 _PERCENT = r"\s*(?P<percent>%|percent\b|per cent\b)?"
 _UNIT = r"\s*(?P<unit>[^\d]*(?:\^\s*\{?[23]\}?|[²³])?[^\d]*)"
 _QUANTITY = re.compile(rf"^{_HEDGE}\(?\s*{_NUMBER}{_SCALE}{_PERCENT}{_UNIT}$")
@@ -63,15 +65,16 @@ _POWER_OF_TEN = re.compile(r"^([-+]?)10\s*\^\s*\{?([-+]?\d{1,3})\}?$")
 _UNIT_SHAPE = re.compile(r"^[\sA-Za-z°'\"/().,²³^{}23€£¥$%·-]*$")
 # words behind a number that make it part of a larger statement, or an unknown multiplied by it
 _NOT_A_UNIT = re.compile(
-    r"^[abcnpqrtuvwxyz]$|\b(?:or|and|to|than|more|less|fewer|plus|minus|times|pi|sqrt|not|if|then|out)\b", re.IGNORECASE
+    r"^[abcnpqrtuvwxyz]$|\b(?:or|and|to|than|more|less|fewer|plus|minus|times|pi|sqrt|not|if|then|out)\b",
+    re.IGNORECASE,
 )
 _PLAIN_YEAR = re.compile(r"^\d{4}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One written number. `value` is exact except for closed forms (square roots, pi); `decimals` are the printed
-    digits after the point, None where the form has none (fractions, powers, closed forms)."""
+    """One written number. `value` is exact except for closed forms (square roots, pi); `decimals` are the
+    printed digits after the point, None where the form has none (fractions, powers, closed forms)."""
 
     value: Fraction | float
     decimals: int | None = None
@@ -85,7 +88,8 @@ class Quantity:
 
     @property
     def canonical(self) -> str:
-        """One string for equal values: "0.75" for 3/4, "95" for 95.0. Percent signs are dropped: "45%" is "45"."""
+        """One string for equal values: "0.75" for 3/4, "95" for 95.0. Percent signs are dropped: "45%" is
+        "45"."""
         if self.whole:
             return str(int(self.value))
         return format(float(self.value), ".10g")
@@ -101,7 +105,10 @@ def _finite(value: Fraction | float) -> bool:
 def _value(match: re.Match[str]) -> tuple[Fraction, int | None] | None:
     """Value and printed decimals of a match of `_NUMBER`; None for a zero denominator or too many digits."""
     part = match.groupdict()
-    if sum(len(part[name] or "") for name in ("whole", "mn", "md", "n", "d", "grouped", "plain")) > MAX_DIGITS:
+    if (
+        sum(len(part[name] or "") for name in ("whole", "mn", "md", "n", "d", "grouped", "plain"))
+        > MAX_DIGITS
+    ):
         return None
     decimals: int | None = None
     if part["whole"]:
@@ -161,7 +168,9 @@ def parse(text: str, unit: str | None = None, max_unit_words: int = 4) -> Quanti
     if match and _is_unit(match["unit"], max_unit_words):
         quantity = _scaled(match, unit)
         rest = match["unit"].strip(" ().,")
-        return quantity and Quantity(quantity.value, quantity.decimals, quantity.percent, quantity.written, rest)
+        return quantity and Quantity(
+            quantity.value, quantity.decimals, quantity.percent, quantity.written, rest
+        )
     word = re.match(r"^([A-Za-z]+)\b\s*(.*)$", text)
     if word and word[1].lower() in WORDS and _is_unit(word[2], max_unit_words):
         return Quantity(Fraction(WORDS[word[1].lower()]), 0, written=text, unit=word[2].strip())
@@ -209,7 +218,8 @@ def _rounded(value: Fraction | float, decimals: int) -> Fraction:
 
 
 def rounds_to(fine: Quantity, coarse: Quantity) -> bool:
-    """`fine`, rounded to the printed decimals of `coarse`, is `coarse`; whole numbers are never rounded to."""
+    """`fine`, rounded to the printed decimals of `coarse`, is `coarse`; whole numbers are never rounded
+    to."""
     if not coarse.decimals or coarse.whole:
         return False
     if fine.decimals is not None and fine.decimals <= coarse.decimals:
@@ -221,7 +231,9 @@ def _equal_values(gold: Quantity, answer: Quantity, tolerance: float | None) -> 
     if same(gold.value, answer.value):
         return True
     if tolerance is not None:
-        return abs(float(answer.value) - float(gold.value)) <= tolerance * abs(float(gold.value)) * (1 + 1e-12)
+        return abs(float(answer.value) - float(gold.value)) <= tolerance * abs(float(gold.value)) * (
+            1 + 1e-12
+        )
     if rounds_to(answer, gold):
         return True
     long_gold = gold.decimals is not None and gold.decimals >= 6

@@ -41,12 +41,14 @@ def read(problem: Problem, payload: str, strong: bool = True) -> Reading | Unrea
 
 def _alone(clause: str) -> bool:
     """No operator, root or denial that would make the only number a part of something else."""
-    return not re.search(r"[+*×/^√π=<>]|\\[a-z]|\bnot\b|n't\b|\bpi\b|\bsqrt\b|\d\s*-|-\s+\d|\d\s*[a-z]\b", plain_math(clause))
+    return not re.search(
+        r"[+*×/^√π=<>]|\\[a-z]|\bnot\b|n't\b|\bpi\b|\bsqrt\b|\d\s*-|-\s+\d|\d\s*[a-z]\b", plain_math(clause)
+    )
 
 
 def read_bare(problem: Problem, line: str, single: bool) -> Reading | Unread:
-    """Without "Answer:", a last line that is only a number (with a unit) names it; "2." after other lines is a
-    list marker."""
+    """Without "Answer:", a last line that is only a number (with a unit) names it; "2." after other lines is
+    a list marker."""
     if not single and re.match(r"^\s*\(?\d+[.)]\s*$", line):
         return Unread("no answer is stated")
     quantity = number.parse(line, problem.unit, max_unit_words=2) if "=" not in line else None

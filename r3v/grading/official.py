@@ -1,8 +1,8 @@
 """The datasets' own graders, for parity with published numbers only; `OFFICIAL[name](problem, text, seed=0)`.
 
-Rewritten from a description of their behaviour, defects included, with the defect named in each docstring. They
-return CORRECT or WRONG, never UNPARSED, because the originals had no such outcome. Where an original draws at
-random without a seed, ours draws from (seed, problem id, text), so that a result can be repeated.
+Rewritten from a description of their behaviour, defects included, with the defect named in each docstring.
+They return CORRECT or WRONG, never UNPARSED, because the originals had no such outcome. Where an original
+draws at random without a seed, ours draws from (seed, problem id, text), so that a result can be repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_TEXT = 20_000  # the originals had no limit; longer texts are read from thei
 
 
 def _rng(seed: int, problem: Problem, text: str) -> random.Random:
-    return random.Random(f"{seed}/{problem.id}/{text}")
+    return random.Random(repr((seed, problem.id, text)))
 
 
 def _verdict(correct: bool, extracted: str | None, reason: str = "") -> Verdict:
@@ -28,12 +28,11 @@ def _verdict(correct: bool, extracted: str | None, reason: str = "") -> Verdict:
 def geoqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
     """GeoQA (and M3CoT) letter ladder of the Qwen2-VL re-implementation of R3V.
 
-    The part behind the last lower-case "answer"; in it the last letter in parentheses; else its very last letter;
-    else the first option whose text is a substring; else a draw.
-    Defects: "(A) holds. Answer: B" is A, since "Answer" does not split; a value ("... is 40.0") ends in the letter
-    "s" and is wrong; "4" is found in "45"; when nothing parses the answer is RIGHT with probability 0.75, where the
-    comment beside the code says 25 % (the copy used for training counts it wrong instead).
-    """
+    The part behind the last lower-case "answer"; in it the last letter in parentheses; else its very last
+    letter; else the first option whose text is a substring; else a draw. Defects: "(A) holds. Answer: B" is
+    A, since "Answer" does not split; a value ("... is 40.0") ends in the letter "s" and is wrong; "4" is
+    found in "45"; when nothing parses the answer is RIGHT with probability 0.75, where the comment beside the
+    code says 25 % (the copy used for training counts it wrong instead)."""
     part = text[-MAX_TEXT:].split("answer")[-1]
     wrapped = re.findall(r"\(([A-Za-z])\)", part)
     letters = wrapped or re.findall(r"[A-Za-z]", part)
@@ -42,16 +41,18 @@ def geoqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
     for letter, choice in zip(LETTERS, problem.choices or (), strict=False):
         if part.strip() and choice in part:
             return _verdict(letter == problem.answer, letter, "option text found as a substring")
-    return _verdict(_rng(seed, problem, text).random() < 0.75, None, "nothing parsed: right with probability 0.75")
+    return _verdict(
+        _rng(seed, problem, text).random() < 0.75, None, "nothing parsed: right with probability 0.75"
+    )
 
 
 def tabmwp(problem: Problem, text: str, seed: int = 0) -> Verdict:
     """TabMWP: LaTeX fractions rewritten; for choices always some option, for free text a number ladder.
 
-    Defects: multiple choice never fails to parse: a letter out of range draws a RANDOM option, and a text without
-    an answer takes the most similar option, so half a rationale is often "right"; fractions are compared at three
-    decimals; numbers elsewhere in a rationale without an answer line are taken for the answer.
-    """
+    Defects: multiple choice never fails to parse: a letter out of range draws a RANDOM option, and a text
+    without an answer takes the most similar option, so half a rationale is often "right"; fractions are
+    compared at three decimals; numbers elsewhere in a rationale without an answer line are taken for the
+    answer."""
     text = re.sub(r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text[-MAX_TEXT:])
     stated = re.findall(r"(?:[Aa]nswer\s*(?::|is))\s*(.+)", text)
     if problem.choices:
@@ -92,9 +93,8 @@ def _tabmwp_normal(problem: Problem, answer: str) -> str:
 def chartqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
     """ChartQA "relaxed accuracy": everything behind "Answer:", numbers within 5 %, else equal but for case.
 
-    Defects: years count as numbers, so 2010 is right for 2015; "45%" is wrong for 45, "1,000" for 1000 and "Yes."
-    for Yes; "nan" equals "nan" as a string.
-    """
+    Defects: years count as numbers, so 2010 is right for 2015; "45%" is wrong for 45, "1,000" for 1000 and
+    "Yes." for Yes; "nan" equals "nan" as a string."""
     answer = text.rpartition("Answer:")[2].strip()
     try:
         given, gold = float(answer), float(problem.gold_text)
@@ -107,14 +107,15 @@ def chartqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
 
 
 def clevr_math(problem: Problem, text: str, seed: int = 0) -> Verdict:
-    """CLEVR-Math: a bare 0-10, or the first whole number behind "Answer:", compared as strings; else "unknown".
+    """CLEVR-Math: a bare 0-10, or the first whole number behind "Answer:", compared as strings; else
+    "unknown".
 
     Defects: "Answer: 5 - 2 = 3" is 5, and a number of more than one token such as "-1" loses its sign.
     """
     answer = text.strip()
     if not re.fullmatch(r"10|[0-9]", answer):
-        found = re.search(r"Answer:\D*([0-9]+)", text[-MAX_TEXT:])
-        answer = found[1] if found else "unknown"
+        found = re.search(r"[0-9]+", text[-MAX_TEXT:].partition("Answer:")[2])
+        answer = found[0] if found else "unknown"
     return _verdict(answer == problem.gold_text, answer)
 
 

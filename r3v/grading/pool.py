@@ -1,16 +1,18 @@
 """A few processes that run math-verify, each killed and replaced when a request takes too long.
 
-Plain child processes with pipes, started on first use: nothing is forked from a process that holds torch threads,
-no `if __name__ == "__main__"` is needed in the caller's script, and daemonic processes (data loader workers, Ray
-actors) may use it too. Threads may call `ask` at the same time. A forked child starts its own pool.
+Plain child processes with pipes, started on first use: nothing is forked from a process that holds torch
+threads, no `if __name__ == "__main__"` is needed in the caller's script, and daemonic processes (data loader
+workers, Ray actors) may use it too. Threads may call `ask` at the same time. A forked child starts its own
+pool.
 
-Time: a request gets CPU_SECONDS of processor time in a worker and is tried once more in another; the wall limit is
-a net for a worker that neither works nor dies. Starting a worker (1-2 s, once) is not part of a request.
-"""
+Time: a request gets CPU_SECONDS of processor time in a worker and is tried once more in another; the wall
+limit is a net for a worker that neither works nor dies. Starting a worker (1-2 s, once) is not part of a
+request."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -27,8 +29,8 @@ TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status`: equal, different, canonical (with `text`), bad_answer, bad_gold; failed (too slow) or down (no process),
-    with the reason in `text`."""
+    """`status`: equal, different, canonical (with `text`), bad_answer, bad_gold; failed (too slow) or down
+    (no process), with the reason in `text`."""
 
     status: str
     text: str = ""
@@ -38,9 +40,7 @@ class _Worker:
     """One child process. `ask` returns None when the process died or was killed on the way."""
 
     def __init__(self, cpu_seconds: float) -> None:
-        code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from r3v.grading.worker import main; main({cpu_seconds!r})"
-        )
+        code = f"import sys; sys.path[:] = {sys.path!r}\nfrom r3v.grading.worker import main\nmain({cpu_seconds!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
             stdin=subprocess.PIPE,
@@ -79,16 +79,16 @@ class _Worker:
         self.process.kill()  # safe to call twice
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with contextlib.suppress(OSError):  # unsent bytes for a dead reader
                 pipe.close()  # type: ignore[union-attr]
-            except OSError:  # unsent bytes for a dead reader
-                pass
 
 
 class Pool:
     """`size` workers, started when first needed and ended by `close`."""
 
-    def __init__(self, size: int = 2, cpu_seconds: float = CPU_SECONDS, wall_seconds: float = WALL_SECONDS) -> None:
+    def __init__(
+        self, size: int = 2, cpu_seconds: float = CPU_SECONDS, wall_seconds: float = WALL_SECONDS
+    ) -> None:
         self.size, self.cpu_seconds, self.wall_seconds = size, cpu_seconds, wall_seconds
         self._all: list[_Worker] = []
         self._idle: list[_Worker] = []
@@ -107,7 +107,9 @@ class Pool:
                 return Answer(reply["status"], reply.get("text", ""))
             self._replace(worker)
             if not worker.ready:
-                return Answer("down", "the math-verify process did not start; check that math-verify is installed")
+                return Answer(
+                    "down", "the math-verify process did not start; check that math-verify is installed"
+                )
         return Answer("failed", f"math-verify needed more than {self.cpu_seconds} s in each of {tries} tries")
 
     def _take(self) -> _Worker | None:

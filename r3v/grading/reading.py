@@ -14,10 +14,9 @@ MAX_PAYLOAD = 300  # characters of one stated answer; the rest of the line is ig
 class Reading:
     """An answer that was named. `canonical` is equal for equal answers; `raw` is what was written.
 
-    `equal_options` are the letters of all options the answer names (choice only): more than one where the dataset
-    repeats an option. `whole` is the canonical form of all that was stated, where `canonical` is its first sentence
-    (text only): a gold may be several sentences.
-    """
+    `equal_options` are the letters of all options the answer names (choice only): more than one where the
+    dataset repeats an option. `whole` is the canonical form of all that was stated, where `canonical` is its
+    first sentence (text only): a gold may be several sentences."""
 
     canonical: str
     raw: str
@@ -28,20 +27,23 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """No answer was named, and why. `blocks` means that the statement takes back or blurs what stood before it
-    ("the answer is not B", "5 or 6"), so no earlier statement counts either."""
+    """No answer was named, and why. `blocks` means that the statement takes back or blurs what stood before
+    it ("the answer is not B", "5 or 6"), so no earlier statement counts either."""
 
     reason: str
     blocks: bool = False
 
 
 REFUSAL = re.compile(
-    r"^(?:(?:i|we)\s+(?:do\s*n[o']t|cannot|can\s*not|can't|am not|'m not|are not)\b|i'm not\b|unknown$|n/?a$|not\b"
+    r"^(?:(?:i|we)\s+(?:do\s*n[o']t|cannot|can\s*not|can't|am not|'m not|are not)\b|i'm not\b"
+    r"|unknown$|n/?a$|not\b"
     r"|unclear$|undetermined$|unsure$|none$|none of (?:the|these|them)\b|neither\b"
     r"|(?:it\s+)?(?:cannot|can't|can not|could not) be\b|impossible to\b|there is no (?:answer|way|correct))",
     re.IGNORECASE,
 )
-REASON_TAIL = re.compile(r"[\s,;(\[-]*\b(?:because|since|as (?:the|it|we|this)|so that|where)\b.*$", re.IGNORECASE | re.DOTALL)
+REASON_TAIL = re.compile(
+    r"[\s,;(\[-]*\b(?:because|since|as (?:the|it|we|this)|so that|where)\b.*$", re.IGNORECASE | re.DOTALL
+)
 SENTENCE_END = re.compile(r"(?:(?<=[A-Za-z]{3})|(?<=[\d°%)]))[.!?]\s+(?=[A-Z(]).*$", re.DOTALL)
 
 

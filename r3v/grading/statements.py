@@ -1,9 +1,9 @@
 """Where a text states its answer.
 
-A *strong* statement is a form made for answers: "Answer: ...", "Final answer: ...", "\\\\boxed{...}", "#### ...",
-"<answer>...</answer>". A *weak* one is a sentence: "the answer is ...", and for choices "so B is correct", "choose
-option B". The last statement that can be read counts. Everything else in a rationale - equations, numbers, option
-letters in passing - names no answer.
+A *strong* statement is a form made for answers: "Answer: ...", "Final answer: ...", "\\\\boxed{...}", "####
+...", "<answer>...</answer>". A *weak* one is a sentence: "the answer is ...", and for choices "so B is
+correct", "choose option B". The last statement that can be read counts. Everything else in a rationale -
+equations, numbers, option letters in passing - names no answer.
 
 Only the last 6,000 characters of a text are searched: answers stand at the end, and the time stays bounded.
 """
@@ -29,7 +29,8 @@ class Statement:
 
 
 _STRONG = re.compile(
-    r"(?<![A-Za-z])(?:final\s+)?(?:answer|ans)\b[ \t*_]{0,4}(?::|：|=)[*_]{0,3}|(?<!#)####(?!#)|<answer>|答案\s*[:：]",
+    r"(?<![A-Za-z])(?:final\s+)?(?:answer|ans)\b[ \t*_]{0,4}(?::|：|=)[*_]{0,3}"
+    r"|(?<!#)####(?!#)|<answer>|答案\s*[:：]",
     re.IGNORECASE,
 )
 _WEAK = re.compile(
@@ -42,15 +43,18 @@ _WEAK = re.compile(
 _LETTER = r"[\(\[*]{0,3}(?P<letter>[A-Z])[\)\]*]{0,3}"
 _CHOICE_PHRASES = (
     re.compile(
-        r"(?i:\b(?:choose|select|pick|chose|corresponds? to|corresponding to|match(?:es)?|is|so|thus|hence|therefore,?)"
-        rf"\s+(?:the\s+)?(?:option|choice)\s+){_LETTER}(?![\w'])"
+        r"(?i:\b(?:choose|select|pick|chose|corresponds? to|corresponding to|match(?:es)?"
+        r"|(?:which|this|that) is|so|thus|hence|therefore,?)"
+        rf"\s+(?:the\s+)?(?:option|choice)\s+){_LETTER}"
+        r"(?=\s*(?:$|[.,;:!\n]|because\b|since\b|as\b|with\b|which\b))"
     ),
     re.compile(
         rf"(?<![\w'∠△-])(?:(?i:option|choice|answer)\s+)?{_LETTER}\s+(?i:is|must be)\s+(?i:the\s+)?"
         r"(?i:correct(?:\s+(?:answer|option|choice|one))?|right\s+(?:answer|option|choice|one)|answer)\b(?!-|\s*\?)"
     ),
     re.compile(
-        rf"\b(?i:option|choice)\s+{_LETTER}\s+(?i:is|must be)\s+(?i:right|true)\b(?!-|\s*(?:\?|angle|triangle))"
+        rf"\b(?i:option|choice)\s+{_LETTER}\s+(?i:is|must be)\s+(?i:right|true)\b"
+        r"(?!-|\s*(?:\?|angle|triangle))"
     ),
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -59,6 +63,22 @@ _DOUBT = re.compile(
     r"segment|vertex|side)|n't)\s*(?:that\s+)?(?:the\s+|then\s+)?(?:correct\s+|final\s+|right\s+)?$",
     re.IGNORECASE,
 )
+
+
+_CLOSED = re.compile(r"(?:\n|<\|[^<>|]{1,30}\|>|</s>)\s*$")
+
+
+def last_line(text: str, tail: str, clipped: bool) -> tuple[str, bool] | None:
+    """A last line that may stand for an answer without "Answer:", and whether it is the whole reply.
+
+    In a longer text it must be set off by an empty line before it, or closed by a line break: the last line
+    of a text that was cut short is otherwise no different ("5" of "5 + 3", "B" of "Both")."""
+    lines = tail.split("\n")
+    if len(lines[-1]) > MAX_PAYLOAD:
+        return None
+    single = not clipped and not any(line.strip() for line in lines[:-1])
+    set_off = len(lines) > 1 and not lines[-2].strip()
+    return (lines[-1], single) if single or set_off or _CLOSED.search(text[-80:]) else None
 
 
 def clip(text: str) -> tuple[str, bool]:
@@ -108,7 +128,13 @@ def _payload(tail: str, end: int, stop: int) -> tuple[str, bool]:
 
 def _quoted_instruction(tail: str, start: int, payload: str) -> bool:
     """The prompt's own "one line that reads 'Answer: ' followed by ...", repeated by the model."""
-    return tail[max(0, start - 1) : start] in ("'", '"', "‘", "“", "`") and payload[:1] in ("'", '"', "’", "”", "`")
+    return tail[max(0, start - 1) : start] in ("'", '"', "‘", "“", "`") and payload[:1] in (
+        "'",
+        '"',
+        "’",
+        "”",
+        "`",
+    )
 
 
 def _boxes(tail: str) -> list[tuple[int, str]]:

@@ -1,10 +1,9 @@
 """Free text: equal after case, articles, punctuation and markup are removed; plain numbers by value.
 
-"Paris, France" is not "Paris", and "Paris" is not "Paris, France": whether a qualifier adds or changes something
-cannot be told from the words, so both ways are WRONG. A leading yes or no is the whole answer ("Yes, it is.").
-Units and magnitudes are not read here: "5 clubs" is compared as words. "Unknown" or "none" may be a right answer,
-so it is read as one; "I don't know" names none.
-"""
+"Paris, France" is not "Paris", and "Paris" is not "Paris, France": whether a qualifier adds or changes
+something cannot be told from the words, so both ways are WRONG. A leading yes or no is the whole answer
+("Yes, it is."). Units and magnitudes are not read here: "5 clubs" is compared as words. "Unknown" or "none"
+may be a right answer, so it is read as one; "I don't know" names none."""
 
 from __future__ import annotations
 
@@ -18,10 +17,12 @@ from r3v.records import Problem
 
 BARE_WORDS = 5  # a whole reply of at most this many words is taken for a direct answer
 _YES_NO = re.compile(
-    r"^(yes|no)(?=$|[.,;!:]\s+(?!(?:and|or)\b)|\s+(?:it|they|he|she|there|this|that|the|we|you|i)\b)", re.IGNORECASE
+    r"^(yes|no)(?=$|[.,;!:]\s+(?!(?:and|or)\b)|\s+(?:it|they|he|she|there|this|that|the|we|you|i)\b)",
+    re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"^(?:sorry\b|(?:i|we)\s+(?:do\s*n[o']t|cannot|can\s*not|can't|am not|'m not)\b|i'm\s+(?:not|sorry|unable)\b)",
+    r"^(?:sorry\b|(?:i|we)\s+(?:do\s*n[o']t|cannot|can\s*not|can't|am not|'m not)\b"
+    r"|i'm\s+(?:not|sorry|unable)\b)",
     re.IGNORECASE,
 )
 

@@ -1,9 +1,8 @@
 """The process that runs math-verify: one JSON request per line on standard input, one JSON reply per line.
 
-The kernel ends the process when a request has used its share of processor time (ITIMER_PROF, default action), so
-neither a loop inside sympy nor a busy machine changes which requests are given up. It ends by itself when its
-standard input closes.
-"""
+The kernel ends the process when a request has used its share of processor time (ITIMER_PROF, default action),
+so neither a loop inside sympy nor a busy machine changes which requests are given up. It ends by itself when
+its standard input closes."""
 
 from __future__ import annotations
 
@@ -45,7 +44,8 @@ def _limit_memory() -> None:
 
 
 def handle(request: dict[str, Any]) -> dict[str, str]:
-    """`verify` replies equal, different, bad_answer or bad_gold; `canonical` replies canonical with a text, or bad_answer."""
+    """`verify` replies equal, different, bad_answer or bad_gold; `canonical` replies canonical with a text,
+    or bad_answer."""
     from math_verify import verify
 
     answer = _parse(request["answer"])

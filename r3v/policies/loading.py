@@ -75,7 +75,9 @@ def resolve(path: str) -> Path:
         folder = Path(root) / BUILT_IN
         if folder.is_dir():
             return folder
-    raise ModelError(f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v")
+    raise ModelError(
+        f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v"
+    )
 
 
 def family(config: ModelConfig) -> str:
@@ -84,7 +86,9 @@ def family(config: ModelConfig) -> str:
     known = re.search(r'^  "model_type":\s*"([^"]+)"', file.read_text(), re.M) if file.is_file() else None
     found = family_of(known.group(1)) if known else family_of(config.path)
     if found is None:
-        raise ModelError(f"cannot tell the family of model {config.path!r}, so there is no tiny one for a dry run")
+        raise ModelError(
+            f"cannot tell the family of model {config.path!r}, so there is no tiny one for a dry run"
+        )
     return found
 
 
@@ -136,7 +140,9 @@ def lora_targets(model: Any, which: str) -> list[str]:
 def save_adapter(model: Any, path: str | Path) -> str:
     """Write the adapter folder, whole or not at all; returns `weights_hash`."""
     if not hasattr(model, "peft_config"):
-        raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
+        raise ModelError(
+            f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first"
+        )
     with atomic_dir(path) as folder:
         model.save_pretrained(folder, safe_serialization=True)
         readme = folder / "README.md"
@@ -148,7 +154,9 @@ def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> An
     """The model with the adapter of folder `path`. Raises ModelError when the folder is not one."""
     folder = Path(path)
     if not (folder / ADAPTER_FILE).is_file():
-        raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
+        raise ModelError(
+            f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter"
+        )
     from peft import PeftModel
 
     try:

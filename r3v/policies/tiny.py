@@ -186,10 +186,17 @@ def _llava_config(ids: dict[str, int]) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
     vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
     )
     text = LlamaConfig(**_TEXT, vocab_size=ids["vocab"], eos_token_id=ids["eos"], pad_token_id=0)
-    return LlavaConfig(vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16)
+    return LlavaConfig(
+        vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16
+    )
 
 
 def _llava_processor(tokenizer: Any, config: Any, template: str) -> Any:
@@ -209,7 +216,13 @@ def _llava_processor(tokenizer: Any, config: Any, template: str) -> Any:
 def _idefics_config(ids: dict[str, int]) -> Any:
     from transformers import Idefics3Config
 
-    text = {**_TEXT, "model_type": "llama", "vocab_size": ids["vocab"], "eos_token_id": ids["eos"], "pad_token_id": 0}
+    text = {
+        **_TEXT,
+        "model_type": "llama",
+        "vocab_size": ids["vocab"],
+        "eos_token_id": ids["eos"],
+        "pad_token_id": 0,
+    }
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     return Idefics3Config(
         text_config=text,
@@ -279,15 +292,30 @@ FAMILIES: dict[str, Recipe] = {
     "qwen2_5_vl": _qwen("qwen2_5_vl", "qwen25vl"),
     "qwen2_vl": _qwen("qwen2_vl", "qwen2vl"),
     "llava": Recipe(
-        ("llava",), ("<s>", "</s>", "<image>"), "</s>", _PLAIN, _llava_config, _llava_processor,
+        ("llava",),
+        ("<s>", "</s>", "<image>"),
+        "</s>",
+        _PLAIN,
+        _llava_config,
+        _llava_processor,
         extra=(("image_token", "<image>"),),
     ),
     "idefics3": Recipe(
-        ("idefics3", "smolvlm", "geoworldtiny"), _IDEFICS_TOKENS, "<end_of_utterance>", _IDEFICS,
-        _idefics_config, _idefics_processor,
+        ("idefics3", "smolvlm", "geoworldtiny"),
+        _IDEFICS_TOKENS,
+        "<end_of_utterance>",
+        _IDEFICS,
+        _idefics_config,
+        _idefics_processor,
     ),
     "gemma3": Recipe(
-        ("gemma3",), _GEMMA_TOKENS, "<end_of_turn>", _GEMMA, _gemma_config, _gemma_processor,
-        bos="<bos>", extra=_GEMMA_EXTRA,
+        ("gemma3",),
+        _GEMMA_TOKENS,
+        "<end_of_turn>",
+        _GEMMA,
+        _gemma_config,
+        _gemma_processor,
+        bos="<bos>",
+        extra=_GEMMA_EXTRA,
     ),
 }

@@ -1,8 +1,8 @@
 """A safe reader of the arithmetic in rationales: finds "a + b = c" steps and says whether they hold. No eval.
 
-Knows + - * / ^, roots, pi, brackets, decimals, thousands separators, chains (a = b = c), degree signs and common
-units, and the LaTeX spellings of these. A step with an unknown quantity or a function name in it is left alone:
-what cannot be read is not called wrong.
+Knows + - * / ^, roots, pi, brackets, decimals, thousands separators, chains (a = b = c), degree signs and
+common units, and the LaTeX spellings of these. A step with an unknown quantity or a function name in it is
+left alone: what cannot be read is not called wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _TOKEN = re.compile(
     r"|(?P<unit>°|º|(?:degrees?|cm|mm|km|dm|units?)(?:\^?[23²³])?(?![A-Za-z]))"
     r"|(?P<root>√|(?i:sqrt)(?![A-Za-z]))|(?P<pi>π|(?i:pi)(?![A-Za-z]))"
     r"|(?P<function>(?:sin|cos|tan|cot|log|ln|arc[a-z]+)(?![a-z]))"
-    r"|(?P<op>\*\*|[-+*/^×÷·−–²³])|(?P<bracket>[()])|(?P<equal>[=≈≒])|(?P<space>[ \t]+)|(?P<other>[A-Za-z]+\d*|.|\n)",
+    r"|(?P<op>\*\*|[-+*/^×÷·−–²³])|(?P<bracket>[()])|(?P<equal>[=≈≒])"
+    r"|(?P<space>[ \t]+)|(?P<other>[A-Za-z]+\d*|.|\n)",
     re.DOTALL,
 )
 _SAME_OP = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
@@ -161,7 +162,9 @@ def _value(side: list[Token]) -> float | None:
 
 
 def _tail(side: list[Token], open_left: bool) -> list[Token]:
-    """The longest end of `side` that is an expression; none where it hangs on something unread to its left."""
+    """The longest end of `side` that is an expression; none where it hangs on something unread to its
+    left.
+    """
     for start in range(max(0, len(side) - _LONGEST), len(side)):
         rest = side[start:]
         hangs = rest[0].kind == "op" and (start > 0 or open_left)
@@ -171,7 +174,9 @@ def _tail(side: list[Token], open_left: bool) -> list[Token]:
 
 
 def _head(side: list[Token]) -> list[Token]:
-    """The longest beginning of `side` that is an expression; none where an operator joins it to something unread."""
+    """The longest beginning of `side` that is an expression; none where an operator joins it to something
+    unread.
+    """
     for end in range(min(len(side), _LONGEST), 0, -1):
         if _value(side[:end]) is not None:
             follows = side[end].kind if end < len(side) else ""

@@ -1,7 +1,7 @@
 """From the graded candidates of a problem to its training examples: answer, refine, keep, select, prefer.
 
-What comes out for a problem depends on its candidates, the settings and (seed, problem id) alone, so the order of
-problems and what else is in the pool change nothing.
+What comes out for a problem depends on its candidates, the settings and (seed, problem id) alone, so the
+order of problems and what else is in the pool change nothing.
 """
 
 from __future__ import annotations
@@ -199,8 +199,9 @@ def _select_published(parts: _Parts, cfg: BuildConfig) -> list[list[Graded]]:
 
 
 def _select_random(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[list[Graded]]:
-    """Sets of `select_min` to `select_max` candidates with different answers: one right and wrong ones, or, with
-    probability `select_none`, wrong ones alone. A never-solved problem gives at most one set, with that probability.
+    """Sets of `select_min` to `select_max` candidates with different answers: one right and wrong ones, or,
+    with probability `select_none`, wrong ones alone. A never-solved problem gives at most one set, with that
+    probability.
     """
     answers: dict[str | None, list[Graded]] = {}
     for item in parts.negatives:
@@ -287,20 +288,22 @@ def build_examples(
 ) -> tuple[list[Example], BuildStats]:
     """Training examples of all problems, problem by problem.
 
-    `pool`: problem id -> graded candidates, oldest first (a `Pool`). `rescued`: what `rollout.rescue` returned, needed
-    with `hint` or `prefix`. `policy`: for filters that score. Raises ConfigError for settings that contradict.
+    `pool`: problem id -> graded candidates, oldest first (a `Pool`). `rescued`: what `rollout.rescue`
+    returned, needed with `hint` or `prefix`. `policy`: for filters that score. Raises ConfigError for
+    settings that contradict.
     """
     check_build(cfg)
     if (cfg.hint or cfg.prefix) != (rescued is not None):
         raise ConfigError(
-            f"found build.hint {cfg.hint} and build.prefix {cfg.prefix} with {'a' if rescued is not None else 'no'} pool "
+            f"found build.hint {cfg.hint} and build.prefix {cfg.prefix} with "
+            f"{'a' if rescued is not None else 'no'} pool "
             "of rescued problems; run rollout.rescue and pass what it returns"
         )
     if cfg.pool == "newest" and isinstance(pool, Pool):
         pool = pool.newest()
     stats, examples = BuildStats(), []
     for problem in problems:
-        graded = pool[problem.id] if problem.id in pool else []
+        graded = pool.get(problem.id, [])
         extra = rescued[problem.id] if rescued is not None and problem.id in rescued else []
         examples += problem_examples(
             problem, graded, cfg, style, seed, letters=letters, rescued=extra, policy=policy, stats=stats

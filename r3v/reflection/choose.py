@@ -1,4 +1,6 @@
-"""Which candidates of a problem to use: duplicates removed, unlike ones first. Lists are best (newest) first."""
+"""Which candidates of a problem to use: duplicates removed, unlike ones first. Lists are best (newest)
+first.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def distinct(items: Sequence[Graded]) -> list[Graded]:
 
 
 def diverse(items: Sequence[Graded], most: int) -> list[Graded]:
-    """At most `most` items: the first, then again and again the one least like those taken (ties: the earlier one).
+    """At most `most` items: the first, then again and again the one least like those taken (ties: the
+    earlier one).
 
     Stops when all that is left is as good as the same (`SAME`).
     """

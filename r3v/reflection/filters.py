@@ -1,7 +1,8 @@
 """Filters against lucky positives: rationales whose answer is right and whose reasoning is not.
 
-Each is one named entry of `FILTERS`; `measure_filters` says what each is worth where the truth about the reasoning
-is known (GeoWorld). The share of really right rationales among positives in the R3V paper is 8-70 %.
+Each is one named entry of `FILTERS`; `measure_filters` says what each is worth where the truth about the
+reasoning is known (GeoWorld). The share of really right rationales among positives in the R3V paper is 8-70
+%.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ def keep(
 class FilterRow:
     """Worth of one filter over n positives, with 95 % Wilson intervals.
 
-    precision: share of the kept positives whose rationale is really right. cost: share of the really right ones lost.
+    precision: share of the kept positives whose rationale is really right. cost: share of the really right
+    ones lost.
     """
 
     name: str
@@ -166,8 +168,8 @@ def measure_filters(
 ) -> list[FilterRow]:
     """Precision and cost of each filter, of none, and of all together, over the positives of `graded`.
 
-    `is_right` says whether a rationale is really right. Without a policy the filters that need one are left out
-    unless named.
+    `is_right` says whether a rationale is really right. Without a policy the filters that need one are left
+    out unless named.
     """
     names = [n for n in FILTERS if policy or n != "grounded"] if names is None else list(names)
     kept: dict[str, list[bool]] = {"none": [], **{name: [] for name in names}}

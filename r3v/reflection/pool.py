@@ -1,6 +1,7 @@
 """All graded candidates of all rounds so far, grouped by problem, with one shard per round in memory.
 
-Rounds visit the problems in one order, so a walk in that order reads every shard once; any other order works too.
+Rounds visit the problems in one order, so a walk in that order reads every shard once; any other order works
+too.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from r3v.reflection.store import read_shard, shard_column, shard_paths
 class Pool(Mapping[str, list[Graded]]):
     """Problem id -> its graded candidates, oldest round first, then by sample index.
 
-    `folders` are the candidate folders of the rounds (and of rescued problems), oldest first. Only the column of
-    problem ids is read at the start. Raises RunError for missing folders and damaged shards.
+    `folders` are the candidate folders of the rounds (and of rescued problems), oldest first. Only the
+    column of problem ids is read at the start. Raises RunError for missing folders and damaged shards.
     """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:

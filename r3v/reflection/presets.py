@@ -1,7 +1,8 @@
 """Named recipes as values of the config tree: R3V as we run it, as it was published, and its relatives.
 
-A preset fills only the fields the user left alone. Presets fix what is sampled, built, restarted and weighted; the
-optimiser's settings stay those of the recipe, because they belong to a model, and comparisons want them equal.
+A preset fills only the fields the user left alone. Presets fix what is sampled, built, restarted and
+weighted; the optimiser's settings stay those of the recipe, because they belong to a model, and comparisons
+want them equal.
 """
 
 from __future__ import annotations
@@ -94,20 +95,24 @@ PRESETS: dict[str, Preset] = {
     for p in (
         Preset(
             "r3v",
-            "Ours: several diverse positives, keep pairs, select sets of different answers with all-wrong ones, "
+            "Ours: several diverse positives, keep pairs, select sets of different answers with all-wrong "
+            "ones, "
             "index and answer as target, weights per kind.",
             _REFLECTION,
         ),
         Preset(
             "r3v-paper",
-            "arXiv 2411.00855 as its code does it: newest right and wrong candidate of the cumulative pool, answer-only "
-            "select target, direct-answer pairs mixed in, one token mean over everything, fresh adapter each round. "
+            "arXiv 2411.00855 as its code does it: newest right and wrong candidate of the cumulative "
+            "pool, answer-only "
+            "select target, direct-answer pairs mixed in, one token mean over everything, fresh adapter "
+            "each round. "
             "There is no GPT-written seed.",
             _PUBLISHED,
         ),
         Preset(
             "star",
-            "The baseline of arXiv 2411.00855: r3v-paper without refine and select, which is iterated rejection "
+            "The baseline of arXiv 2411.00855: r3v-paper without refine and select, which is iterated "
+            "rejection "
             "sampling (STaR, arXiv 2203.14465, without rationalisation).",
             _STAR,
         ),
@@ -118,7 +123,8 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "star-dpo",
-            "DPO (arXiv 2305.18290) on newest right over newest wrong; goes on from the adapter of a star run given as "
+            "DPO (arXiv 2305.18290) on newest right over newest wrong; goes on from the adapter of a star "
+            "run given as "
             "model.adapter.",
             {
                 **_STAR,
@@ -136,7 +142,8 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "rest-em",
-            "ReST-EM, arXiv 2312.06585: each round trains the base on the newest round's right rationales, at most 10 a "
+            "ReST-EM, arXiv 2312.06585: each round trains the base on the newest round's right "
+            "rationales, at most 10 a "
             "problem.",
             {**_REJECTION, "build.pool": "newest", "build.order": "newest", "build.positives": 10},
         ),

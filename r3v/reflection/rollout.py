@@ -1,4 +1,5 @@
-"""Bootstrapping: K graded rationales per problem, written as Parquet shards that survive a kill at any moment.
+"""Bootstrapping: K graded rationales per problem, written as Parquet shards that survive a kill at any
+moment.
 
 Shard i holds problems i*shard_size to (i+1)*shard_size - 1 in the order given, and a candidate depends on
 (seed, problem id, index) alone, so a killed run that is started again ends with the same candidates.
@@ -25,76 +26,11 @@ from r3v.prompts import Style
 from r3v.records import Candidate, Graded, Outcome, Problem, Prompt, Verdict
 from r3v.reflection.pool import Pool
 from r3v.reflection.store import SHARD, read_shard, shard_paths, shard_settings, write_shard
+from r3v.reflection.tally import RolloutStats, Tally
 
 MakePrompt = Callable[[Problem, Style], Prompt]
 HINT_INDEX, PREFIX_INDEX = 10_000, 20_000
 """First sample index of hinted and prefix candidates, so that their ids and their noise are their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutStats:
-    """What a rollout holds in the end; seconds and resumed_shards tell of this call only."""
-
-    problems: int
-    candidates: int
-    correct: int
-    wrong: int
-    unparsed: int
-    unavailable: int
-    solved: int
-    truncated: int
-    tokens: int
-    seconds: float
-    resumed_shards: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the available candidates that are correct; 0 if there are none."""
-        return self.correct / max(1, self.candidates - self.unavailable)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "accuracy": self.accuracy}
-
-
-class _Tally:
-    """Running counts for the progress bar and the final statistics."""
-
-    def __init__(self) -> None:
-        self.count = dict.fromkeys(Outcome, 0)
-        self.solved = self.truncated = self.tokens = self.new_tokens = 0
-
-    def add(self, shard: Sequence[Graded], new: bool) -> None:
-        for item in shard:
-            self.count[item.verdict.outcome] += 1
-            self.truncated += item.candidate.stop == "length"
-            self.tokens += len(item.candidate.token_ids)
-            self.new_tokens += len(item.candidate.token_ids) if new else 0
-        self.solved += len({item.candidate.problem_id for item in shard if item.verdict.correct})
-
-    def postfix(self, seconds: float) -> str:
-        available = max(1, sum(self.count.values()) - self.count[Outcome.UNAVAILABLE])
-        text = (
-            f"{self.new_tokens / max(seconds, 1e-9):.0f} tok/s, "
-            f"right {100 * self.count[Outcome.CORRECT] / available:.1f}%, "
-            f"unparsed {100 * self.count[Outcome.UNPARSED] / available:.1f}%"
-        )
-        lost = self.count[Outcome.UNAVAILABLE]
-        return text + (f", unavailable {lost}" if lost else "")
-
-    def stats(self, problems: int, seconds: float, resumed: int) -> RolloutStats:
-        return RolloutStats(
-            problems=problems,
-            candidates=sum(self.count.values()),
-            correct=self.count[Outcome.CORRECT],
-            wrong=self.count[Outcome.WRONG],
-            unparsed=self.count[Outcome.UNPARSED],
-            unavailable=self.count[Outcome.UNAVAILABLE],
-            solved=self.solved,
-            truncated=self.truncated,
-            tokens=self.tokens,
-            seconds=seconds,
-            resumed_shards=resumed,
-        )
 
 
 def _settings(
@@ -124,12 +60,15 @@ def _settings(
 
 
 def _ids(problems: Sequence[Problem]) -> tuple[list[str], str]:
-    """Ids in order and 16 hexadecimal digits over ids, questions and answers. Raises RunError for a repeated id."""
+    """Ids in order and 16 hexadecimal digits over ids, questions and answers. Raises RunError for a repeated
+    id.
+    """
     digest, seen = hashlib.sha256(), dict[str, None]()
     for problem in problems:
         if problem.id in seen:
             raise RunError(
-                f"problem id {problem.id!r} occurs twice; ids must be unique, check the data with `r3v data check`"
+                f"problem id {problem.id!r} occurs twice; ids must be unique, check the data with `r3v "
+                f"data check`"
             )
         seen[problem.id] = None
         digest.update(f"{problem.id}\n{words.question_text(problem)}\n{problem.answer}\n".encode())
@@ -171,7 +110,9 @@ class _Job:
     pause: float
 
     def ask(self, prompts: Sequence[Prompt]) -> list[list[Candidate]]:
-        """Candidates of each prompt; the engine is asked again after a failure. Raises EngineError at last."""
+        """Candidates of each prompt; the engine is asked again after a failure. Raises EngineError at
+        last.
+        """
         for attempt in range(self.attempts):
             try:
                 return self.policy.generate(
@@ -243,11 +184,12 @@ def bootstrap(
 ) -> RolloutStats:
     """Sample `sample.k` candidates for each problem, grade them, and write them as shards in `out`.
 
-    Finished shards are kept; shards with UNAVAILABLE candidates are sampled again, so running the command once more
-    fills the gaps an engine left. `purpose` names `prompts` in the settings stored in every shard.
+    One process at a time works on a folder. Finished shards are kept, half-written files are removed; shards
+    with UNAVAILABLE candidates are sampled again, so running the command once more fills the gaps an engine
+    left. `purpose` names `prompts` in the settings stored in every shard.
 
-    Raises RunError for shards of other settings, damaged shards, and repeated problem ids; ConfigError for sizes
-    below 1.
+    Raises RunError for shards of other settings, damaged shards, and repeated problem ids; ConfigError for
+    sizes below 1.
     """
     if min(sample.k, sample.shard_size, attempts) < 1:
         raise ConfigError(
@@ -265,9 +207,11 @@ def bootstrap(
             raise RunError(
                 f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder"
             )
+    for half in out.glob(f".{SHARD.split('{')[0]}*.tmp"):
+        half.unlink()
     write_json(out / ".settings.json", settings)
     job = _Job(policy, sampling_params(sample), sample.k, seed, round, first_index, attempts, pause)
-    tally, start, resumed = _Tally(), time.monotonic(), 0
+    tally, start, resumed = Tally(), time.monotonic(), 0
     with tqdm(
         total=len(ids), desc=f"sample round {round}", unit="problem", disable=not progress, dynamic_ncols=True
     ) as bar:
@@ -277,7 +221,8 @@ def bootstrap(
             shard = read_shard(path) if path.exists() else None
             if shard is not None and all(i.verdict.outcome is not Outcome.UNAVAILABLE for i in shard):
                 resumed += 1
-                bar.initial += len(chunk)
+                if progress:
+                    bar.initial += len(chunk)
                 tally.add(shard, new=False)
             else:
                 shard = job.graded(chunk, [prompts(problem, style) for problem in chunk])
@@ -296,7 +241,8 @@ def never_solved(problems: Sequence[Problem], pool: Mapping[str, Sequence[Graded
 def first_part(text: str, share: float = 0.5) -> str:
     """The first sentences of a rationale: at most `share` of them, at least one, never the answer line.
 
-    Sentences end at a line break or at a full stop followed by a space; text of one sentence is cut at a word.
+    Sentences end at a line break or at a full stop followed by a space; text of one sentence is cut at a
+    word.
     """
     body = text.rsplit("Answer:", 1)[0].strip()
     pieces = [
@@ -311,8 +257,8 @@ def first_part(text: str, share: float = 0.5) -> str:
 def prefix_prompts(pool: Mapping[str, Sequence[Graded]], share: float = 0.5) -> MakePrompt:
     """Prompts that show the first part of the newest wrong rationale through the refine prompt.
 
-    A Policy takes no half-written answer, so the model is asked to go on from (and correct) the part shown; what it
-    writes is trained under the plain prompt.
+    A Policy takes no half-written answer, so the model is asked to go on from (and correct) the part shown;
+    what it writes is trained under the plain prompt.
     """
 
     def prompt(problem: Problem, style: Style) -> Prompt:
@@ -335,11 +281,12 @@ def rescue(
     round: int = 0,
     progress: bool = True,
 ) -> Pool | None:
-    """Sample never-solved problems again, with the answer as a hint (`build.hint`, STaR's rationalisation, arXiv
-    2203.14465) and from the first part of a wrong rationale (`build.prefix`), into `out/hint` and `out/prefix`.
+    """Sample never-solved problems again, with the answer as a hint (`build.hint`, STaR's rationalisation,
+    arXiv 2203.14465) and from the first part of a wrong rationale (`build.prefix`), into `out/hint` and
+    `out/prefix`.
 
-    The pool returned goes to `build_examples(..., rescued=...)`, which trains its positives under the plain prompt;
-    None if neither is switched on.
+    The pool returned goes to `build_examples(..., rescued=...)`, which trains its positives under the plain
+    prompt; None if neither is switched on.
     """
     folders, lost = [], never_solved(problems, pool)
     if build.hint:

@@ -1,7 +1,9 @@
-"""Self-selection: the model's own probability of each distinct answer, given all of them, over shuffled orders.
+"""Self-selection: the model's own probability of each distinct answer, given all of them, over shuffled
+orders.
 
-Candidates are joined by answer first, so the prompt is short and no answer wins by being shown twice. The answers are
-shown in several orders and each probability is put back to its answer, so that no place in the list wins.
+Candidates are joined by answer first, so the prompt is short and no answer wins by being shown twice. The
+answers are shown in several orders and each probability is put back to its answer, so that no place in the
+list wins.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The outcome of showing `answers` to the model: a probability for each (summing to 1), that of "none is right"
-    before renormalising, and the tokens scored."""
+    """The outcome of showing `answers` to the model: a probability for each (summing to 1), that of "none is
+    right" before renormalising, and the tokens scored."""
 
     probabilities: tuple[float, ...]
     none: float
@@ -53,7 +55,8 @@ def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Ans
 
 
 def shown_answer(problem: Problem, key: str, text: str, letters: bool) -> str:
-    """An answer in the words in which select targets are trained: the option (or its letter), else as it was written.
+    """An answer in the words in which select targets are trained: the option (or its letter), else as it was
+    written.
 
     `text` is the candidate's; what follows its last "Answer:" is used where it names the same answer.
     """
@@ -66,7 +69,8 @@ def shown_answer(problem: Problem, key: str, text: str, letters: bool) -> str:
 
 
 def orders(n: int, count: int, rng: random.Random) -> list[tuple[int, ...]]:
-    """At most `count` different orders of n things: a random one, its reverse, its rotation, the reverse of that, ...
+    """At most `count` different orders of n things: a random one, its reverse, its rotation, the reverse of
+    that, ...
 
     Every even number of orders shows each thing at the same average place.
     """

@@ -1,7 +1,8 @@
-"""Parquet files of graded candidates and of examples, which `datasets.load_dataset("parquet", ...)` opens as they are.
+"""Parquet files of graded candidates and of examples, which `datasets.load_dataset("parquet", ...)` opens as
+they are.
 
-A file is whole or absent (temporary name, fsync, rename), carries the name and version of its schema, and its pages
-carry checksums, so that a half-written, damaged or foreign file is an error that says what to do.
+A file is whole or absent (temporary name, fsync, rename), carries the name and version of its schema, and
+its pages carry checksums, so that a half-written, damaged or foreign file is an error that says what to do.
 """
 
 from __future__ import annotations
@@ -136,8 +137,10 @@ def _open(path: Path, kind: str) -> Any:
     if found != kind or version != str(SCHEMA):
         file.close()
         raise RunError(
-            f"{path}: found r3v.kind {found} with schema {version}, expected {kind} with schema {SCHEMA}. This file "
-            "was not written by this stage of this version of r3v: move it away and run the same command again"
+            f"{path}: found r3v.kind {found} with schema {version}, expected {kind} with schema {SCHEMA}. "
+            f"This file "
+            "was not written by this stage of this version of r3v: move it away and run the same command "
+            "again"
         )
     return file
 
@@ -163,7 +166,9 @@ def write_shard(
 
 
 def read_shard(path: str | Path) -> list[Graded]:
-    """All graded candidates of one shard, in the order written. Raises RunError for a damaged or foreign file."""
+    """All graded candidates of one shard, in the order written. Raises RunError for a damaged or foreign
+    file.
+    """
     return [graded_from_row(row) for row in _rows(Path(path), CANDIDATES)]
 
 
@@ -198,7 +203,8 @@ def _message_to_row(message: Message, problem: Problem) -> dict[str, Any]:
     for image in message.images:
         if image not in problem.images:
             raise RunError(
-                f"the prompt of an example of problem {problem.id} shows image {image.describe()}, which is not one of "
+                f"the prompt of an example of problem {problem.id} shows image {image.describe()}, which "
+                f"is not one of "
                 "the problem's images; examples keep images by reference, so build prompts with r3v.prompts"
             )
         indices.append(problem.images.index(image))
@@ -243,7 +249,8 @@ def read_examples(path: str | Path, problems: Mapping[str, Problem]) -> list[Exa
         problem = _problem(problems, row["problem_id"], path)
         if any(i >= len(problem.images) for m in row["messages"] for i in m["images"]):
             raise RunError(
-                f"{path}: an example of problem {problem.id} shows more images than its {len(problem.images)}; "
+                f"{path}: an example of problem {problem.id} shows more images than its "
+                f"{len(problem.images)}; "
                 "the data has changed since the examples were built: build them again"
             )
         messages = tuple(

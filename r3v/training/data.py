@@ -21,7 +21,7 @@ from r3v.training.trie import group_examples
 
 
 class R3VDataModule(pl.LightningDataModule):
-    """Training (and optionally validation) examples.
+    """Training examples.
 
     examples: a list, or the path of an `examples.parquet`, whose images are found in `problems`. Without examples,
     `problems` are sampled with `policy` (default: the live model of the module being fitted), graded and built
@@ -40,14 +40,13 @@ class R3VDataModule(pl.LightningDataModule):
         train: TrainConfig | None = None,
         sample: SampleConfig = SampleConfig(),
         build: BuildConfig = BuildConfig(),
-        val_examples: Sequence[Example] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.examples, self.problems, self.policy = examples, problems, policy
         self.dir = None if dir is None else Path(dir)
         self.train_config, self.sample, self.build = train, sample, build
-        self.val_examples, self.seed = val_examples, seed
+        self.seed = seed
         if examples is None and (problems is None or dir is None):
             raise ConfigError(
                 "found no examples, expected `examples`, or `problems` with a `dir` that keeps what is sampled"
@@ -105,13 +104,6 @@ class R3VDataModule(pl.LightningDataModule):
         assert self._loader is not None
         loader = self._loader
         loader.place = lambda: self._place(loader)
-        return loader
-
-    def val_dataloader(self) -> Any:
-        if not self.val_examples:
-            return []
-        loader = self._make_loader(self.val_examples)
-        loader.accumulate = 1
         return loader
 
     def _place(self, loader: StepLoader) -> tuple[int, int]:

@@ -93,7 +93,8 @@ def fit(
             max_steps=train.max_steps,
             cache_bytes=StepLoader.cache_bytes if train.epochs > 1 else 0,
         )
-        with _quiet():
+        with _quiet(), torch.random.fork_rng():
+            torch.manual_seed(seed)
             trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger, progress)
             trainer.fit(module, datamodule=_OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
     finally:

@@ -78,7 +78,7 @@ class R3VModule(pl.LightningModule):
         self.strict_loading = False
         self._start: dict[str, Tensor] = {}
         self._tested = False
-        self._rng: Tensor | None = None
+        self._rng: dict[str, Tensor] | None = None
         self._set_gradient_checkpointing()
 
     def _planned_path(self) -> Path:
@@ -116,9 +116,6 @@ class R3VModule(pl.LightningModule):
         pad_id = self.encoder.tokenizer.pad_token_id or 0
         return collate(tries, fused=fused, pad_id=pad_id, collate_images=self.encoder.collate_images)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch.to(device) if isinstance(batch, Batch) else batch
-
     # --- one step ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -134,19 +131,15 @@ class R3VModule(pl.LightningModule):
             self.log(f"train/{name}", scaled, on_step=True, batch_size=max(1, batch.n_branches))
         return loss * scale
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Logs val/loss and val/loss/<kind>, each step with its own denominators."""
-        _, metrics = self._share(batch)
-        for name, value in metrics.items():
-            self.log(f"val/{name}", value, on_epoch=True, batch_size=max(1, batch.n_branches))
-
     def _share(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         total_K = batch.step_denominators_K
         if total_K is not None and self.trainer.world_size > 1:
             total_K = self.trainer.strategy.reduce(total_K.clone(), reduce_op="sum")
         if not batch.tries:
             # Every branch of this share was too long; the other devices still wait for gradients.
-            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {}
+            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {
+                "loss": torch.zeros((), device=self.device)
+            }
         if batch.fused != (self.path == "fused"):
             batch = self._recollate(batch)
         logprobs_T = token_logprobs(self.model, batch, self.path)
@@ -221,9 +214,11 @@ class R3VModule(pl.LightningModule):
         parameters = list(self._trainable().values())
         if not parameters:
             raise ModelError("found no trainable parameter, expected a LoRA adapter or unfrozen weights")
-        # One kernel for all tensors; with a loss scaler Lightning could not clip, so not in fp16.
-        fused = self.trainer.precision != "16-mixed" and parameters[0].device.type in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(parameters, c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=fused)
+        # Few kernels for many small tensors. Lightning refuses to clip under autocast with the fused one.
+        mixed = "mixed" in str(self.trainer.precision)
+        optimizer = torch.optim.AdamW(
+            parameters, c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=not mixed, foreach=True if mixed else None
+        )
         total = float(self.trainer.estimated_stepping_batches)
         if math.isinf(total) and (c.schedule != "constant" or c.warmup):
             raise ConfigError(
@@ -246,15 +241,23 @@ class R3VModule(pl.LightningModule):
         if stage == "fit":
             self._tested = False
             self.progress = TrieStats()
+            self.model.train()
             if self.reference:
                 # Before a checkpoint is restored: a resumed fit keeps the reference it began with.
                 self._start = {name: p.detach().clone() for name, p in self._trainable().items()}
 
     def on_train_start(self) -> None:
-        self.model.train()
-        if self._rng is not None:
-            torch.set_rng_state(self._rng)
-            self._rng = None
+        if self.global_rank:
+            # Dropout differs between devices.
+            torch.manual_seed(hash((self.seed, self.global_rank, self.global_step)))
+        elif self._rng is not None:
+            torch.set_rng_state(self._rng["cpu"])
+            if "cuda" in self._rng:
+                torch.cuda.set_rng_state(self._rng["cuda"], self.device)
+        self._rng = None
+
+    def on_fit_end(self) -> None:
+        self.model.eval()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What is trained; the base model is frozen and comes from its own files."""
@@ -266,7 +269,8 @@ class R3VModule(pl.LightningModule):
         checkpoint["r3v"] = {
             "path": self.path,
             "tested": self._tested,
-            "rng": torch.get_rng_state(),
+            "rng": {"cpu": torch.get_rng_state()}
+            | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}),
             "progress": [p.kept, dict(p.dropped), p.tokens, p.tokens_unfused, p.tokens_target],
         }
 

@@ -1,4 +1,6 @@
-"""GeoWorld: a procedural world of geometry problems with exact answers, pictures, gold rationales and typical mistakes."""
+"""GeoWorld: a procedural world of geometry problems with exact answers, pictures, gold rationales and
+typical mistakes.
+"""
 
 from r3v.data.geoworld.core import Family, Item
 from r3v.data.geoworld.make import FAMILIES, NOVEL, SPLITS, RenderedImage, item_of, make

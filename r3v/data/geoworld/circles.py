@@ -15,7 +15,9 @@ O = (0.0, 0.0)  # noqa: E741 - the usual letter of a centre
 
 
 def inscribed_central(d: Draw) -> Draft | None:
-    """Inscribed from central angle or back; deep: a base angle of the central triangle from the inscribed angle."""
+    """Inscribed from central angle or back; deep: a base angle of the central triangle from the inscribed
+    angle.
+    """
     a, b, c = d.names(3)
     x = d.angle(25, 75)
     points = {"O": O, a: at(O, -90 - x, 5), b: at(O, -90 + x, 5), c: at(O, 90 + d.rng.uniform(-40, 40), 5)}
@@ -33,7 +35,7 @@ def inscribed_central(d: Draw) -> Draft | None:
             Method(INSCRIBED, ("i * 2 = t",)),
             Method(SUM, ("180 - i = t",)),
         )
-        note = "The central angle is double the inscribed angle, so double the angle, subtract from 180 and halve."
+        note = f"{INSCRIBED[:-1]}, so double the angle, subtract from 180 and halve."
     elif back:
         given, target, measure, steps = inner, f"angle {a}O{b}", angle(a, "O", b), ("i * 2 = t",)
         wrong = (
@@ -124,7 +126,9 @@ def circle_diameter(d: Draw) -> Draft | None:
             Method(PYTHAGORAS, ("r * 2 = d", "d * d = u", "p * p = v", "u - v = t")),
             Method("The chords sum.", ("p + r = t",)),
         )
-        note = "An angle in a half circle is 90, so double the radius, subtract the squares and take the root."
+        note = (
+            "An angle in a half circle is 90, so double the radius, subtract the squares and take the root."
+        )
         theorem, fact = THALES, f"{a}{b} is a diameter"
     else:
         r, back = d.length(3, 30), d.flip()

@@ -1,7 +1,9 @@
-"""What a GeoWorld problem is made of: givens, methods (right and wrong), a figure in true units, and their text.
+"""What a GeoWorld problem is made of: givens, methods (right and wrong), a figure in true units, and their
+text.
 
-A family is a function that draws a `Draft`. Everything else (question, rationales, choices, picture, the check of
-a rationale) follows from the draft, so that the words, the numbers and the drawing cannot disagree.
+A family is a function that draws a `Draft`. Everything else (question, rationales, choices, picture, the
+check of a rationale) follows from the draft, so that the words, the numbers and the drawing cannot
+disagree.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A theorem sentence and steps such as "180 - a = s"; names are keys of givens or results of earlier steps.
+    """A theorem sentence and steps such as "180 - a = s"; names are keys of givens or results of earlier
+    steps.
 
     The value of the last step is the answer. With no steps, the answer is the value of the given `result`.
     """
@@ -53,7 +56,9 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something drawn: a segment, circle (centre, point on it), angle arc, right angle, or equal-length ticks."""
+    """Something drawn: a segment, circle (centre, point on it), angle arc, right angle, or equal-length
+    ticks.
+    """
 
     kind: str
     points: tuple[str, ...]
@@ -63,10 +68,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A problem before it has letters on paper: what is given, what is asked, how it is solved, how it is drawn.
+    """A problem before it has letters on paper: what is given, what is asked, how it is solved, how it is
+    drawn.
 
-    `points` are in the units of the lengths. `hidden` points carry no letter. `extras` are segments whose length
-    may be added as a number that nobody needs.
+    `points` are in the units of the lengths. `hidden` points carry no letter. `extras` are segments whose
+    length may be added as a number that nobody needs.
     """
 
     intro: str
@@ -127,7 +133,9 @@ class Draw:
         return self._letters[:count]
 
     def angle(self, low: int, high: int, even: bool = False) -> int:
-        """Degrees in [low, high]: tens at level 1, fives at level 2, any integer above; even where it is halved."""
+        """Degrees in [low, high]: tens at level 1, fives at level 2, any integer above; even where it is
+        halved.
+        """
         step = {1: 10, 2: 5}.get(self.level, 1)
         if even and step % 2:
             step *= 2
@@ -154,7 +162,9 @@ def number(value: float) -> str:
 
 
 def evaluate(expression: str, values: Mapping[str, float]) -> float:
-    """The value of an expression of numbers, names, + - * / and sqrt(). Raises ValueError for anything else."""
+    """The value of an expression of numbers, names, + - * / and sqrt(). Raises ValueError for anything
+    else.
+    """
     return _value(ast.parse(expression, mode="eval").body, values)
 
 
@@ -187,7 +197,9 @@ def run(method: Method, values: Mapping[str, float]) -> tuple[float, list[str]]:
     for step in method.steps:
         expression, _, name = step.partition(" = ")
         answer = known[name] = evaluate(expression, known)
-        written = re.sub(r"[a-z_]\w*", lambda m: number(known[m[0]]) if m[0] != "sqrt" else "sqrt", expression)
+        written = re.sub(
+            r"[a-z_]\w*", lambda m: number(known[m[0]]) if m[0] != "sqrt" else "sqrt", expression
+        )
         lines.append(f"{written} = {number(answer)}")
     return answer, lines
 
@@ -213,7 +225,9 @@ def rationale_text(draft: Draft, method: Method) -> tuple[str, str]:
 
 
 def question_text(draft: Draft, place: str) -> str:
-    """The question; with `place` "text" it states all numbers, with "figure" only those a figure cannot show."""
+    """The question; with `place` "text" it states all numbers, with "figure" only those a figure cannot
+    show.
+    """
     shown = [g.text for g in draft.givens if place == "text" or g.text_only]
     parts = [*draft.facts, *shown]
     if not parts:

@@ -10,7 +10,17 @@ PYTHAGORAS = "The squares of the legs sum to the square of the hypotenuse."
 MIDLINE = "A midline is half of the base."
 SIMILAR = "Similar triangles have equal ratios."
 MEDIAN = "The median to the hypotenuse is half of it."
-TRIPLES = ((3, 4, 5), (6, 8, 10), (5, 12, 13), (9, 12, 15), (8, 15, 17), (12, 16, 20), (15, 20, 25), (7, 24, 25), (10, 24, 26))
+TRIPLES = (
+    (3, 4, 5),
+    (6, 8, 10),
+    (5, 12, 13),
+    (9, 12, 15),
+    (8, 15, 17),
+    (12, 16, 20),
+    (15, 20, 25),
+    (7, 24, 25),
+    (10, 24, 26),
+)
 
 
 def triangle_area(d: Draw) -> Draft | None:
@@ -37,7 +47,11 @@ def triangle_area(d: Draw) -> Draft | None:
         note = "The area is half of base times height, so double the area and divide by the base."
     else:
         givens = (floor, Given("h", f"{a}{e}", high, length(a, e)))
-        target, measure, steps = f"the area of triangle {a}{b}{c}", ("area", a, b, c), ("b * h = s", "s / 2 = t")
+        target, measure, steps = (
+            f"the area of triangle {a}{b}{c}",
+            ("area", a, b, c),
+            ("b * h = s", "s / 2 = t"),
+        )
         wrong = (
             Method("The area is base times height.", ("b * h = t",)),
             Method("The area is the sum of base and height.", ("b + h = t",)),
@@ -77,7 +91,7 @@ def pythagoras(d: Draw) -> Draft | None:
             Method("The legs sum.", ("h + p = t",)),
             Method("The squares subtract.", ("h * h = u", "u - p = t")),
         )
-        note = "The squares of the legs sum to the square of the hypotenuse, so subtract the squares and take the root."
+        note = f"{PYTHAGORAS[:-1]}, so subtract the squares and take the root."
     else:
         givens, target, measure = (first, Given("q", f"{a}{b}", q, length(a, b))), f"{a}{c}", length(a, c)
         steps = ("p * p = u", "q * q = v", "u + v = w", "sqrt(w) = t")
@@ -87,7 +101,7 @@ def pythagoras(d: Draw) -> Draft | None:
             Method("The hypotenuse is half of the sum.", ("p + q = s", "s / 2 = t")),
             Method("The hypotenuse is the product.", ("p * q = t",)),
         )
-        note = "The squares of the legs sum to the square of the hypotenuse, so add the squares and take the root."
+        note = f"{PYTHAGORAS[:-1]}, so add the squares and take the root."
     return Draft(
         f"In triangle {a}{b}{c}",
         (f"{a}{b} is perpendicular to {b}{c}",),
@@ -108,7 +122,8 @@ def midline(d: Draw) -> Draft | None:
     """A midline from the base or the base from a midline; deep: the perimeter of the small triangle."""
     a, b, c, e, f = d.names(5)
     base = d.length(8, 30, even=True)
-    p, q = d.rng.uniform(0.8, 1.2) * base, d.rng.uniform(0.8, 1.2) * base
+    left, right_side = d.rng.uniform(0.8, 1.2) * base, d.rng.uniform(0.8, 1.2) * base
+    p = q = 0
     facts = (f"{e} is the midpoint of {a}{b}", f"{f} is the midpoint of {a}{c}")
     if d.deep:
         p, q = d.length(8, 26), d.length(8, 26)
@@ -116,7 +131,8 @@ def midline(d: Draw) -> Draft | None:
             return None
         if min(base, p, q) / max(base, p, q) < 0.5:
             return None
-    pb, pc, pa = sides(base, q, p)
+        left, right_side = p, q
+    pb, pc, pa = sides(base, right_side, left)
     points = {a: pa, b: pb, c: pc, e: between(pa, pb), f: between(pa, pc)}
     back = not d.deep and d.flip()
     skills = ["theorem:midline"]
@@ -189,7 +205,7 @@ def similar_ratio(d: Draw) -> Draft | None:
             Method(MIDLINE, ("m * 2 = t",)),
             Method("The sides sum.", ("n + r = t",)),
         )
-        note = "Similar triangles have equal ratios, so add the parts, divide by the first and multiply by the base."
+        note = f"{SIMILAR[:-1]}, so add the parts, divide by the first and multiply by the base."
     else:
         givens = (first, Given("w", f"{a}{b}", whole, length(a, b), text_only=True), last)
         steps = ("w / n = k", "m * k = t")
@@ -278,5 +294,3 @@ def hypotenuse_median(d: Draw) -> Draft | None:
         marks,
         variant="legs" if d.deep else "hypotenuse" if back else "plain",
     )
-
-

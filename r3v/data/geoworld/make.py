@@ -1,7 +1,8 @@
 """Making a problem: everything follows from (family, level, seed, split), and splits never share a content.
 
-A content (family, variant, numbers, letters) belongs to the one split that its sha256 falls to; a draw that lands
-in another split's share is thrown away and drawn again. Novel families occur in the split "novel" only.
+A content (family, variant, numbers, letters) belongs to the one split that its sha256 falls to; a draw
+that lands in another split's share is thrown away and drawn again. Novel families occur in the split
+"novel" only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from r3v.data.geoworld import circles, lengths, novel, quads, triangles
+from r3v.data.geoworld import circles, lengths, lines, novel, quads, triangles
 from r3v.data.geoworld.core import (
     Draft,
     Draw,
@@ -40,11 +41,11 @@ _BUILDERS = (
     triangles.isosceles_apex,
     triangles.right_acute,
     triangles.angle_bisector,
-    triangles.linear_pair,
-    triangles.vertical_bisector,
-    quads.parallel_cointerior,
-    quads.parallel_alternate,
-    quads.parallel_zigzag,
+    lines.linear_pair,
+    lines.vertical_bisector,
+    lines.parallel_cointerior,
+    lines.parallel_alternate,
+    lines.parallel_zigzag,
     quads.quadrilateral_sum,
     quads.parallelogram_angle,
     quads.parallelogram_perimeter,
@@ -109,7 +110,9 @@ def split_of(key: str) -> str:
 
 
 def content_key(family: str, draft: Draft) -> str:
-    """What makes two problems the same: family, variant, numbers and letters; not the rotation of the figure."""
+    """What makes two problems the same: family, variant, numbers and letters; not the rotation of the
+    figure.
+    """
     givens = ",".join(g.text for g in draft.givens)
     return f"{family}|{draft.variant}|{draft.intro}|{givens}|{draft.target}"
 
@@ -122,17 +125,20 @@ def families_of(split: str) -> tuple[str, ...]:
 
 
 def make(family: str, level: int, seed: int, split: str) -> Item:
-    """The item that (family, level 1..5, seed, split) stands for. Raises ConfigError for arguments outside these."""
-    if family not in families_of(split):
+    """The item that (family, level 1..5, seed, split) stands for. Raises ConfigError for arguments outside
+    these.
+    """
+    every = families_of(split)
+    if family not in every:
         raise ConfigError(
-            f"found geoworld family {family!r} for split {split!r}, expected one of {', '.join(families_of(split))}"
+            f"found geoworld family {family!r} for split {split!r}, expected one of {', '.join(every)}"
         )
     if level not in range(1, 6):
         raise ConfigError(f"found geoworld level {level!r}, expected 1 to 5")
     return _make(family, level, seed, split)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def _make(family: str, level: int, seed: int, split: str) -> Item:
     for attempt in range(_TRIES):
         rng = random.Random(f"geoworld|{family}|{level}|{seed}|{split}|{attempt}")
@@ -164,7 +170,9 @@ def _clean(draft: Draft) -> bool:
 
 
 def _wrong_answer(draft: Draft, index: int) -> float | None:
-    """Where a wrong method ends, or None where a step of it is not a positive number of at most one decimal."""
+    """Where a wrong method ends, or None where a step of it is not a positive number of at most one
+    decimal.
+    """
     known = given_values(draft)
     method = draft.wrong[index]
     answer = known.get(method.result, 0.0)
@@ -188,9 +196,7 @@ def _with_extra(draft: Draft, rng: random.Random) -> Draft:
     return replace(draft, points=points, givens=(*draft.givens, extra))
 
 
-def _item(
-    family: str, level: int, seed: int, split: str, draft: Draft, key: str, rng: random.Random
-) -> Item:
+def _item(family: str, level: int, seed: int, split: str, draft: Draft, key: str, rng: random.Random) -> Item:
     place = "figure" if rng.random() < 0.6 else "text"
     rationale, gold = rationale_text(draft, draft.right)
     wrong: list[tuple[str, str]] = []
@@ -237,7 +243,9 @@ def _item(
 
 
 def _choices(gold: str, wrong: Sequence[str], rng: random.Random) -> tuple[tuple[str, ...], str]:
-    """Four distinct options: the gold, up to three answers of wrong methods, the rest near values; and its letter."""
+    """Four distinct options: the gold, up to three answers of wrong methods, the rest near values; and its
+    letter.
+    """
     options = [gold, *wrong[:3]] if len(wrong) <= 3 else [gold, *rng.sample(list(wrong), 3)]
     near = [5, 10, 15, 20] if float(gold) >= 25 else [1, 2, 3, 4]
     offsets = [sign * n for n in near for sign in (1, -1)]

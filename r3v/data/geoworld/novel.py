@@ -1,13 +1,16 @@
-"""Families kept out of the warm-up, training, gate and test splits: each is one rule applied to the numbers shown."""
+"""Families kept out of the warm-up, training, gate and test splits: each is one rule applied to the numbers
+shown.
+"""
 
 from __future__ import annotations
 
 import math
 
 from r3v.data.geoworld.core import Draft, Draw, Given, Method
-from r3v.data.geoworld.shapes import angle, at, circle, length, path, polygon, right, seg, ticks
+from r3v.data.geoworld.shapes import angle, at, circle, length, path, polygon, seg, ticks
 
 SUM = "The angles of a triangle sum to 180."
+RHOMBUS = "The area of a rhombus is half of the product of the diagonals."
 O = (0.0, 0.0)  # noqa: E741 - the usual letter of a centre
 
 
@@ -41,7 +44,7 @@ def cyclic_quadrilateral(d: Draw) -> Draft | None:
 def tangent_radius(d: Draw) -> Draft | None:
     """The central angle of a tangent's right triangle from the angle at the outer point."""
     a, p = d.names(2)
-    x = d.angle(25, 60)
+    x = d.angle(25, 50)
     far = 5 / math.sin(math.radians(x))
     points = {"O": O, a: at(O, 90, 5), p: at(O, x, far)}
     return Draft(
@@ -67,7 +70,7 @@ def tangent_radius(d: Draw) -> Draft | None:
 def two_tangents(d: Draw) -> Draft | None:
     """The central angle between two tangents' points from the angle at the outer point."""
     a, b, p = d.names(3)
-    x = d.angle(40, 100)
+    x = d.angle(40, 84)
     far = 5 / math.sin(math.radians(x / 2))
     points = {"O": O, p: (far, 0.0), a: at(O, 90 - x / 2, 5), b: at(O, x / 2 - 90, 5)}
     return Draft(
@@ -136,13 +139,13 @@ def rhombus_area(d: Draw) -> Draft | None:
         ),
         "the area",
         ("area", a, b, c, e),
-        Method("The area of a rhombus is half of the product of the diagonals.", ("p * q = s", "s / 2 = t")),
+        Method(RHOMBUS, ("p * q = s", "s / 2 = t")),
         (
             Method("The area is the product of the sides.", ("p * q = t",)),
             Method("The area is the sum of the sides.", ("p + q = t",)),
             Method("The opposite sides are equal.", ("p + q = s", "s * 2 = t")),
         ),
-        "The area of a rhombus is half of the product of the diagonals, so multiply both diagonals and halve.",
+        f"{RHOMBUS[:-1]}, so multiply both diagonals and halve.",
         ("theorem:rhombus_area",),
         points,
         (*polygon(a, b, c, e), seg(a, c, dashed=True), seg(b, e, dashed=True), ticks(a, b), ticks(b, c)),
@@ -179,5 +182,3 @@ def sector(d: Draw) -> Draft | None:
         points,
         (circle("O", a), *path(a, "O", b)),
     )
-
-

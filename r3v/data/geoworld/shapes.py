@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from r3v.data.geoworld.core import Mark, Measure, Point
 
 
 def at(origin: Point, degrees: float, distance: float) -> Point:
-    """The point `distance` away from `origin` in the direction `degrees` (counter-clockwise from the x axis)."""
+    """The point `distance` away from `origin` in the direction `degrees` (counter-clockwise from the x
+    axis).
+    """
     r = math.radians(degrees)
     return origin[0] + distance * math.cos(r), origin[1] + distance * math.sin(r)
 
@@ -47,7 +50,7 @@ def seg(p: str, q: str, dashed: bool = False) -> Mark:
 
 def path(*names: str) -> tuple[Mark, ...]:
     """Segments from each name to the next."""
-    return tuple(seg(p, q) for p, q in zip(names, names[1:], strict=False))
+    return tuple(seg(p, q) for p, q in pairwise(names))
 
 
 def polygon(*names: str) -> tuple[Mark, ...]:

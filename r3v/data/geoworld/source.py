@@ -1,6 +1,7 @@
 """GeoWorld as sequences of problems, and as folders of pictures.
 
-A source holds a length and a seed; each problem is made when asked for, so memory does not grow with the length.
+A source holds a length and a seed; each problem is made when asked for, so memory does not grow with the
+length.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _SEED_STRIDE = 10_000_000
 class GeoWorldSource(Sequence[Problem]):
     """Problems of one split, made on demand.
 
-    Every block of consecutive problems holds each family once, in an order of its own. A choice of families keeps
-    those problems of the full sequence, with the ids they have there; so an id means one problem whatever `n`.
+    Every block of consecutive problems holds each family once, in an order of its own. A choice of
+    families keeps those problems of the full sequence, with the ids they have there; so an id means one
+    problem whatever `n`.
     """
 
     def __init__(self, split: str, n: int, seed: int, families: tuple[str, ...]) -> None:
@@ -67,15 +69,21 @@ class GeoWorldSource(Sequence[Problem]):
 def source(
     split: str, n: int | None = None, seed: int = 0, families: Iterable[str] | None = None
 ) -> GeoWorldSource:
-    """The first `n` problems of a split (None: its usual size). Raises ConfigError for an unknown split or family."""
+    """The first `n` problems of a split (None: its usual size). Raises ConfigError for an unknown split or
+    family.
+    """
     every = families_of(split)
     wanted = every if families is None else tuple(dict.fromkeys(families))
     unknown = [name for name in wanted if name not in every]
     if unknown or not wanted:
-        raise ConfigError(f"found families {unknown or 'none'} for split {split!r}, expected some of {', '.join(every)}")
+        raise ConfigError(
+            f"found families {unknown or 'none'} for split {split!r}, expected some of {', '.join(every)}"
+        )
     size = SIZES[split] if n is None else n
     if not 0 <= size <= _SEED_STRIDE // 2 or seed < 0:
-        raise ConfigError(f"found n {size} and seed {seed}, expected n up to {_SEED_STRIDE // 2} and seed at least 0")
+        raise ConfigError(
+            f"found n {size} and seed {seed}, expected n up to {_SEED_STRIDE // 2} and seed at least 0"
+        )
     return GeoWorldSource(split, size, seed, wanted)
 
 
@@ -101,7 +109,10 @@ def write_dataset(split: str, n: int | None, out: str | Path, seed: int = 0) -> 
     """
     target = Path(out)
     if target.exists() and any(target.iterdir()) and not (target / "problems.jsonl").exists():
-        raise ConfigError(f"found other files in {target}, expected a new folder or an earlier data set. Choose another --out")
+        raise ConfigError(
+            f"found other files in {target}, expected a new folder or an earlier data set. "
+            "Choose another --out"
+        )
     with atomic_dir(target) as folder:
         (folder / "images").mkdir()
         lines = []

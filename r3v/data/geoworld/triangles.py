@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from r3v.data.geoworld.core import Draft, Draw, Given, Mark, Method
+from r3v.data.geoworld.core import Draft, Draw, Given, Method
 from r3v.data.geoworld.shapes import (
     angle,
-    at,
     between,
     bisector_foot,
-    path,
     polygon,
     right,
     seg,
@@ -27,9 +25,9 @@ BISECT = "A bisector halves the angle."
 def triangle_sum(d: Draw) -> Draft | None:
     """Two angles of a triangle give the third; deep: the half of the third."""
     a, b, c, f = d.names(4)
-    x, y = d.angle(25, 100), d.angle(25, 100)
+    x, y = d.angle(28, 100), d.angle(28, 100)
     third = 180 - x - y
-    if not 25 <= third <= 110 or (d.deep and third % 2):
+    if not 28 <= third <= 105 or (d.deep and third % 2):
         return None
     pa, pb, pc = triangle(x, y)
     points, marks, facts = {a: pa, b: pb, c: pc}, polygon(a, b, c), ()
@@ -78,8 +76,8 @@ def triangle_sum(d: Draw) -> Draft | None:
 def exterior_angle(d: Draw) -> Draft | None:
     """The exterior angle from the two far angles; deep: a far angle from the exterior one."""
     a, b, c, e = d.names(4)
-    x, y = d.angle(25, 85), d.angle(25, 85)
-    if not 60 <= x + y <= 150:
+    x, y = d.angle(28, 85), d.angle(28, 85)
+    if not 70 <= x + y <= 130:
         return None
     pa, pb, pc = triangle(x, y)
     points = {a: pa, b: pb, c: pc, e: between(pb, pc, 1.55)}
@@ -123,7 +121,7 @@ def exterior_angle(d: Draw) -> Draft | None:
 def isosceles_base(d: Draw) -> Draft | None:
     """A base angle from the apex angle; deep: the exterior angle beside it."""
     a, b, c, e = d.names(4)
-    x = d.angle(20, 130, even=True)
+    x = d.angle(30, 100 if d.deep else 116, even=True)
     base = (180 - x) / 2
     pb, pc, pa = triangle(base, base)
     points, marks = {a: pa, b: pb, c: pc}, [*polygon(a, b, c), ticks(a, b), ticks(a, c)]
@@ -214,7 +212,7 @@ def isosceles_apex(d: Draw) -> Draft | None:
 def right_acute(d: Draw) -> Draft | None:
     """The other acute angle of a right triangle; deep: the half of it."""
     a, b, c, e = d.names(4)
-    x = d.angle(20, 70)
+    x = d.angle(25, 65)
     if d.deep and x % 2:
         return None
     pa, pb, pc = triangle(x, 90 - x)
@@ -261,7 +259,7 @@ def right_acute(d: Draw) -> Draft | None:
 def angle_bisector(d: Draw) -> Draft | None:
     """Half of a bisected angle; deep: the exterior angle that the bisector makes on the opposite side."""
     a, b, c, e = d.names(4)
-    x, y = d.angle(40, 110, even=True), d.angle(30, 75)
+    x, y = d.angle(50, 110, even=True), d.angle(30, 75)
     if not 35 <= 180 - x - y <= 100:
         return None
     pa, pb, pc = triangle(x, y)
@@ -301,93 +299,4 @@ def angle_bisector(d: Draw) -> Draft | None:
         (*polygon(a, b, c), seg(a, e)),
         extras=((b, c),),
         variant="exterior" if d.deep else "plain",
-    )
-
-
-def linear_pair(d: Draw) -> Draft | None:
-    """The angle left on a straight line beside one given angle, or beside two when deep."""
-    a, b, c, e = d.names(4)
-    x = d.angle(25, 150) if not d.deep else d.angle(30, 85)
-    y = d.angle(30, 85)
-    if d.deep and not 30 <= 180 - x - y <= 110:
-        return None
-    o = (0.0, 0.0)
-    points = {a: (-9.0, 0.0), b: (9.0, 0.0), "O": o, c: at(o, 180 - x, 8.5)}
-    marks: tuple[Mark, ...] = (*path(a, "O", b), seg("O", c))
-    givens = (Given("a", f"angle {a}O{c}", x, angle(a, "O", c)),)
-    target, measure, steps = f"angle {c}O{b}", angle(c, "O", b), ("180 - a = t",)
-    wrong = (
-        Method("Angles at a point sum to 360.", ("360 - a = t",)),
-        Method("Vertical angles are equal.", (), "a"),
-        Method(BISECT, ("a / 2 = t",)),
-    )
-    note = "Angles on a line sum to 180, so subtract the angle from 180."
-    if d.deep:
-        points[e] = at(o, 180 - x - y, 8.5)
-        marks = (*marks, seg("O", e))
-        givens = (*givens, Given("b", f"angle {c}O{e}", y, angle(c, "O", e)))
-        target, measure, steps = f"angle {e}O{b}", angle(e, "O", b), ("180 - a = s", "s - b = t")
-        wrong = (
-            Method("Angles at a point sum to 360.", ("360 - a = s", "s - b = t")),
-            Method(STRAIGHT, ("180 - a = t",)),
-            Method(EXTERIOR, ("a + b = t",)),
-            Method(STRAIGHT, ("180 - b = t",)),
-        )
-        note = "Angles on a line sum to 180, so subtract both angles from 180."
-    return Draft(
-        f"O lies on line {a}{b}",
-        (),
-        givens,
-        target,
-        measure,
-        Method(STRAIGHT, steps),
-        wrong,
-        note,
-        ("theorem:linear_pair", "perception:line"),
-        points,
-        marks,
-        variant="three" if d.deep else "plain",
-    )
-
-
-def vertical_bisector(d: Draw) -> Draft | None:
-    """Half of a vertical angle; deep: the angle from the bisector to the other arm of the line."""
-    a, b, c, e, f = d.names(5)
-    x = d.angle(40, 120, even=True)
-    o = (0.0, 0.0)
-    points = {a: (-9.0, 0.0), b: (9.0, 0.0), "O": o}
-    points[c], points[e] = at(o, 180 - x, 8.5), at(o, -x, 8.5)
-    points[f] = at(o, -x / 2, 9.0)
-    given = Given("a", f"angle {a}O{c}", x, angle(a, "O", c))
-    vertical = "Vertical angles are equal."
-    if d.deep:
-        target, measure, steps = f"angle {a}O{f}", angle(a, "O", f), ("a / 2 = h", "180 - h = t")
-        wrong = (
-            Method(vertical, ("180 - a = t",)),
-            Method(vertical, ("a / 2 = t",)),
-            Method(STRAIGHT, ("180 - a = s", "s / 2 = t")),
-            Method(vertical, ("a / 2 = h", "360 - h = t")),
-        )
-        note = "Vertical angles are equal, so halve the angle and subtract from 180."
-    else:
-        target, measure, steps = f"angle {b}O{f}", angle(b, "O", f), ("a / 2 = t",)
-        wrong = (
-            Method(vertical, (), "a"),
-            Method(STRAIGHT, ("180 - a = s", "s / 2 = t")),
-            Method(STRAIGHT, ("180 - a = t",)),
-        )
-        note = "Vertical angles are equal, so halve the angle."
-    return Draft(
-        f"Lines {a}{b} and {c}{e} meet at O",
-        (f"O{f} bisects angle {b}O{e}",),
-        (given,),
-        target,
-        measure,
-        Method(vertical, steps),
-        wrong,
-        note,
-        ("theorem:vertical_angles", "perception:line"),
-        points,
-        (*path(a, "O", b), *path(c, "O", e), seg("O", f, dashed=d.flip(0.3))),
-        variant="supplement" if d.deep else "plain",
     )

@@ -1,0 +1,255 @@
+"""What each command does once its arguments are read; `r3v.cli` is the only caller."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from r3v import __version__
+from r3v.config import Config
+from r3v.errors import ConfigError
+from r3v.io import atomic_write, write_json
+from r3v.settings import Settings, read, set_field, to_yaml, write_beside
+from r3v.stages import DRY, make_policy, read_json, real_stages, with_adapter
+
+
+def train(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.loop import train as run_loop
+
+    settings = read(args.recipe, rest)
+    config = dry(settings, rest) if args.dry_run else settings.config
+    if args.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    value = run_loop(config, real_stages(args.dry_run, say=note), recipe=str(args.recipe), say=note)
+    print(run_table(value))
+    if not args.no_report:
+        from r3v.report import write_report
+
+        print(f"report: {write_report(config.run.dir)}")
+    return 0
+
+
+def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
+    """The config of a dry run: small, in a folder of its own unless the command line names one."""
+    config = settings.config
+    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
+    values = {**DRY, "run.dir": f"{config.run.dir}-dry-run"}
+    for name, value in values.items():
+        if name not in given:
+            config = set_field(config, name, value)
+    return config
+
+
+def note(line: str) -> None:
+    """Progress goes to stderr, so that stdout holds results only."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def model_config(args: argparse.Namespace, rest: Sequence[str]) -> Config:
+    """The config of a command that takes --model, --adapter, --run and --recipe. Raises ConfigError."""
+    flags, recipe, run = list(rest), args.recipe, args.run
+    if run and recipe:
+        raise ConfigError("found --run and --recipe, expected one of them: a run has its settings with it")
+    for name, value in (("model.path", args.model), ("model.adapter", args.adapter)):
+        if value is not None:
+            flags.append(f"--{name}={value}")
+    if not run:
+        return read(recipe, flags).config
+    config = read(Path(run) / "config.yaml", flags).config
+    accepted = read_json(Path(run) / "run.json")["accepted_round"]
+    if accepted and args.adapter is None:
+        config = with_adapter(config, Path(run) / f"round_{accepted:02d}" / "adapter")
+    return config
+
+
+def eval(args: argparse.Namespace, rest: list[str]) -> int:
+    import tempfile
+
+    from r3v.data import load
+    from r3v.evaluation import check_selectors
+
+    config = model_config(args, rest)
+    config = set_field(config, "data.open", args.open or config.data.open)
+    if args.n is not None:
+        config = set_field(config, "select.n", args.n)
+    if args.selectors:
+        config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
+    check_selectors(config.select.selectors)
+    problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
+    policy = make_policy(config.model, config)
+    measure = real_stages(say=note).evaluate
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
+        found = measure(policy, problems, config.select.selectors, rows, config)
+    print(block_table(found["eval"]))
+    if args.out:
+        write_json(args.out, {"schema": 1, "data": args.data, "open": config.data.open, "model": policy.name, **found})
+        write_beside(config, args.out)
+    return 0
+
+
+def select(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data import load
+    from r3v.prompts import style
+    from r3v.reflection.selector import Selector
+
+    config = model_config(args, rest)
+    problems: Sequence[Any] = (
+        load(args.data, limit=args.limit, open=config.data.open, skip_bad=config.data.skip_bad)
+        if args.data
+        else [question_problem(args)]
+    )
+    policy = make_policy(config.model, config)
+    selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters)
+    lines = []
+    for start in range(0, len(problems), 32):
+        chunk = [problems[i] for i in range(start, min(start + 32, len(problems)))]
+        for chosen in selector.select_many(chunk, args.n, [args.method], config.run.seed)[args.method]:
+            lines.append(json.dumps(selection_dict(chosen), ensure_ascii=False))
+            if not args.out:
+                print(lines[-1] if args.data else selection_text(chosen), flush=True)
+    if args.out:
+        atomic_write(args.out, "".join(f"{line}\n" for line in lines))
+        write_beside(config, args.out)
+    return 0
+
+
+def question_problem(args: argparse.Namespace) -> Any:
+    """The question of the command line as a Problem. Its gold is a placeholder, which no selector sees."""
+    from r3v.data.images import decode
+    from r3v.records import FileImage, Problem
+    from r3v.reflection.selector import ORACLE
+
+    if args.method == ORACLE:
+        raise ConfigError("found --method oracle, which needs the gold answer; choose another selector, such as fused")
+    images = tuple(FileImage(path) for path in args.image)
+    for image in images:
+        decode(image)
+    return Problem(
+        id="question",
+        question=args.question,
+        answer="A" if args.choices else "0",
+        kind="choice" if args.choices else args.kind,
+        images=images,
+        choices=tuple(args.choices) if args.choices else None,
+    )
+
+
+def selection_dict(chosen: Any) -> dict[str, Any]:
+    """A Selection as JSON values."""
+    return {
+        "problem_id": chosen.problem_id,
+        "method": chosen.method,
+        "answer": chosen.answer,
+        "text": chosen.chosen.text,
+        "tokens": chosen.tokens,
+        "candidates": [
+            {"text": c.text, "score": score}
+            for c, score in zip(chosen.candidates, chosen.scores, strict=True)
+        ],
+    }
+
+
+def selection_text(chosen: Any) -> str:
+    """A Selection for people: the chosen rationale, then every candidate with its score."""
+    lines = [chosen.chosen.text.strip(), "", f"chosen answer: {chosen.answer}  ({chosen.method}, {chosen.tokens} tokens)"]
+    for candidate, score in sorted(zip(chosen.candidates, chosen.scores, strict=True), key=lambda pair: -pair[1]):
+        lines.append(f"  {score:6.3f}  {' / '.join(candidate.text.split(chr(10)))[:140]}")
+    return "\n".join(lines)
+
+
+def sample(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data import load
+
+    config = model_config(args, rest)
+    if args.k is not None:
+        config = set_field(config, "sample.k", args.k)
+    problems = load(args.data, limit=args.limit, open=args.open or config.data.open, skip_bad=config.data.skip_bad)
+    stats = real_stages().sample(make_policy(config.model, config), problems, Path(args.out), config, 0)
+    write_beside(config, args.out)
+    print(json.dumps(stats, indent=2))
+    return 0
+
+
+def data_check(args: argparse.Namespace, rest: list[str]) -> int:
+    from tqdm import tqdm
+
+    from r3v.data.check import check, render
+
+    result = check(args.spec, args.model, limit=args.limit, progress=lambda rows: tqdm(rows, desc="check", unit="row"))
+    print(render(result))
+    if args.skip_bad and result.bad:
+        print(f"going on without {len(result.bad)} bad rows, {result.good} are left")
+    return 0 if result.ok or args.skip_bad else 1
+
+
+def data_make(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data.geoworld import write_dataset
+
+    print(f"wrote {args.n} problems to {write_dataset(args.split, args.n, args.out, args.seed)}")
+    return 0
+
+
+def export(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.export import export as merge
+
+    result = merge(model_config(args, rest), args.out)
+    print(json.dumps(asdict(result), indent=2, default=str))
+    return 0
+
+
+def report(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.report import write_report
+
+    print(write_report(args.run, out=args.out, gallery=args.gallery))
+    return 0
+
+
+def compare(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.compare import compare as run_presets
+
+    print(run_presets(args.presets, args.recipe, rest, args.out, seeds=args.seeds, dry_run=args.dry_run, say=note))
+    return 0
+
+
+def version(args: argparse.Namespace, rest: list[str]) -> int:
+    print(f"r3v {__version__}")
+    return 0
+
+
+def block_table(block: Mapping[str, Mapping[str, Any]]) -> str:
+    """The eval block for the terminal, percentages with their 95 % intervals."""
+    lines = [f"{'selector':<16} {'accuracy':>8}  {'95 % interval':<15} {'unparsed':>8} {'n':>6}"]
+    for name, cell in block.items():
+        low, high = cell["ci95"]
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(
+            f"{name:<16} {100 * cell['accuracy']:>7.1f}%  {interval:<15} {100 * cell['unparsed']:>7.1f}% {cell['n']:>6}"
+        )
+    return "\n".join(lines)
+
+
+def run_table(value: Mapping[str, Any]) -> str:
+    """`run.json` for the terminal: a line per round, a column per selector; * marks the accepted round."""
+    names = list(value["rounds"][0]["eval"])
+    lines = [f"{'round':<7}" + "".join(f"{name:>15}" for name in names) + f"{'seconds':>10}"]
+    for entry in value["rounds"]:
+        mark = "*" if entry["round"] == value["accepted_round"] else " "
+        cells = [entry["eval"][name] for name in names]
+        shown = "".join(f"{_with_half_width(cell):>15}" for cell in cells)
+        lines.append(f"{entry['round']:<6}{mark}{shown}{sum(entry['seconds'].values()):>10.0f}")
+    n = value["rounds"][0]["eval"][names[0]]["n"]
+    return "\n".join([*lines, f"accuracy in %, half width of the 95 % interval, n = {n}; * is the accepted round"])
+
+
+
+
+def _with_half_width(cell: Mapping[str, Any]) -> str:
+    low, high = cell["ci95"]
+    return f"{100 * cell['accuracy']:.1f} ±{50 * (high - low):.1f}"

@@ -1,0 +1,262 @@
+"""Slot decoding: a fixed number of sequences at once; a finished one makes room for the next in line at once.
+
+Prompts are prefilled a few ahead of need; the samples of one prompt share its prefill. Nothing in the step loop runs
+once per slot: draws, bookkeeping and stop tests are tensor operations, and Python looks only at what has finished.
+
+Suffixes: S slots, V vocabulary, M most tokens of a sample (plus one column that swallows writes of finished slots).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r3v.policies.base import SamplingParams
+from r3v.policies.cache import SlotCache, SlotMemory
+from r3v.policies.encode import Encoded, Encoder
+from r3v.policies.forward import Prefill, base_of, device_of, prefill, step_positions
+from r3v.policies.sampling import draw, mask_of, uniforms
+
+PREFILL_TOKENS = 8192
+"""Padded prompt tokens in one prefill."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One prompt and the noise keys of its samples."""
+
+    encoded: Encoded
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One finished sample: token ids (the stopping token included), their log-probabilities."""
+
+    job: int
+    sample: int
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    job: int
+    sample: int
+    key: int
+    row: int
+    start: Prefill
+
+
+class Sampler:
+    """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill."""
+
+    def __init__(
+        self, model: Any, encoder: Encoder, params: SamplingParams, *, slots: int, ahead: int = 16
+    ) -> None:
+        self.model, self.encoder, self.params = model, encoder, params
+        self.slots, self.ahead = slots, ahead
+        self.device = device_of(model)
+        # Asking the accelerator whether anything has finished costs a wait, so it is not done at every token.
+        self.check_every = 1 if self.device.type == "cpu" else 4
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Sampled]:
+        """Finished samples, in the order in which they finish."""
+        waiting = deque(enumerate(jobs))
+        ready = self._prefill_some(waiting)
+        if not ready:
+            return
+        self._open(ready[0].start, min(self.slots, sum(len(job.keys) for job in jobs)))
+        free = list(range(len(self.owner)))
+        steps = 0
+        while True:
+            self._refill(free, ready, waiting)
+            if not self.memory.busy:
+                return
+            if steps % self.check_every == 0:
+                finished = self._finished()
+                yield from self._collect(finished)
+                free = free + finished
+                if finished:
+                    if not ready and not waiting:
+                        self._shrink(free)
+                        free = [s for s in range(len(self.owner)) if s not in self.memory.busy]
+                    continue
+            self._step()
+            steps += 1
+
+    # ---- state -----------------------------------------------------------------------------------------------------
+
+    def _open(self, like: Prefill, slots: int) -> None:
+        most, device = self.params.max_new_tokens, self.device
+        self.memory = SlotMemory(like.keys[:, 0], slots, int(like.keys.shape[3]) + most + 64)
+        self.memory.now = int(like.keys.shape[3])
+        self.cache = SlotCache(self.memory)
+        size = int(like.logits.shape[-1])
+        self.stop_V = mask_of(self.encoder.stop_ids, size, device)
+        banned = (*self.encoder.banned_ids, *range(len(self.encoder.tokenizer), size))
+        self.banned_V = mask_of(banned, size, device)
+        self.owner: list[_Ready | None] = [None] * slots
+        self.token_S = torch.zeros(slots, dtype=torch.long, device=device)
+        self.count_S = torch.zeros(slots, dtype=torch.long, device=device)
+        self.position_S = torch.zeros(slots, dtype=torch.long, device=device)
+        self.done_S = torch.ones(slots, dtype=torch.bool, device=device)
+        self.ids_SM = torch.zeros(slots, most + 1, dtype=torch.long, device=device)
+        self.logprobs_SM = torch.zeros(slots, most + 1, device=device)
+        self.noise_SM = torch.zeros(slots, most + 1, dtype=torch.float64, device=device)
+
+    def _prefill_some(self, waiting: deque[tuple[int, Job]]) -> deque[_Ready]:
+        batch: list[tuple[int, Job]] = []
+        while waiting and len(batch) < self.ahead:
+            longest = max(len(job.encoded.ids) for _, job in [*batch, waiting[0]])
+            if batch and longest * (len(batch) + 1) > PREFILL_TOKENS:
+                break
+            batch.append(waiting.popleft())
+        if not batch:
+            return deque()
+        start = prefill(self.model, self.encoder, [job.encoded for _, job in batch])
+        return deque(
+            _Ready(index, sample, key, row, start)
+            for row, (index, job) in enumerate(batch)
+            for sample, key in enumerate(job.keys)
+        )
+
+    def _refill(self, free: list[int], ready: deque[_Ready], waiting: deque[tuple[int, Job]]) -> None:
+        """Give free slots to the samples in line and draw their first tokens from the prefill's logits."""
+        while free:
+            if not ready:
+                ready.extend(self._prefill_some(waiting))
+            if not ready:
+                return
+            taken = [(free.pop(), ready.popleft()) for _ in range(min(len(free), len(ready)))]
+            taken.sort(key=lambda pair: pair[0])
+            for slot, item in taken:
+                size = item.start.length_R[item.row]
+                keys, values = item.start.keys[:, item.row], item.start.values[:, item.row]
+                self.memory.place(slot, keys[:, :, -size:], values[:, :, -size:])
+                self.owner[slot] = item
+            rows = torch.tensor([slot for slot, _ in taken], device=self.device)
+            most = self.params.max_new_tokens
+            noise = np.stack([uniforms(item.key, most + 1) for _, item in taken])
+            self.noise_SM[rows] = torch.from_numpy(noise).to(self.device)
+            self.position_S[rows] = torch.tensor(
+                [item.start.position_R[item.row] for _, item in taken], device=self.device
+            )
+            self.count_S[rows] = 0
+            self.done_S[rows] = False
+            self._emit(rows, torch.stack([item.start.logits[item.row] for _, item in taken]))
+
+    def _shrink(self, free: list[int]) -> None:
+        """With nobody in line, give up idle rows once they are half of the batch."""
+        busy = sorted(self.memory.busy)
+        if not busy or len(busy) * 2 > len(self.owner):
+            return
+        self.memory.keep(busy)
+        self.owner = [self.owner[slot] for slot in busy]
+        at = torch.tensor(busy, device=self.device)
+        for name in ("token_S", "count_S", "position_S", "done_S", "ids_SM", "logprobs_SM", "noise_SM"):
+            setattr(self, name, getattr(self, name).index_select(0, at))
+
+    # ---- one step --------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        memory = self.memory
+        memory.make_room()
+        logits = self.model(
+            input_ids=self.token_S[:, None],
+            attention_mask=memory.mask(),
+            position_ids=step_positions(self.encoder, self.model, self.position_S),
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits[:, -1]
+        memory.now += 1
+        self.position_S += 1
+        self._emit(None, logits)
+
+    def _emit(self, rows: Tensor | None, logits: Tensor) -> None:
+        """Draw a token for each of these rows (None: all) and note it, unless the row is done."""
+        at = torch.arange(len(self.owner), device=self.device) if rows is None else rows
+        count, done = self.count_S[at], self.done_S[at]
+        uniform = self.noise_SM[at, count]
+        token, logprob = draw(logits, uniform, self.params, self.banned_V)
+        column = torch.where(done, self.params.max_new_tokens, count)
+        self.ids_SM[at, column] = token
+        self.logprobs_SM[at, column] = logprob
+        count = count + (~done).long()
+        self.count_S[at] = count
+        self.token_S[at] = token
+        self.done_S[at] = done | self.stop_V[token] | (count >= self.params.max_new_tokens)
+
+    def _finished(self) -> list[int]:
+        if not bool(self.done_S.any()):
+            return []
+        return [slot for slot in self.done_S.nonzero()[:, 0].tolist() if slot in self.memory.busy]
+
+    def _collect(self, slots: list[int]) -> Iterator[Sampled]:
+        if not slots:
+            return
+        at = torch.tensor(slots, device=self.device)
+        counts = self.count_S[at].tolist()
+        ids, logprobs = self.ids_SM[at].tolist(), self.logprobs_SM[at].tolist()
+        self.memory.release(slots)
+        for i, slot in enumerate(slots):
+            item = self.owner[slot]
+            self.owner[slot] = None
+            if item is not None:
+                n = counts[i]
+                yield Sampled(item.job, item.sample, tuple(ids[i][:n]), tuple(logprobs[i][:n]))
+
+
+def sample_plain(
+    model: Any, encoder: Encoder, params: SamplingParams, job: Job, index: int
+) -> Iterator[Sampled]:
+    """One prompt at a time, all its samples as one batch, with the model's own memory.
+
+    For models whose layers remember something other than keys and values; same noise, same draws.
+    """
+    from transformers.cache_utils import DynamicCache
+
+    from r3v.policies.forward import inputs_of, takes
+
+    device, n = device_of(model), len(job.keys)
+    cache = DynamicCache(config=base_of(model).config.get_text_config())
+    inputs, following = inputs_of(model, encoder, [job.encoded])
+    if takes(model, "logits_to_keep"):
+        inputs["logits_to_keep"] = 1
+    logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1].expand(n, -1)
+    cache.reorder_cache(torch.zeros(n, dtype=torch.long, device=device))
+    size = int(logits.shape[-1])
+    stop_V = mask_of(encoder.stop_ids, size, device)
+    banned_V = mask_of((*encoder.banned_ids, *range(len(encoder.tokenizer), size)), size, device)
+    noise_SM = torch.from_numpy(np.stack([uniforms(k, params.max_new_tokens) for k in job.keys])).to(device)
+    position_S = torch.full((n,), following[0], dtype=torch.long, device=device)
+    mask_SL = inputs["attention_mask"].expand(n, -1)
+    done_S = torch.zeros(n, dtype=torch.bool, device=device)
+    count_S = torch.zeros(n, dtype=torch.long, device=device)
+    drawn: list[tuple[Tensor, Tensor]] = []
+    for step in range(params.max_new_tokens):
+        token_S, logprob_S = draw(logits, noise_SM[:, step], params, banned_V)
+        drawn.append((token_S, logprob_S))
+        count_S += (~done_S).long()
+        done_S |= stop_V[token_S]
+        if step + 1 == params.max_new_tokens or bool(done_S.all()):
+            break
+        mask_SL = torch.cat([mask_SL, mask_SL.new_ones(n, 1)], dim=1)
+        logits = model(
+            input_ids=token_S[:, None],
+            attention_mask=mask_SL,
+            position_ids=step_positions(encoder, model, position_S),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+        position_S = position_S + 1
+    ids = torch.stack([t for t, _ in drawn], dim=1).tolist()
+    logprobs = torch.stack([p for _, p in drawn], dim=1).tolist()
+    for sample, count in enumerate(count_S.tolist()):
+        yield Sampled(index, sample, tuple(ids[sample][:count]), tuple(logprobs[sample][:count]))

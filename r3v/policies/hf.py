@@ -1,0 +1,173 @@
+"""`HFPolicy`: any transformers vision-language model, in process, behind the `Policy` protocol."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from r3v.config import ModelConfig
+from r3v.errors import EngineError
+from r3v.policies.base import SamplingParams, Score
+from r3v.policies.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.forward import batches, continuation_logprobs, prefill, sampling_mode, why_no_slots
+from r3v.policies.loading import Loaded, load
+from r3v.policies.sampling import noise_key
+from r3v.records import Candidate, Prompt
+
+SCORE_TOKENS = 16384
+"""Padded prompt tokens in one scoring batch."""
+SCORE_LOGITS = 2**27
+"""Most logits (512 MB in float32) held at once while scoring."""
+ENCODED_AHEAD = 256
+"""Prompts whose pixels are held in memory at once."""
+
+
+class HFPolicy:
+    """Samples and scores with a loaded model; `slots` sequences are decoded at once.
+
+    `name` identifies weights and adapter; give a fresh one after each change of the weights, because caches key on it.
+    A model in training mode is put back into it after every call.
+    """
+
+    def __init__(self, loaded: Loaded, *, slots: int = 32, name: str | None = None) -> None:
+        if slots < 1:
+            raise ValueError(f"found slots={slots}, expected at least 1")
+        self.loaded = loaded
+        self.model, self.encoder = loaded.model, loaded.encoder
+        self.slots = slots
+        self._name = name or loaded.name
+        self._plain_reason = why_no_slots(loaded.model)
+        self._warned = False
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False) -> HFPolicy:
+        """Load the model of `config`. Raises ModelError."""
+        return cls(load(config, dry_run=dry_run), slots=slots)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        params: SamplingParams,
+        *,
+        seed: int = 0,
+        round: int = 0,
+        first_index: int = 0,
+    ) -> list[list[Candidate]]:
+        """`n` candidates per prompt; see `Policy.generate`.
+
+        `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its whole
+        vocabulary at temperature 1, whatever the sampling parameters. Raises EngineError when memory runs out.
+        """
+        out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
+        if n < 1 or params.max_new_tokens < 1:
+            raise ValueError(
+                f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each"
+            )
+        with _memory_errors(self.slots), sampling_mode(self.model):
+            for begin in range(0, len(prompts), ENCODED_AHEAD):
+                part = prompts[begin : begin + ENCODED_AHEAD]
+                jobs = [
+                    Job(
+                        self.encoder.prompt(prompt),
+                        tuple(noise_key(seed, prompt.problem_id, first_index + i) for i in range(n)),
+                    )
+                    for prompt in part
+                ]
+                for done in self._run(jobs, params):
+                    prompt = part[done.job]
+                    index = first_index + done.sample
+                    out[begin + done.job][done.sample] = self._candidate(prompt, done, index, seed, round)
+        return [[c for c in row if c is not None] for row in out]
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+        """Log-probabilities of each continuation of each prompt, its end-of-turn token included.
+
+        Each prompt is computed once for all its continuations. Raises EngineError when memory runs out.
+        """
+        if len(prompts) != len(continuations):
+            raise ValueError(f"found {len(prompts)} prompts and {len(continuations)} lists of continuations")
+        out: list[list[Score]] = [[] for _ in prompts]
+        rows = self.slots if self._plain_reason is None else 1
+        with _memory_errors(self.slots), sampling_mode(self.model):
+            for begin in range(0, len(prompts), ENCODED_AHEAD):
+                some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
+                encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
+                lengths = {i: len(e.ids) for i, e in encoded.items()}
+                for batch in batches(lengths, rows, SCORE_TOKENS):
+                    targets = [[self.encoder.target(text) for text in continuations[i]] for i in batch]
+                    if self._plain_reason is None:
+                        scored = self._score([encoded[i] for i in batch], targets)
+                    else:
+                        scored = [self._score_plain(encoded[batch[0]], targets[0])]
+                    for i, ids, logprobs in zip(batch, targets, scored, strict=True):
+                        out[i] = [Score(t, tuple(p)) for t, p in zip(ids, logprobs, strict=True)]
+        return out
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _run(self, jobs: Sequence[Job], params: SamplingParams) -> Iterator[Sampled]:
+        if self._plain_reason is None:
+            yield from Sampler(self.model, self.encoder, params, slots=self.slots).run(jobs)
+            return
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{type(self.model).__name__} has {self._plain_reason}: prompts are sampled one after another",
+                stacklevel=3,
+            )
+        for index, job in enumerate(jobs):
+            yield from sample_plain(self.model, self.encoder, params, job, index)
+
+    def _candidate(self, prompt: Prompt, done: Sampled, index: int, seed: int, round: int) -> Candidate:
+        stopped = bool(done.ids) and done.ids[-1] in self.encoder.stop_ids
+        return Candidate(
+            problem_id=prompt.problem_id,
+            round=round,
+            index=index,
+            seed=seed,
+            text=self.encoder.decode(done.ids[:-1] if stopped else done.ids),
+            token_ids=done.ids,
+            logprobs=done.logprobs,
+            stop="eos" if stopped else "length",
+            model=self.name,
+            prompt_hash=prompt.hash,
+        )
+
+    def _score(
+        self, encoded: Sequence, targets: Sequence[Sequence[tuple[int, ...]]]
+    ) -> list[list[list[float]]]:
+        start = prefill(self.model, self.encoder, encoded)
+        flat = [(row, ids) for row, several in enumerate(targets) for ids in several]
+        longest = max(len(ids) for _, ids in flat)
+        size = max(1, min(2 * self.slots, SCORE_LOGITS // (longest * int(start.logits.shape[-1]))))
+        found: list[list[list[float]]] = [[] for _ in encoded]
+        for begin in range(0, len(flat), size):
+            part = flat[begin : begin + size]
+            lines = continuation_logprobs(self.model, self.encoder, start, part)
+            for (row, _), line in zip(part, lines, strict=True):
+                found[row].append(line)
+        return found
+
+    def _score_plain(self, encoded: object, targets: Sequence[tuple[int, ...]]) -> list[list[float]]:
+        """Whole rows, one after another, for models whose memory cannot be repeated."""
+        from r3v.policies.forward import plain_logprobs
+
+        return [plain_logprobs(self.model, self.encoder, encoded, ids) for ids in targets]
+
+
+@contextmanager
+def _memory_errors(slots: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"the device ran out of memory with {slots} slots: lower sample.slots or max_pixels, or use nf4"
+        ) from error

@@ -1,0 +1,183 @@
+"""The stages of the loop on the real parts: datasets, a Hugging Face model, the reflection builder, Lightning.
+
+Every stage loads the model it needs and lets it go, so that sampling, fitting and measuring never share memory.
+`dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from r3v.config import Config, DataConfig, ModelConfig
+from r3v.errors import ConfigError, ModelError, RunError
+from r3v.loop import Splits, Stages
+from r3v.policies.base import Policy
+from r3v.prompts import style
+from r3v.records import Problem
+
+DRY = {"data.n_train": 4, "data.n_gate": 2, "data.n_eval": 2, "run.rounds": 1, "sample.k": 3}
+DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_steps": 2, "build.qa": 1.0}
+"""What `--dry-run` makes small. Random weights solve nothing, so direct-answer examples stand in for solved ones."""
+
+
+def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None) -> Stages:
+    """The stages `r3v train` runs."""
+
+    def policy(config: Config, adapter: Path | None) -> Policy:
+        return make_policy(with_adapter(config, adapter).model, config, dry_run)
+
+    def fit(
+        problems: Sequence[Problem], examples: Path, start: Path | None, out: Path, config: Config, number: int
+    ) -> dict[str, Any]:
+        return _fit(problems, examples, start, out, config, number, dry_run)
+
+    def evaluate(
+        policy: Policy, problems: Sequence[Problem], selectors: Sequence[str], out: Path, config: Config
+    ) -> dict[str, Any]:
+        from r3v.evaluation import breakdown, read_rows, tokens_per_problem
+        from r3v.evaluation import evaluate as measure
+
+        words = style(config.model.prompt_style)
+        measured = measure(
+            policy, problems, selectors, config.select, words, config.run.seed,
+            out=out, letters=config.model.letters, say=say,
+        )  # fmt: skip
+        rows = read_rows(out)
+        return {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
+
+    return Stages(load_splits, policy, _sample, _build, fit, evaluate)
+
+
+def load_splits(data: DataConfig) -> Splits:
+    """The three sets. Where `data.gate` is the same spec as `data.train`, gate problems are held out of it: the
+    `n_gate` (default a tenth) with the smallest sha256 of their id, whatever the order of the file."""
+    from r3v.data import load
+
+    evaluation = load(data.eval, limit=data.n_eval, skip_bad=data.skip_bad, open=data.open)
+    if data.gate != data.train:
+        train = load(data.train, limit=data.n_train, skip_bad=data.skip_bad, open=data.open)
+        gate = load(data.gate, limit=data.n_gate, skip_bad=data.skip_bad, open=data.open)
+        return Splits(train, gate, evaluation)
+    if data.train.startswith("geoworld:"):
+        raise ConfigError("data.gate is the same as data.train; use geoworld:gate, which never overlaps with it")
+    whole = load(data.train, skip_bad=data.skip_bad, open=data.open)
+    order = sorted(range(len(whole)), key=lambda i: hashlib.sha256(whole[i].id.encode()).digest())
+    size = data.n_gate if data.n_gate is not None else max(1, len(whole) // 10)
+    held, kept = order[:size], sorted(order[size:])
+    return Splits([whole[i] for i in kept[: data.n_train]], [whole[i] for i in held], evaluation)
+
+
+def with_adapter(config: Config, adapter: Path | None) -> Config:
+    """The config with another adapter; None keeps the one the config names."""
+    return config if adapter is None else replace(config, model=replace(config.model, adapter=str(adapter)))
+
+
+def make_policy(model: ModelConfig, config: Config, dry_run: bool = False) -> Policy:
+    """A policy on freshly loaded weights; what an earlier one held on the device is given back first."""
+    from r3v.policies.hf import HFPolicy
+
+    release()
+    return HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+
+
+def release() -> None:
+    """Give memory that nothing uses any more back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def round_seed(config: Config, number: int) -> int:
+    """Seed of round `number`: another noise in each round, another one for each run seed."""
+    return config.run.seed * 1000 + number
+
+
+def _sample(
+    policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int
+) -> dict[str, Any]:
+    from r3v.reflection.rollout import bootstrap
+
+    words = style(config.model.prompt_style)
+    stats = bootstrap(
+        policy, problems, out, sample=config.sample, style=words, seed=round_seed(config, number), round=number
+    )
+    return {k: v for k, v in stats.to_dict().items() if k not in ("seconds", "resumed_shards")}
+
+
+def _build(
+    problems: Sequence[Problem],
+    folders: Sequence[Path],
+    out: Path,
+    config: Config,
+    number: int,
+    policy: Callable[[], Policy],
+) -> dict[str, Any]:
+    from r3v.reflection.build import build_examples
+    from r3v.reflection.pool import Pool
+    from r3v.reflection.rollout import rescue
+    from r3v.reflection.store import write_examples
+
+    words, pool, build = style(config.model.prompt_style), Pool(folders), config.build
+    rescues = build.hint or build.prefix
+    engine = policy() if rescues or "grounded" in build.filters else None
+    rescued = None
+    if rescues and engine is not None:
+        rescued = rescue(
+            engine, problems, pool, out.parent, build=build, sample=config.sample, style=words,
+            seed=round_seed(config, number), round=number,
+        )  # fmt: skip
+    examples, stats = build_examples(
+        pool, problems, build, words, config.run.seed, config.model.letters, rescued=rescued, policy=engine
+    )
+    write_examples(out, examples, {problem.id: problem for problem in problems})
+    return {"total": len(examples), **stats.to_dict()}
+
+
+def _fit(
+    problems: Sequence[Problem],
+    examples: Path,
+    start: Path | None,
+    out: Path,
+    config: Config,
+    number: int,
+    dry_run: bool,
+) -> dict[str, Any]:
+    from r3v.policies.loading import load
+    from r3v.reflection.store import read_examples
+    from r3v.training.fit import fit
+
+    release()
+    first = config.model.adapter if config.run.restart == "continue" else None
+    base = load(replace(config.model, adapter=None), dry_run=dry_run)
+    items = read_examples(examples, {problem.id: problem for problem in problems})
+    if not items:
+        raise RunError(
+            f"{examples}: no example could be built, so there is nothing to learn from. Sample more (sample.k, "
+            "data.n_train), or begin with a model that solves some of the problems"
+        )
+    result = fit(
+        base, items, train=config.train, model=config.model, out=out.parent, adapter=start or first,
+        seed=round_seed(config, number),
+    )  # fmt: skip
+    if result.adapter != out:
+        raise ModelError(f"the fit wrote {result.adapter}, expected {out}")
+    kept = ("steps", "dropped", "tokens", "tokens_target", "fused")
+    return {**{name: getattr(result, name) for name in kept}, "losses": list(result.losses)}
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run. Raises RunError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: file not found, expected a run folder made by `r3v train`") from error
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}: damaged ({error}); run the same `r3v train` command again") from error

@@ -1,0 +1,75 @@
+"""One of two processes that train with a losses adapter; started by test_losses_distributed.py.
+
+    python losses_worker.py HOST FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set, as torchrun does
+
+Each process takes half of the rows of every step; rank 0 writes losses and weights to FOLDER.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from r3v.losses.adapters import KindCounts, accelerate_step, lightning_module
+from test_losses_adapters import (
+    ROW_LOSSES,
+    ROWS,
+    lightning_trainer,
+    random_model,
+    run_trainer,
+    steps_of,
+    trainer_arguments,
+)
+
+HALF = ROWS // 2
+ROW_LOSS = ROW_LOSSES["kind"]
+
+
+def with_accelerate(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Micro-batches of one row, so that gradients are accumulated and averaged over processes."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=HALF)
+    trained = random_model()
+    prepared, optimizer = accelerator.prepare(trained, torch.optim.SGD(trained.parameters(), lr=0.1))
+    losses = []
+    for rows in steps_of(1):
+        mine = rows[accelerator.process_index * HALF :][:HALF]
+        optimizer.zero_grad()
+        losses.append(accelerate_step(accelerator, prepared, mine, ROW_LOSS)["loss"])
+        optimizer.step()
+    return losses, dict(trained.state_dict())
+
+
+def with_trainer(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    from transformers import Trainer, TrainingArguments
+
+    class Mixed(KindCounts, Trainer):
+        pass
+
+    arguments = trainer_arguments(TrainingArguments, folder, HALF, accumulate=1)
+    return run_trainer(Mixed, arguments, random_model(), ROW_LOSS)
+
+
+def with_lightning(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    trained = random_model()
+    module = lightning_module(trained, ROW_LOSS, lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+    rank = int(os.environ["RANK"])
+    mine: Any = [rows[rank * HALF :][:HALF] for rows in steps_of(1)]
+    losses: list[float] = []
+    trainer = lightning_trainer(folder, losses, strategy="ddp", devices=2, use_distributed_sampler=False)
+    trainer.fit(module, torch.utils.data.DataLoader(mine, batch_size=None))
+    return losses, dict(trained.state_dict())
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    host, target = sys.argv[1], Path(sys.argv[2])
+    found_losses, weights = globals()[f"with_{host}"](target)
+    if os.environ["RANK"] == "0":
+        torch.save({"losses": found_losses, "weights": weights}, target / "result.pt")

@@ -1,0 +1,84 @@
+"""The check: what counts as bad, repeated or leaked, and how it is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from r3v.data import load
+from r3v.data.check import check, render
+from r3v.errors import ConfigError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Seven rows: two bad, one a repeat under another id, one image in two splits, one id in two splits."""
+    for name, width in (("a", 10), ("b", 20), ("c", 40)):
+        Image.new("RGB", (width, 8), (width, 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    rows = [
+        {"id": "1", "question": "Q1", "answer": "4", "image": "a.png", "split": "train"},
+        {"id": "2", "question": "Q1", "answer": "4", "image": "a.png", "split": "train"},
+        {"id": "3", "question": "Q3", "answer": "x", "image": "b.png", "split": "train"},
+        {
+            "id": "4",
+            "question": "Q4",
+            "answer": "A",
+            "choices": ["5", "5"],
+            "image": "c.png",
+            "split": "train",
+        },
+        {"id": "5", "question": "Q5", "answer": "1", "image": "bad.png", "split": "train"},
+        {"id": "1", "question": "Q6", "answer": "1", "image": "b.png", "split": "train"},
+        {"id": "3", "question": "Q7", "answer": "1", "image": "a.png", "split": "test"},
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.mark.parametrize("chosen", ["", "?split=train"])
+def test_findings(data: Path, chosen: str) -> None:
+    result = check(f"jsonl:{data}{chosen}", tokens_for=lambda problem: 10 * int(problem.id))
+    assert not result.ok
+    assert [(error.row, error.field) for error in result.bad] == [("5", "image"), ("6", "id")]
+    assert result.good == (4 if chosen else 5) and result.rows == result.good + 2
+    assert result.repeated == [("1", "2")]
+    assert {(leak.what, leak.ids) for leak in result.leaks} == {("id", ("3", "3")), ("image", ("1", "3"))}
+    assert {leak.splits for leak in result.leaks} == {("train", "test")}
+    assert result.warnings == ["4: the same option stands twice: 5, 5"]
+    assert result.kinds == (
+        {"number": 2, "text": 1, "choice": 1} if chosen else {"number": 3, "text": 1, "choice": 1}
+    )
+    assert result.width is not None and (result.width.least, result.width.most) == (10, 40)
+    assert result.tokens is not None and (result.tokens.least, result.tokens.most) == (10, 40)
+    assert result.distinct_images == 3
+
+
+def test_text_names_every_bad_row(data: Path) -> None:
+    text = render(check(f"jsonl:{data}"))
+    assert text.splitlines()[0].endswith("7 rows, 5 good, 2 bad")
+    assert f"file {data}, row 5, field image: " in text
+    assert "id '1' was used by an earlier row" in text
+    assert "2 repeats 1" in text and "image of 1 (train) also in 3 (test)" in text
+
+
+def test_skip_bad_leaves_out_what_the_check_calls_bad(data: Path) -> None:
+    problems = load(f"jsonl:{data}", skip_bad=True)
+    assert [str(error) for error in problems.bad] == [str(error) for error in check(f"jsonl:{data}").bad]
+    assert len(problems) == 5
+
+
+def test_limit_open_and_wrong_specs(data: Path) -> None:
+    assert check(f"jsonl:{data}?limit=2").rows == 2 and check(f"jsonl:{data}", limit=1).ok
+    assert check(f"jsonl:{data}?open=1").kinds == {"number": 4, "text": 1}
+    with pytest.raises(ConfigError):
+        check("nothing:here")
+
+
+def test_geoworld_is_clean() -> None:
+    result = check("geoworld:test?n=40")
+    assert result.ok and result.good == 40 and result.without_image == 0 and not result.leaks

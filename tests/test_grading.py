@@ -1,0 +1,582 @@
+"""Grading: what counts as naming an answer, and which answers are right. Expected values are literal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from r3v import prompts
+from r3v.grading import answers_equal, extract, grade, normalise
+from r3v.records import LETTERS, Outcome, Problem
+
+ANGLES = Problem("angles", "q", "B", "choice", choices=("30.0", "95.0", "45.0", "4.330127018922193"))
+COLOURS = Problem("colours", "q", "B", "choice", choices=("Red", "Blue", "The big cat", "None"))
+FIVE = Problem("five", "q", "5", "number", unit="clubs")
+CHART = Problem("chart", "q", "45", "number", tolerance=0.05)
+PARIS = Problem("paris", "q", "Paris", "text")
+YES = Problem("yes", "q", "Yes", "text")
+ALL = (ANGLES, COLOURS, FIVE, CHART, PARIS, YES)
+
+
+def seen(problem: Problem, text: str) -> str:
+    verdict = grade(problem, text)
+    assert verdict.extracted == extract(problem, text)
+    return f"{verdict.outcome.value} {verdict.extracted}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B",
+        "(B)",
+        "B.",
+        "[B]",
+        "B)",
+        "b",
+        "(b)",
+        "**B**",
+        "Answer: B",
+        "answer: B",
+        "Answer: \nB",
+        "Answer:\n\nB",
+        "**Answer:** B",
+        "**Answer: B**",
+        "Final Answer: (B)",
+        "Answer: B<|im_end|>",
+        "<answer>B</answer>",
+        "#### B",
+        "The answer is B.",
+        "the correct answer is (B)",
+        "The correct option is: B",
+        "\\boxed{B}",
+        "$\\boxed{\\text{B}}$",
+        "option B",
+        "Option B.",
+        "Therefore, the answer is option B.",
+        "so B is correct",
+        "(B) is the correct answer",
+        "This matches option B.",
+        "We choose option (B).",
+        "Answer: B. 95",
+        "Answer: (B) 95.0",
+        "Answer: B, not C",
+        "Answer: B because 180 - 85 = 95",
+        "(A) holds. Answer: B",
+        "Option A is too small.\nAnswer: B",
+        "Answer: A\nWait, that is wrong.\nAnswer: B",
+        "Answer: B\nAnswer: B\nAns",
+        "Answer: B\nAnswer:",
+        "故选B",
+        "95",
+        "95.0",
+        "95°",
+        "Answer: 95",
+        "Answer: 95.0",
+        "Answer: 95°",
+        "Answer: $95^\\circ$",
+        "Answer: 95 degrees",
+        "\\boxed{95^{\\circ}}",
+        "Answer: x = 95",
+        "Answer: 180 - 85 = 95",
+        "Answer: The angle is 95 degrees.",
+        "Solution [2] is right.\nAnswer: 95",
+        "[2] Answer: 95",
+        "The answer to the question is 95.",
+        "Answer: +95",
+    ],
+)
+def test_every_common_way_to_name_option_b(text):
+    assert seen(ANGLES, text) == "correct B"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Answer: 45", "wrong C"),
+        ("Answer: 4", "wrong 4"),  # never found inside 45 or 4.33
+        ("Answer: 5", "wrong 5"),
+        ("Answer: 4.33", "wrong D"),  # the option rounded to the decimals given
+        ("Answer: \\frac{5\\sqrt{3}}{2}", "wrong D"),
+        ("Answer: 5√3/2", "wrong D"),
+        ("Answer: 100", "wrong 100"),
+        ("Answer: E", "wrong E"),
+        ("(Z)", "wrong Z"),
+        ("angle A is 30.\nAnswer: A", "wrong A"),
+    ],
+)
+def test_named_and_wrong(text, expected):
+    assert seen(ANGLES, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   \n",
+        "Answer:",
+        "Answer: ",
+        "\\boxed{",
+        "\\boxed{}",
+        "So 180 - 85 = 95",
+        "Therefore angle C = 95.",
+        "= 95",
+        "The angle is 95 degrees",
+        "1. Read 85.\n2.",
+        "Answer: B or C",
+        "Answer: A and B",
+        "Answer: (A), (B)",
+        "The answer is not B",
+        "Answer: 30 or 95",
+        "If the answer is B then",
+        "does not match option B",
+        "Is option B right?",
+        "angle A is right",
+        "angle B is correct",
+        "∠B is correct",
+        "B. 45",
+        "Answer: B) 30",
+        "None of the solutions is right.",
+        "None",
+        "Solution [2] is right.",
+        "Answer: I don't know",
+        "Answer: none",
+        "reads 'Answer: ' followed by your final answer.",
+        "The answer is obtained by subtracting.",
+        "Choices: (A) 30.0 (B) 95.0",
+        "Angle A and angle B",
+        "So option B is wrong.",
+        "which is option B?",
+        "Because of this\nB",
+        "the answer",
+        "Option B gives 95, option C gives 45",
+    ],
+)
+def test_text_that_names_no_option_is_unparsed(text):
+    assert seen(ANGLES, text) == "unparsed None"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Blue", "correct B"),
+        ("B. Blue", "correct B"),
+        ("Answer: B. Blue", "correct B"),
+        ("Answer: blue.", "correct B"),
+        ("Answer: It is blue.", "correct B"),
+        ("The answer is the Blue", "correct B"),
+        ("Answer: big cat", "wrong C"),
+        ("Answer: none", "wrong D"),
+        ("Answer: bluebell", "wrong bluebell"),
+        ("Answer: green", "wrong green"),
+        ("B. Red", "unparsed None"),
+        ("Answer: not blue", "unparsed None"),
+        ("Answer: blue or red", "unparsed None"),
+        ("I like blue things", "unparsed None"),
+        ("A cat is seen.", "unparsed None"),
+    ],
+)
+def test_option_texts(text, expected):
+    assert seen(COLOURS, text) == expected
+
+
+def test_repeated_options_are_one_answer():
+    """Options B and D are both 40: the value, either letter, all name the gold D; the first letter is
+    canonical."""
+    problem = Problem("twice", "q", "D", "choice", choices=("30", "40", "50", "40.0"))
+    for text in ("Answer: 40", "Answer: B", "Answer: D"):
+        assert seen(problem, text) == "correct B"
+    assert seen(problem, "Answer: A") == "wrong A"
+    assert answers_equal(problem, "B", "D")
+
+
+def test_a_value_between_two_options_is_not_guessed():
+    """4.33 fits 4.330 and 4.3301 when rounded; 4.3301 is exact for one."""
+    problem = Problem("near", "q", "A", "choice", choices=("4.3302", "4.3301", "9"))
+    assert seen(problem, "Answer: 4.33") == "unparsed None"
+    assert seen(problem, "Answer: 4.3301") == "wrong B"
+
+
+def test_a_letter_is_a_label_even_where_options_are_letters():
+    problem = Problem("points", "q", "A", "choice", choices=("B", "A", "C", "D"))
+    assert seen(problem, "Answer: A") == "correct A"
+
+
+def test_options_that_share_a_number_are_told_apart_by_their_words():
+    problem = Problem("balls", "q", "A", "choice", choices=("3 red balls", "3 blue balls", "4 red balls"))
+    assert seen(problem, "Answer: 3 red balls") == "correct A"
+    assert seen(problem, "Answer: 3 blue balls") == "wrong B"
+    assert seen(problem, "Answer: red") == "wrong red"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Answer: 5", "correct 5"),
+        ("Answer: 5 clubs", "correct 5"),
+        ("Answer: 5.0 clubs.", "correct 5"),
+        ("Answer: five", "correct 5"),
+        ("Answer: There were 5 clubs.", "correct 5"),
+        ("The answer is approximately 5", "correct 5"),
+        ("5 clubs", "correct 5"),
+        ("We add.\n\n5", "correct 5"),
+        ("We add.\n5\n", "correct 5"),
+        ("We add.\n5<|im_end|>", "correct 5"),
+        ("We add.\n5", "unparsed None"),  # perhaps of a longer line
+        ("Answer: 10/2", "correct 5"),
+        ("Answer: 2 + 3 = 5", "correct 5"),
+        ("Answer: 5 (since 2 + 3 = 5)", "correct 5"),
+        ("Answer: 50", "wrong 50"),
+        ("Answer: 5.01", "wrong 5.01"),
+        ("Answer: 5k", "wrong 5000"),
+        ("Answer: 2 + 3", "unparsed None"),
+        ("Answer: 5 or 6", "unparsed None"),
+        ("Answer: 5 out of 10", "unparsed None"),
+        ("Answer: x = 5, y = 6", "unparsed None"),
+        ("Answer: 5x", "unparsed None"),
+        ("Answer: nan", "unparsed None"),
+        ("Answer: infinity", "unparsed None"),
+        ("Answer: not 5", "unparsed None"),
+        ("Answer: many", "unparsed None"),
+        ("So 2 + 3 = 5", "unparsed None"),
+        ("First 2.\n5.", "unparsed None"),  # the marker of step 5
+        ("", "unparsed None"),
+    ],
+)
+def test_numbers(text, expected):
+    assert seen(FIVE, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "expected"),
+    [
+        ("45", "Answer: 45%", "correct"),
+        ("45%", "Answer: 45", "correct"),
+        ("0.45", "Answer: 45%", "correct"),
+        ("45%", "Answer: 0.45", "correct"),
+        ("45", "Answer: 47", "correct"),
+        ("45", "Answer: 47.3", "wrong"),
+        ("1000", "Answer: 1,000", "correct"),
+        ("1,000", "Answer: 1000", "correct"),
+        ("2015", "Answer: 2010", "wrong"),
+        ("2015", "Answer: 2105", "wrong"),
+        ("2015", "Answer: 2015", "correct"),
+        ("2010", "Answer: 2,015", "correct"),  # grouped digits are an amount, not a year
+        ("3000", "Answer: 2900", "correct"),
+        ("5700000", "Answer: 5.7M", "correct"),
+        ("5.7 million", "Answer: 5,700,000", "correct"),
+        ("0", "Answer: 0.01", "wrong"),
+        ("0", "Answer: 0", "correct"),
+        ("-45", "Answer: 45", "wrong"),
+        ("-45", "Answer: −45", "correct"),
+    ],
+)
+def test_chart_numbers_with_a_tolerance_of_five_percent(gold, text, expected):
+    assert grade(replace(CHART, answer=gold), text).outcome.value == expected
+
+
+def test_nan_and_infinity_equal_nothing_not_even_as_gold():
+    for gold in ("nan", "inf"):
+        verdict = grade(replace(CHART, answer=gold), "Answer: 5")
+        assert verdict.outcome is Outcome.UNAVAILABLE
+        assert "problem chart" in verdict.reason
+        assert grade(replace(CHART, answer=gold), f"Answer: {gold}").outcome is Outcome.UNPARSED
+
+
+@pytest.mark.parametrize(
+    ("problem", "text", "expected"),
+    [
+        (PARIS, "Paris", "correct paris"),
+        (PARIS, "Answer: paris.", "correct paris"),
+        (PARIS, "The answer is the Paris!", "correct paris"),
+        (PARIS, "Answer: Paris. It lies on the Seine.", "correct paris"),
+        (PARIS, "Answer: Paris, France", "wrong paris france"),
+        (replace(PARIS, answer="Paris, France"), "Answer: Paris", "wrong paris"),
+        (replace(PARIS, answer="U.S."), "Answer: US", "correct us"),
+        (replace(PARIS, answer="St. Louis"), "Answer: St. Louis", "correct st louis"),
+        (replace(PARIS, answer="1,000"), "Answer: 1000", "correct 1000"),
+        (replace(PARIS, answer="5 clubs"), "Answer: 5", "wrong 5"),
+        (replace(PARIS, answer="It rose. Then it fell"), "Answer: It rose. Then it fell", "correct it rose"),
+        (PARIS, "The map shows that the city is Paris", "unparsed None"),
+        (PARIS, "Step one.\nParis", "unparsed None"),
+        (PARIS, "Answer: I don't know", "unparsed None"),
+        (YES, "Yes.", "correct yes"),
+        (YES, "Answer: Yes, it is.", "correct yes"),
+        (YES, "Answer: No", "wrong no"),
+        (YES, "Answer: yes and no", "wrong yes and no"),
+    ],
+)
+def test_text(problem, text, expected):
+    assert seen(problem, text) == expected
+
+
+def test_what_a_text_names_does_not_depend_on_the_gold():
+    """Selection at test time uses `extract`, so the gold must play no part in it."""
+    texts = [
+        "Answer: Yes it rose. Then it fell",
+        "Answer: B",
+        "B. Blue",
+        "Answer: 5 clubs",
+        "Answer: 4.33",
+        "Paris",
+    ]
+    for text in texts:
+        for kind, golds in (
+            ("text", ("Yes", "Yes it rose. Then it fell", "5")),
+            ("number", ("5", "4.33", "x")),
+        ):
+            assert len({extract(Problem("p", "q", gold, kind), text) for gold in golds}) == 1  # type: ignore[arg-type]
+        assert len({extract(replace(ANGLES, answer=letter), text) for letter in "ABCD"}) == 1
+
+
+def test_votes_for_the_same_answer_are_the_same_string():
+    assert {extract(ANGLES, t) for t in ("B", "Answer: 95", "Answer: 95.0 degrees", "\\boxed{B}")} == {"B"}
+    assert {extract(FIVE, t) for t in ("Answer: 5", "Answer: 5.00", "Answer: 10/2", "5 clubs")} == {"5"}
+    assert normalise(ANGLES, "95 degrees") == "B"
+    assert normalise(FIVE, "1,000") == "1000"
+    assert normalise(PARIS, "The Nile.") == "nile"
+    assert normalise(FIVE, "Dunno!") == "dunno"
+
+
+@pytest.mark.parametrize(
+    ("problem", "a", "b", "expected"),
+    [
+        (ANGLES, "B", "95", True),
+        (ANGLES, "B", "45", False),
+        (CHART, "100", "104", True),
+        (CHART, "104", "100", True),
+        (CHART, "2010", "2015", False),
+        (FIVE, "5 clubs", "5.0", True),
+        (FIVE, "5", "unreadable", False),
+        (PARIS, "the Nile", "nile", True),
+        (PARIS, "", "", False),
+    ],
+)
+def test_answers_equal(problem, a, b, expected):
+    assert answers_equal(problem, a, b) is expected
+
+
+# ---------------------------------------------------------------------------------------------- properties
+
+fragments = st.sampled_from(
+    [
+        "Answer: ",
+        "answer is ",
+        "\\boxed{",
+        "}",
+        "(A)",
+        "B",
+        "option ",
+        "\n",
+        "95",
+        "95.0",
+        "%",
+        "$",
+        "-",
+        "/",
+        ",",
+        "\\frac{1}{2}",
+        "^\\circ",
+        "**",
+        "or ",
+        "not ",
+        "Blue",
+        "nan",
+        "1e999",
+        "√",
+        "π",
+        "9^9",
+        "�",
+        "\x00",
+        "½",
+        "²",
+        "١",
+        "ⅷ",
+        "．",
+        "####",
+        "'",
+        "is correct",
+        "(",
+        ")",
+        "{",
+        "<",
+        "=",
+    ]
+)
+any_text = st.one_of(st.text(max_size=200), st.lists(fragments, max_size=25).map("".join))
+
+
+@settings(max_examples=250, deadline=1000)
+@given(any_text, st.sampled_from(ALL))
+@example("Answer: ²", FIVE)
+@example("Answer: 1/0", FIVE)
+@example("Answer: " + "9" * 5000, CHART)
+def test_no_text_raises_or_takes_a_second(text, problem):
+    verdict = grade(problem, text)
+    assert verdict.outcome is not Outcome.UNAVAILABLE
+    assert (extract(problem, text) is None) == (verdict.outcome is Outcome.UNPARSED)
+    assert isinstance(normalise(problem, text), str)
+    assert answers_equal(problem, text, text) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["Answer: ", "(", "\\boxed{", "answer to ", "1,", " ", "\n", "9", "a.", "-", "**", "<|", "'", "1 "],
+)
+@pytest.mark.parametrize("problem", ALL, ids=lambda p: p.id)
+def test_a_megabyte_of_anything_is_graded_in_a_second(piece, problem):
+    text = piece * (1_000_000 // len(piece))
+    start = time.process_time()
+    grade(problem, text)
+    assert time.process_time() - start < 1.0
+    assert grade(problem, text + "\nAnswer: 5.").outcome is not Outcome.UNAVAILABLE
+
+
+number_golds = st.one_of(
+    st.integers(-(10**9), 10**9).map(str),
+    st.floats(-1e6, 1e6).map(lambda x: f"{x:.3f}"),
+    st.integers(1000, 10**9).map(lambda x: f"{x:,}"),
+    st.sampled_from(
+        ["3/4", "1 1/2", "45%", "$5.20", "2√3", "\\frac{3}{4}", "1.2e3", "4.330127018922193", "5 clubs"]
+    ),
+)
+text_golds = st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=40).filter(
+    lambda t: any(c.isalnum() for c in t)
+)
+
+
+@settings(max_examples=150, deadline=1000)
+@given(number_golds)
+def test_stating_the_gold_number_is_correct(gold):
+    assert grade(Problem("p", "q", gold, "number"), f"Some steps.\nAnswer: {gold}").correct
+
+
+@settings(max_examples=150, deadline=1000)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "Paris",
+                "New York",
+                "the U.S.",
+                "It's Bob",
+                "1,000",
+                "rock 'n' roll",
+                "a",
+                "yes",
+                "No",
+                "none",
+                "H2O",
+                "-5",
+                "up to 3",
+            ]
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_stating_the_gold_text_is_correct(parts):
+    gold = " ".join(parts)
+    assert grade(Problem("p", "q", gold, "text"), f"Some steps.\nAnswer: {gold}").correct
+
+
+@settings(max_examples=150, deadline=1000)
+@given(
+    st.lists(
+        st.one_of(number_golds, st.sampled_from(["Red", "Blue", "None", "12:30 P.M.", "$40 or more"])),
+        min_size=2,
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_stating_the_gold_letter_or_option_is_correct(choices, data):
+    index = data.draw(st.integers(0, len(choices) - 1))
+    problem = Problem("p", "q", LETTERS[index], "choice", choices=tuple(choices))
+    assert grade(problem, f"Some steps.\nAnswer: {LETTERS[index]}").correct
+    assert grade(problem, f"Some steps.\nAnswer: {choices[index]}").correct
+    assert grade(problem, f"Some steps.\nAnswer: ({LETTERS[index]}) {choices[index]}").correct
+
+
+RATIONALES = [
+    (
+        ANGLES,
+        "Angle A is 45.0 and angle B is 40.\nThe sum is 180, so 180 - 85 = 95.\nOption A is too small.\n",
+    ),
+    (COLOURS, "The largest bar is blue.\nBlue is more than Red by 3.\nSo we take that one.\n"),
+    (FIVE, "Step 1. There are 2 clubs on Monday.\nStep 2. There are 3 more on Friday: 2 + 3 = 5.\n5.\n"),
+    (PARIS, "The map shows France.\nIts capital is Paris, on the Seine.\n"),
+]
+
+
+@pytest.mark.parametrize(("problem", "rationale"), RATIONALES, ids=[problem.id for problem, _ in RATIONALES])
+def test_half_a_rationale_names_no_answer(problem, rationale):
+    """Cut after any character before the answer line, it is UNPARSED, but for one short line of text that
+    could be a direct answer, which is then WRONG; never CORRECT. With the answer line it is CORRECT."""
+    for end in range(len(rationale) + 1):
+        verdict = grade(problem, rationale[:end])
+        assert not verdict.correct, rationale[:end]
+        assert verdict.outcome is Outcome.UNPARSED or "\n" not in rationale[:end].strip(), rationale[:end]
+    assert grade(problem, f"{rationale}Answer: {problem.gold_text}").correct
+
+
+@pytest.mark.parametrize("style", ["full", "short"])
+def test_what_the_prompts_ask_for_is_read(style):
+    s = prompts.style(style)
+    for problem in (ANGLES, COLOURS, FIVE, PARIS):
+        target = prompts.select_target(s, 1, prompts.answer_text(problem))
+        assert grade(problem, target).correct
+        assert grade(problem, prompts.answer_line(s, prompts.answer_text(problem, letters=True))).correct
+        assert grade(problem, prompts.select_target(s, None, "")).outcome in (Outcome.UNPARSED, Outcome.WRONG)
+
+
+# ---------------------------------------------------------------------------------------------- real GeoQA
+
+
+def geoqa_problems(folder) -> list[Problem]:
+    problems = []
+    for line in (folder / "join_multiple_choice.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        record = row["record"]
+        if row["split"] == "train":
+            question, _, listed = record["messages"][0]["content"].partition("\nChoices:\n")
+            choices = tuple(choice.split(" ", 1)[1].strip() for choice in listed.split("\n"))
+            letter = record["messages"][1]["content"].split()[-1]
+        else:
+            question, choices = record["problem"], tuple(str(number) for number in record["choice_numbers"])
+            letter = LETTERS[record["label"]]
+        problems.append(
+            Problem(f"{row['split']}-{row['geoqa_id']}", question, letter, "choice", choices=choices)
+        )
+    return problems
+
+
+def test_real_geoqa_letters_and_values(real_data):
+    """3,298 problems: the gold letter and the gold value are CORRECT, every other letter WRONG but for the
+    options that repeat the gold, and every other option's value likewise. 4 problems have such an option
+    (counted below by float equality, not by the grader)."""
+    problems = geoqa_problems(real_data("geoqa"))
+    assert len(problems) == 3298
+    count: Counter[str] = Counter()
+    for problem in problems:
+        assert grade(problem, f"Reasoning.\nAnswer: {problem.answer}").correct
+        assert grade(problem, f"Reasoning.\nAnswer: {problem.gold_text}").correct, problem
+        for letter, choice in zip(LETTERS, problem.choices or (), strict=False):
+            if letter == problem.answer:
+                continue
+            by_letter, by_value = (grade(problem, f"Answer: {stated}").outcome for stated in (letter, choice))
+            assert by_letter == by_value
+            count[by_letter.value] += 1
+        count["open"] += grade(problem.open(), f"Answer: {problem.gold_text}").correct
+    repeats = sum(
+        choice != "None" and float(choice) == float(problem.gold_text)
+        for problem in problems
+        for letter, choice in zip(LETTERS, problem.choices or (), strict=False)
+        if letter != problem.answer
+    )
+    assert repeats == 4
+    assert count == {"wrong": 3 * 3298 - 4, "correct": 4, "open": 3298}
