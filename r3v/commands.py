@@ -207,7 +207,7 @@ def export(args: argparse.Namespace, rest: list[str]) -> int:
 def report(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.report import write_report
 
-    print(write_report(args.run, out=args.out, gallery=args.gallery))
+    print(write_report(args.run, args.out, problems=args.gallery))
     return 0
 
 

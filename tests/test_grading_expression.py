@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,12 @@ from r3v.records import Outcome, Problem
 PRODUCT = Problem("product", "q", "x(x+1)", "expression")
 ROOT = Problem("root", "q", "\\frac{5\\sqrt{3}}{2}", "expression")
 TOWER = "9^{9^{9^{9}}}"  # sympy would work on it for ever
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and the workers that ended; waiting on a busy machine is not counted."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,9 +79,9 @@ def test_a_gold_that_cannot_be_read_is_unavailable_and_named():
 
 
 def test_an_endless_comparison_is_unavailable_and_the_pool_goes_on():
-    start = time.monotonic()
+    start = cpu_seconds()
     verdict = grade(PRODUCT, f"Answer: {TOWER}")
-    assert time.monotonic() - start < 10  # 0.6 s of processor time; the bound is wide for a busy machine
+    assert cpu_seconds() - start < 5  # two tries of 0.3 s, and what the killed workers spent before
     assert verdict.outcome is Outcome.UNAVAILABLE
     assert "product" in verdict.reason
     assert "each of 2 tries" in verdict.reason
@@ -188,9 +195,9 @@ pieces = st.sampled_from(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(pieces, max_size=12).map("".join))
 def test_no_expression_raises(text):
-    start = time.monotonic()
+    start = cpu_seconds()
     verdict = grade(PRODUCT, text)
-    assert time.monotonic() - start < 15  # a catastrophe, on a busy machine with workers to restart
+    assert cpu_seconds() - start < 5
     assert verdict.outcome is not Outcome.CORRECT or "x" in text
 
 

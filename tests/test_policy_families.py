@@ -1,4 +1,4 @@
-"""Encoder, sampling and scoring on random tiny models of six real families, against transformers' own calls."""
+"""Encoder, sampling and scoring on tiny models of six real families, against transformers' own calls."""
 
 from __future__ import annotations
 
@@ -160,7 +160,9 @@ def test_logprobs_and_scores_equal_a_plain_forward(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["idefics3", "qwen2_5_vl", "gemma3"])
 def test_the_plain_loop_draws_the_same(family: str) -> None:
-    """Models whose memory is not keys and values go one prompt at a time; the candidates are those of the slots."""
+    """Models whose memory is not keys and values go one prompt at a time; the candidates are those of the
+    slots.
+    """
     loaded, prompts = tiny(family), some_prompts(2)
     params = SamplingParams(temperature=0.8, max_new_tokens=16)
     expected = HFPolicy(loaded).generate(prompts, 3, params, seed=1)
@@ -175,7 +177,7 @@ def test_the_plain_loop_draws_the_same(family: str) -> None:
 
 
 def test_a_long_sample_moves_the_memory() -> None:
-    """Slots are refilled many times, so the block is shifted and enlarged; one slot at a time gives the same."""
+    """Slots are refilled many times, so the block is shifted and enlarged; one slot gives the same."""
     loaded = tiny("idefics3")
     prompts = [words.solve(problem(i % 9), STYLE) for i in range(9)]
     params = SamplingParams(temperature=1.5, max_new_tokens=40)

@@ -133,7 +133,7 @@ def test_nf4_loads_trains_and_samples() -> None:
 
 
 def test_missing_things_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Give a folder with config.json"):
+    with pytest.raises(ModelError, match="Give a folder with config"):
         load(ModelConfig(path=str(tmp_path / "nothing")))
     with pytest.raises(ModelError, match="cannot tell the family"):
         load(ModelConfig(path="somebody/unknown"), dry_run=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reflection_fakes import FakePolicy, candidate, choice, number
 
@@ -119,6 +119,7 @@ def test_a_model_that_likes_the_first_place_decides_nothing() -> None:
     assert sorted(alone.scores) == pytest.approx([1 / (1 + math.e**3), math.e**3 / (1 + math.e**3)])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
 def test_orders_are_different_permutations_and_even_numbers_are_balanced(
     n: int, count: int, seed: int
@@ -264,6 +265,10 @@ def test_many_problems_are_sampled_once_and_scored_together() -> None:
     assert policy.calls == [3]
     assert {s.answer for s in found["self_select"]} == {"61"}
     assert [s.problem_id for s in found["fused"]] == ["p0", "p1", "p2"]
+    assert len(policy.scored) == 3 * 2, "fused and self_select share their matches"
+    assert found["fused"][0].tokens == found["self_select"][0].tokens
+    policy.name = "other weights"
+    model.choose_many("fused", problems, [s.candidates for s in found["fused"]])
     assert len(policy.scored) == 2 * 3 * 2
     for problem, together in zip(problems, found["self_select"], strict=True):
         assert model.choose("self_select", problem, together.candidates) == together

@@ -7,13 +7,13 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
+from r3v.losses import reduce, reflection
 from tiny_models import FAMILIES, NAMES, need_torchvision, tiny
 from training_examples import examples_of
 
 import r3v.training.forward as forward
 from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError
-from r3v.losses import reduce, reflection
 from r3v.policies.loading import load
 from r3v.training.batching import collate
 from r3v.training.data import R3VDataModule
@@ -45,7 +45,9 @@ def loss_and_gradient(loaded, tries, path):
     logprobs = token_logprobs(model, batch, path)
     loss, _ = reduce(reflection(batch.loss_inputs(logprobs)))
     gradient = torch.autograd.grad(loss, parameters, allow_unused=True)
-    flat = [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(gradient, parameters, strict=True)]
+    flat = [
+        (torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(gradient, parameters, strict=True)
+    ]
     return float(loss.detach()), torch.cat(flat), logprobs.detach()
 
 
@@ -151,7 +153,9 @@ def test_unfused_training_gives_the_same_weights():
 def test_sabotaged_mask_trips_the_self_test(monkeypatch):
     """With a plain causal mask later branches would see earlier ones: a warning, and the unfused loss."""
     good, _ = train(R3VModule(fresh(), TRAIN, config=CONFIG))
-    monkeypatch.setattr(forward, "tree_mask", lambda e: torch.ones(*e.shape, e.shape[1]).tril().bool()[:, None])
+    monkeypatch.setattr(
+        forward, "tree_mask", lambda e: torch.ones(*e.shape, e.shape[1]).tril().bool()[:, None]
+    )
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with pytest.warns(ParityWarning, match="fusing is off"):
         losses, _ = train(module)
@@ -201,7 +205,9 @@ def test_dpo_starts_at_log_two():
     for n in range(2, 8):
         right = examples_of(n)[0]
         pairs.append(Example("prefer", right.problem_id, right.prompt, right.target, pair=n))
-        pairs.append(Example("prefer", right.problem_id, right.prompt, "No. Answer: 1", pair=n, rejected=True))
+        pairs.append(
+            Example("prefer", right.problem_id, right.prompt, "No. Answer: 1", pair=n, rejected=True)
+        )
     module = R3VModule(fresh(), TrainConfig(**{**vars(TRAIN), "loss": "dpo", "dpo_beta": 1.0}), config=CONFIG)
     losses = StepLosses()
     quiet_trainer(callbacks=[losses]).fit(module, R3VDataModule(pairs, seed=0))

@@ -142,9 +142,13 @@ def test_long_branches_are_dropped_and_counted(tmp_path):
     limit = max(n for kind, n in lengths if kind == "answer")
     expected = Counter(kind for kind, n in lengths if n > limit)
     assert 0 < sum(expected.values()) < len(EXAMPLES)
-    result = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=limit), model=MODEL, out=tmp_path / "a", seed=0)
+    result = fit(
+        loaded, EXAMPLES, train=replace(TRAIN, max_tokens=limit), model=MODEL, out=tmp_path / "a", seed=0
+    )
     assert result.dropped == expected
-    nothing = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0)
+    nothing = fit(
+        loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0
+    )
     assert nothing.losses == (0.0,) * 8
     assert sum(nothing.dropped.values()) == len(EXAMPLES)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from r3v.errors import DataError
 from r3v.losses import reduce, reflection
 from r3v.losses.contract import KINDS
+
+from r3v.errors import DataError
 from r3v.records import Example, Message, Prompt
 from r3v.training.batching import collate, counts, padding_mask, tree_mask
 from r3v.training.loader import StepLoader, in_background
@@ -190,7 +190,9 @@ def loader(n=7, **options) -> StepLoader:
     from r3v.training.loader import BatchMaker
 
     examples = [example("q" * (i + 1), "x" * (i % 3 + 1), problem=f"p{i}") for i in range(n)]
-    maker = BatchMaker(lambda group: build(group, max_tokens=8), batch_of, lambda batch: counts(reflection, batch))
+    maker = BatchMaker(
+        lambda group: build(group, max_tokens=8), batch_of, lambda batch: counts(reflection, batch)
+    )
     return StepLoader(groups=group_examples(examples), maker=maker, per_step=3, seed=0, **options)
 
 
@@ -221,7 +223,9 @@ def test_devices_and_accumulation_divide_a_step_and_share_its_denominators():
 
 def test_loader_counts_drops_once():
     """Prompt i + 1, target i % 3 + 1, end 1: lengths 3 5 7 6 8 10 9, so a limit of 8 drops two, in epoch 0 only."""
-    dropped = [sum(b.stats.dropped.get("answer", 0) for b in loader(place=lambda e=e: (e, 0))) for e in (0, 1)]
+    dropped = [
+        sum(b.stats.dropped.get("answer", 0) for b in loader(place=lambda e=e: (e, 0))) for e in (0, 1)
+    ]
     assert dropped == [2, 0]
 
 

@@ -1,9 +1,9 @@
 """Tiny random models of every tested family, and the pure-Python half of torchvision for those that need it.
 
-No CPU build of torchvision exists for this torch: the registry's wheel fails to import because its compiled operators
-are missing. The Qwen processors use its pure-Python transforms alone, so the missing operators are declared (never
-implemented) before the import. The wheel stays in a folder of its own, R3V_TORCHVISION_DIR or `.venv-torchvision`,
-because transformers would import a broken torchvision wherever it finds one.
+No CPU build of torchvision exists for this torch: the registry's wheel fails to import because its compiled
+operators are missing. The Qwen processors use its pure-Python transforms alone, so the missing operators are
+declared (never implemented) before the import. The wheel stays in a folder of its own, R3V_TORCHVISION_DIR or
+`.venv-torchvision`, because transformers would import a broken torchvision wherever it finds one.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def need_torchvision() -> None:
 
 @functools.cache
 def tiny(family: str) -> Loaded:
-    """A random tiny model of the family, loaded as `--dry-run` loads it. Shared: a test that changes it takes its own."""
+    """A random tiny model of the family, loaded as `--dry-run` loads it. Shared: a test that changes it takes
+    its own.
+    """
     if family.startswith("qwen"):
         need_torchvision()
     return load(ModelConfig(path=NAMES[family]), dry_run=True)

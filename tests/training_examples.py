@@ -26,7 +26,13 @@ def picture(seed: int, size: tuple[int, int] = (48, 40)) -> BytesImage:
 def problem(n: int, images: int = 1) -> Problem:
     """Problem number n: what is n + n, with pictures."""
     pictures = tuple(picture(10 * n + i) for i in range(images))
-    return Problem(id=f"p{n}", question=f"In the figure, what is {n} + {n}?", answer=str(2 * n), kind="number", images=pictures)
+    return Problem(
+        id=f"p{n}",
+        question=f"In the figure, what is {n} + {n}?",
+        answer=str(2 * n),
+        kind="number",
+        images=pictures,
+    )
 
 
 def examples_of(n: int, images: int = 1) -> list[Example]:

@@ -40,34 +40,35 @@ class Row:
 
 
 class JsonFile(Sequence[Row]):
-    """Rows of one file, read with `pread`, so that forks and threads may share it; pickles without its
-    handle."""
+    """Rows of one file, read with `pread`: forks and threads may share it. Pickles without its handle."""
 
     def __init__(self, path: str | Path, split: str | None = None) -> None:
         self.path, self.split = str(path), split
         self.keyed = False
-        self._starts, self._stops = array("q"), array("q")
+        self._bounds = array("q")  # row i lies between bounds i and i + 1, blanks and commas before it
         self._handle: int | None = None
         try:
             with open(self.path, "rb") as file:
                 layout = _layout(file, self.path)
                 self.keyed = layout == "object"
                 if layout == "lines":
-                    _index_lines(file, self._starts, self._stops)
+                    _index_lines(file, self._bounds)
                 else:
-                    _index_json(file, self._starts, self._stops, self.path)
+                    _index_json(file, self._bounds, self.path)
         except OSError as error:
             raise DataError(
                 f"cannot read the data file: {error.strerror or error}", file=self.path, fix="Check the path"
             ) from error
-        if not self._starts:
+        if len(self._bounds) < 2:
             raise DataError("found no rows, expected at least one", file=self.path)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._bounds) - 1
 
     def __getitem__(self, index: Any) -> Row:
-        start, stop = self._starts[index], self._stops[index]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start, stop = self._bounds[index], self._bounds[index + 1]
         label = f"{index + 1}"
         if self._handle is None:
             self._handle = os.open(self.path, os.O_RDONLY)
@@ -133,24 +134,30 @@ def _layout(file: Any, path: str) -> str:
     return "lines" if newline and rest.strip() else "object"
 
 
-def _index_lines(file: Any, starts: array, stops: array) -> None:
+def _index_lines(file: Any, bounds: array) -> None:
     offset = 0
     for number, line in enumerate(file):
-        skip = len(_BOM) if number == 0 and line.startswith(_BOM) else 0
-        if line[skip:].strip():
-            starts.append(offset + skip)
-            stops.append(offset + len(line))
+        if number == 0:
+            bounds.append(len(_BOM) if line.startswith(_BOM) else 0)
+            line_text = line.removeprefix(_BOM)
+        else:
+            line_text = line
         offset += len(line)
+        if line_text.strip():
+            bounds.append(offset)
 
 
-def _index_json(file: Any, starts: array, stops: array, path: str) -> None:
-    """Byte ranges of the elements of the top-level array, or of the `"key": value` pairs of the top-level
-    object.
+def _more(file: Any, start: int, stop: int) -> bool:
+    """Whether anything but blanks stands between the last element and the closing bracket."""
+    return bool(os.pread(file.fileno(), min(stop - start, 1 << 16), start).strip())
 
-    A range begins where the one before it ended, so anything odd between two elements is seen when the row
-    is parsed.
+
+def _index_json(file: Any, bounds: array, path: str) -> None:
+    """Bounds of the elements of the top-level array, or of the pairs of the top-level object.
+
+    An element begins where the one before it ended, so anything odd between two is seen when the row is parsed.
     """
-    depth, buffer, base, last, done = 0, b"", 0, 0, False
+    depth, buffer, base = 0, b"", 0
     while block := file.read(_BLOCK):
         buffer += block
         position = 0
@@ -159,29 +166,24 @@ def _index_json(file: Any, starts: array, stops: array, path: str) -> None:
             if token == b'"':  # a string that goes on in the next block
                 break
             position = match.end()
-            if done:
-                raise DataError(
-                    "found text after the end of the JSON value",
-                    file=path,
-                    row=f"byte {base + match.start()}",
-                )
+            if depth == 0 and bounds:
+                where = f"byte {base + match.start()}"
+                raise DataError("found text after the end of the JSON value", file=path, row=where)
             if token in (b"{", b"["):
                 depth += 1
                 if depth == 1:
-                    last = base + match.end()
-                elif depth == 2:
-                    starts.append(last)
+                    bounds.append(base + match.end())
             elif token in (b"}", b"]"):
                 depth -= 1
                 if depth == 1:
-                    last = base + match.end()
-                    stops.append(last)
-                done = depth == 0
+                    bounds.append(base + match.end())
+                elif depth == 0 and _more(file, bounds[-1], base + match.start()):
+                    bounds.append(base + match.start())
         else:
             position = len(buffer)
         base += position
         buffer = buffer[position:]
-    if not done:
+    if depth or not bounds:
         raise DataError(
             "the JSON ends in the middle of a value",
             file=path,

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CPU_SECONDS = 0.3
-WALL_SECONDS = 20.0
+WALL_SECONDS = 60.0
 START_SECONDS = 120.0
 TRIES = 2
 
@@ -40,7 +40,8 @@ class _Worker:
     """One child process. `ask` returns None when the process died or was killed on the way."""
 
     def __init__(self, cpu_seconds: float) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}\nfrom r3v.grading.worker import main\nmain({cpu_seconds!r})"
+        load = f"import sys; sys.path[:] = {sys.path!r}"
+        code = f"{load}; from r3v.grading.worker import main; main({cpu_seconds!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
             stdin=subprocess.PIPE,

@@ -1,9 +1,10 @@
-"""The key-value memory of the slots: one preallocated block that transformers models read and write as their cache.
+"""The key-value memory of the slots: one preallocated block that transformers models read and write as their
+cache.
 
-All slots write at the same column `now`; a slot's own tokens are the columns `start .. now`, and what lies before
-belongs to an earlier, longer sample and is masked. Columns run out only because `now` moves on, so from time to time
-the block is shifted back. With every row ending at the same column, masks are those of left-padded batches, which
-every family supports, sliding windows included.
+All slots write at the same column `now`; a slot's own tokens are the columns `start .. now`, and what lies
+before belongs to an earlier, longer sample and is masked. Columns run out only because `now` moves on, so
+from time to time the block is shifted back. With every row ending at the same column, masks are those of
+left-padded batches, which every family supports, sliding windows included.
 
 Suffixes: N layers, S slots, H key-value heads, C columns, D head width.
 """

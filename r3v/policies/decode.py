@@ -1,9 +1,11 @@
 """Slot decoding: a fixed number of sequences at once; a finished one makes room for the next in line at once.
 
-Prompts are prefilled a few ahead of need; the samples of one prompt share its prefill. Nothing in the step loop runs
-once per slot: draws, bookkeeping and stop tests are tensor operations, and Python looks only at what has finished.
+Prompts are prefilled a few ahead of need; the samples of one prompt share its prefill. Nothing in the step
+loop runs once per slot: draws, bookkeeping and stop tests are tensor operations, and Python looks only at
+what has finished.
 
-Suffixes: S slots, V vocabulary, M most tokens of a sample (plus one column that swallows writes of finished slots).
+Suffixes: S slots, V vocabulary, M most tokens of a sample (plus one column that swallows writes of finished
+slots).
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Sampler:
             self._step()
             steps += 1
 
-    # ---- state -----------------------------------------------------------------------------------------------------
+    # ---- state -----------------------------------------------------------------------------------
 
     def _open(self, like: Prefill, slots: int) -> None:
         most, device = self.params.max_new_tokens, self.device
@@ -163,7 +165,7 @@ class Sampler:
         for name in ("token_S", "count_S", "position_S", "done_S", "ids_SM", "logprobs_SM", "noise_SM"):
             setattr(self, name, getattr(self, name).index_select(0, at))
 
-    # ---- one step --------------------------------------------------------------------------------------------------
+    # ---- one step --------------------------------------------------------------------------------
 
     def _step(self) -> None:
         memory = self.memory

@@ -1,9 +1,10 @@
 """From prompts and targets to the ids, pixels and positions a model takes, and back to text.
 
-The same `Encoder` serves sampling, scoring and training, so that a model is trained on exactly the tokens it is asked
-with. Image work is done once per image: the processor is asked what the placeholder of this image becomes, the answer
-is kept, and every further prompt with the image costs one text tokenisation. The first prompt with images is compared
-with the processor's own full call; a processor for which the short way differs is called in full from then on.
+The same `Encoder` serves sampling, scoring and training, so that a model is trained on exactly the tokens it
+is asked with. Image work is done once per image: the processor is asked what the placeholder of this image
+becomes, the answer is kept, and every further prompt with the image costs one text tokenisation. The first
+prompt with images is compared with the processor's own full call; a processor for which the short way differs
+is called in full from then on.
 
 Suffixes: L tokens.
 """
@@ -51,7 +52,9 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Preprocessed images of one prompt, and the text each placeholder becomes (None: only the full call knows)."""
+    """Preprocessed images of one prompt, and the text each placeholder becomes (None: only the full call
+    knows).
+    """
 
     tensors: dict[str, Tensor]
     replacements: tuple[str, ...] | None
@@ -64,10 +67,10 @@ class _Pictures:
 class Encoder:
     """Chat template, tokenizer and image processor of one model.
 
-    `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name more),
-    `banned_ids` may never be sampled: image and other special tokens except those that stop. `max_pixels` scales
-    larger images down before the processor sees them.
-    Raises ModelError when the processor has no chat template or the model no end-of-turn token.
+    `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name
+    more), `banned_ids` may never be sampled: image and other special tokens except those that stop.
+    `max_pixels` scales larger images down before the processor sees them. Raises ModelError when the
+    processor has no chat template or the model no end-of-turn token.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Encoder:
         self._cache_bytes, self._cache_limit = 0, cache_bytes
         self._short_way: bool | None = None
 
-    # ---- prompts -------------------------------------------------------------------------------------------------
+    # ---- prompts ---------------------------------------------------------------------------------
 
     def prompt(self, prompt: Prompt) -> Encoded:
         """Token ids up to the start of the reply, and the pixel inputs. Raises ImageError, ModelError."""
@@ -118,8 +121,8 @@ class Encoder:
             self._short_way = ids == full
             if not self._short_way:
                 warnings.warn(
-                    f"{type(self.processor).__name__} does not tokenise image placeholders as its replacement text "
-                    "says; every prompt takes the processor's full call (slower, same result)",
+                    f"{type(self.processor).__name__} does not tokenise image placeholders as its "
+                    "replacement text says; every prompt takes the processor's full call (slower, same result)",
                     stacklevel=2,
                 )
                 ids = full
@@ -135,7 +138,7 @@ class Encoder:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text[len(self._lead) :] if self._lead and text.startswith(self._lead) else text
 
-    # ---- model inputs --------------------------------------------------------------------------------------------
+    # ---- model inputs ----------------------------------------------------------------------------
 
     def positions(self, model: Any, ids: Sequence[int], images: Mapping[str, Tensor]) -> Tensor:
         """Position ids, shape L, or 3 L for models with M-RoPE (time, height, width)."""
@@ -154,14 +157,14 @@ class Encoder:
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Pixel inputs of several rows as one: joined along the first dimension, in order.
 
-        Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images; the
-        model skips all-zero images and reads `pixel_attention_mask`.
+        Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images;
+        the model skips all-zero images and reads `pixel_attention_mask`.
         """
         present = [row for row in images if row]
         names = list(dict.fromkeys(name for row in present for name in row))
         return {name: _join(name, [row[name] for row in present]) for name in names}
 
-    # ---- inside --------------------------------------------------------------------------------------------------
+    # ---- inside ----------------------------------------------------------------------------------
 
     def _plain(self, text: str) -> str:
         """Text from data or models cannot smuggle in control tokens: a space breaks each one up."""
@@ -182,12 +185,12 @@ class Encoder:
             )
         except ValueError as error:
             raise ModelError(
-                f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned model, or put "
-                "a chat_template.jinja beside its tokenizer"
+                f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned "
+                "model, or put a chat_template.jinja beside its tokenizer"
             ) from error
 
     def _reply_format(self) -> tuple[str, int]:
-        """What the template puts between the generation prompt and a reply, and the token id after the reply."""
+        """What the template puts between the generation prompt and a reply, and the token after the reply."""
         chat: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
         opening = self._template(chat, add_generation_prompt=True)
         reply = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
@@ -200,8 +203,8 @@ class Encoder:
             return lead, int(after[0])
         if self.tokenizer.eos_token_id is None:
             raise ModelError(
-                f"found no end-of-turn token: the chat template of {type(self.processor).__name__} puts none after a "
-                "reply and its tokenizer has no eos_token. Set one of the two"
+                f"found no end-of-turn token: the chat template of {type(self.processor).__name__} puts none "
+                "after a reply and its tokenizer has no eos_token. Set one of the two"
             )
         return lead, int(self.tokenizer.eos_token_id)
 
@@ -211,8 +214,11 @@ class Encoder:
         return tuple(int(i) for i in self.tokenizer(text, **options)["input_ids"])
 
     def _expand(self, text: str, replacements: Sequence[str]) -> tuple[int, ...]:
-        """Tokenise with every run of image tokens written once, then repeat the id: runs make up most of a prompt."""
-        assert self._placeholder is not None and self._expanded is not None
+        """Tokenise with every run of image tokens written once, then repeat the id: runs make up most of a
+        prompt.
+        """
+        assert self._placeholder is not None
+        assert self._expanded is not None
         runs: list[int] = []
         run = re.compile(f"(?:{re.escape(self._expanded)})+")
 

@@ -1,9 +1,10 @@
 """Model calls: prompts to keys, values and first logits; continuations against them.
 
-Everything the engine must know of a family is here: M-RoPE positions, token types for image attention, which inputs a
-model's forward takes, and which models have memories other than keys and values.
+Everything the engine must know of a family is here: M-RoPE positions, token types for image attention, which
+inputs a model's forward takes, and which models have memories other than keys and values.
 
-Suffixes: R rows, L padded length, P prompt length, T continuation length, N layers, H heads, D head width, V vocabulary.
+Suffixes: R rows, L padded length, P prompt length, T continuation length, N layers, H heads, D head width, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def images_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> dict[
 
 
 def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> Prefill:
-    """Run prompts through the model once: each image is encoded and each prompt token computed a single time."""
+    """Run prompts through the model: each image is encoded and each prompt token computed once."""
     inputs, following = inputs_of(model, encoder, encoded)
     cache = DynamicCache()
     if takes(model, "logits_to_keep"):
@@ -168,10 +169,11 @@ def step_positions(encoder: Encoder, model: Any, position_R: Tensor) -> Tensor:
 
 @contextmanager
 def sampling_mode(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradients, adapters folded into full-precision weights, everything put back after.
+    """Evaluation mode without gradients, adapters folded into full-precision weights, everything put back
+    after.
 
-    Folding saves two small matrix products per layer and token. Subtracting the update again would leave rounding
-    behind, so the original weights are kept and restored bit by bit.
+    Folding saves two small matrix products per layer and token. Subtracting the update again would leave
+    rounding behind, so the original weights are kept and restored bit by bit.
     """
     training = model.training
     kept = _foldable(model)
@@ -191,7 +193,9 @@ def sampling_mode(model: Any) -> Iterator[None]:
 
 
 def _foldable(model: Any) -> list[tuple[Tensor, Tensor]]:
-    """Weights under an adapter with copies, when all are float32; empty where folding would not be exact enough."""
+    """Weights under an adapter with copies, when all are float32; empty where folding would not be exact
+    enough.
+    """
     if not hasattr(model, "peft_config"):
         return []
     layers = [m for m in model.modules() if hasattr(m, "lora_A") and hasattr(m, "get_base_layer")]

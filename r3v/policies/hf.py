@@ -12,7 +12,15 @@ from r3v.config import ModelConfig
 from r3v.errors import EngineError
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.decode import Job, Sampled, Sampler, sample_plain
-from r3v.policies.forward import batches, continuation_logprobs, prefill, sampling_mode, why_no_slots
+from r3v.policies.encode import Encoded
+from r3v.policies.forward import (
+    batches,
+    continuation_logprobs,
+    plain_logprobs,
+    prefill,
+    sampling_mode,
+    why_no_slots,
+)
 from r3v.policies.loading import Loaded, load
 from r3v.policies.sampling import noise_key
 from r3v.records import Candidate, Prompt
@@ -28,8 +36,8 @@ ENCODED_AHEAD = 256
 class HFPolicy:
     """Samples and scores with a loaded model; `slots` sequences are decoded at once.
 
-    `name` identifies weights and adapter; give a fresh one after each change of the weights, because caches key on it.
-    A model in training mode is put back into it after every call.
+    `name` identifies weights and adapter; give a fresh one after each change of the weights, because caches
+    key on it. A model in training mode is put back into it after every call.
     """
 
     def __init__(self, loaded: Loaded, *, slots: int = 32, name: str | None = None) -> None:
@@ -63,8 +71,9 @@ class HFPolicy:
     ) -> list[list[Candidate]]:
         """`n` candidates per prompt; see `Policy.generate`.
 
-        `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its whole
-        vocabulary at temperature 1, whatever the sampling parameters. Raises EngineError when memory runs out.
+        `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its
+        whole vocabulary at temperature 1, whatever the sampling parameters. Raises EngineError when memory
+        runs out.
         """
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
@@ -111,7 +120,7 @@ class HFPolicy:
                         out[i] = [Score(t, tuple(p)) for t, p in zip(ids, logprobs, strict=True)]
         return out
 
-    # ---- inside --------------------------------------------------------------------------------------------------
+    # ---- inside ----------------------------------------------------------------------------------
 
     def _run(self, jobs: Sequence[Job], params: SamplingParams) -> Iterator[Sampled]:
         if self._plain_reason is None:
@@ -120,7 +129,8 @@ class HFPolicy:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{type(self.model).__name__} has {self._plain_reason}: prompts are sampled one after another",
+                f"{type(self.model).__name__} has {self._plain_reason}: "
+                "prompts are sampled one after another",
                 stacklevel=3,
             )
         for index, job in enumerate(jobs):
@@ -142,7 +152,7 @@ class HFPolicy:
         )
 
     def _score(
-        self, encoded: Sequence, targets: Sequence[Sequence[tuple[int, ...]]]
+        self, encoded: Sequence[Encoded], targets: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[list[list[float]]]:
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]
@@ -156,10 +166,8 @@ class HFPolicy:
                 found[row].append(line)
         return found
 
-    def _score_plain(self, encoded: object, targets: Sequence[tuple[int, ...]]) -> list[list[float]]:
+    def _score_plain(self, encoded: Encoded, targets: Sequence[tuple[int, ...]]) -> list[list[float]]:
         """Whole rows, one after another, for models whose memory cannot be repeated."""
-        from r3v.policies.forward import plain_logprobs
-
         return [plain_logprobs(self.model, self.encoder, encoded, ids) for ids in targets]
 
 

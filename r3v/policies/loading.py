@@ -1,7 +1,7 @@
 """Models, processors and adapters: loaded, quantised, wrapped with LoRA, saved and read back.
 
-Nothing is fetched unless the hub is switched on by the user (HF_HUB_OFFLINE=0), no code of a model folder is ever run
-(`trust_remote_code` stays off), and a hub model is pinned by `revision`.
+Nothing is fetched unless the hub is switched on by the user (HF_HUB_OFFLINE=0), no code of a model folder is
+ever run (`trust_remote_code` stays off), and a hub model is pinned by `revision`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +84,7 @@ def resolve(path: str) -> Path:
 
 
 def family(config: ModelConfig) -> str:
-    """The family of a model by its local `config.json`, or by its name. Raises ModelError for an unknown one."""
+    """The family of a model by its local `config.json`, or by its name. Raises ModelError if unknown."""
     file = resolve(config.path) / "config.json"
     known = re.search(r'^  "model_type":\s*"([^"]+)"', file.read_text(), re.M) if file.is_file() else None
     found = family_of(known.group(1)) if known else family_of(config.path)
@@ -92,11 +95,12 @@ def family(config: ModelConfig) -> str:
     return found
 
 
-# ---- adapters --------------------------------------------------------------------------------------------------------
+# ---- adapters ------------------------------------------------------------------------------------
 
 
 def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
-    """The model with a fresh LoRA on its linear layers (`lora_targets`), as a PeftModel; everything else is frozen.
+    """The model with a fresh LoRA on its linear layers (`lora_targets`), as a PeftModel; everything else is
+    frozen.
 
     The adapter's initial values depend on `seed` alone. LoRA: Hu et al. 2021; on nf4: Dettmers et al. 2023.
     """
@@ -114,10 +118,12 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        wrapped = get_peft_model(model, lora)
+        with _quiet_peft():
+            wrapped = get_peft_model(model, lora)
     if getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False):
-        # Gradients must reach the first adapter through the frozen quantised embedding. peft's own preparation would
-        # upcast every 16-bit weight to float32, which a 7B model on a 24 GB card cannot afford.
+        # Gradients must reach the first adapter through the frozen quantised embedding. peft's own
+        # preparation would upcast every 16-bit weight to float32, which a 7B model on a 24 GB card cannot
+        # afford.
         wrapped.enable_input_require_grads()
     return wrapped.eval()
 
@@ -160,7 +166,8 @@ def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> An
     from peft import PeftModel
 
     try:
-        wrapped = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        with _quiet_peft():
+            wrapped = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the adapter {folder} does not fit {type(model).__name__}: {reason}") from error
@@ -181,7 +188,15 @@ def weights_hash(path: str | Path) -> str:
     return _digest(folder / "adapter_config.json", folder / ADAPTER_FILE)
 
 
-# ---- inside ----------------------------------------------------------------------------------------------------------
+# ---- inside --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """peft asks transformers by a name that transformers 5 deprecates; users cannot do anything about that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield
 
 
 def _digest(*files: Path) -> str:
@@ -248,8 +263,20 @@ def _source(path: Path, config: ModelConfig) -> dict[str, Any]:
 def _missing(config: ModelConfig, error: Exception) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ModelError(
-        f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors weights, "
-        f"{BUILT_IN}, or a hub name; hub models are fetched only with HF_HUB_OFFLINE=0"
+        f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors "
+        f"weights, {BUILT_IN}, or a hub name; hub models are fetched only with HF_HUB_OFFLINE=0"
+    )
+
+
+def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelError:
+    """A torchvision that does not fit this torch is found, imported, and fails (operator does not exist)."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError):
+        return ModelError(f"{config.path!r} does not fit on the device: {reason}. Use quantization nf4")
+    return ModelError(
+        f"the {what} of {config.path!r} cannot be built: {reason}. Qwen-VL models need torchvision: "
+        "pip install 'r3v[gpu]'; if it is installed, it does not fit this torch "
+        f"({torch.__version__}): install the build that does"
     )
 
 
@@ -270,7 +297,9 @@ def _model(path: Path, config: ModelConfig) -> Any:
             device_map={"": device} if quantization is not None or device.type != "cpu" else None,
             use_safetensors=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (ImportError, RuntimeError) as error:
+        raise _vision_extra(config, "model", error) from error
+    except (OSError, ValueError, KeyError) as error:
         raise _missing(config, error) from error
     finally:
         if bars:
@@ -283,12 +312,7 @@ def _processor(path: Path, config: ModelConfig) -> Any:
     try:
         return AutoProcessor.from_pretrained(**_source(path, config))
     except (ImportError, RuntimeError, AttributeError) as error:
-        # A torchvision that does not fit this torch is found, imported, and fails with "operator ... does not exist".
-        raise ModelError(
-            f"the processor of {config.path!r} cannot be built: {str(error).strip().splitlines()[0]}. Qwen-VL "
-            "processors need torchvision: pip install 'r3v[gpu]'; if it is installed, it does not fit this torch "
-            f"({torch.__version__}): install the build that does"
-        ) from error
+        raise _vision_extra(config, "processor", error) from error
     except (OSError, ValueError, KeyError) as error:
         raise _missing(config, error) from error
 

@@ -1,7 +1,8 @@
 """Noise and draws: one uniform number per (seed, problem, sample, position), one inverse-CDF step per token.
 
-The number comes from a counter-based generator, so a candidate never depends on what else is in the batch, on how many
-slots there are, or on what was sampled before. With one number per token the cost does not grow with the vocabulary.
+The number comes from a counter-based generator, so a candidate never depends on what else is in the batch, on
+how many slots there are, or on what was sampled before. With one number per token the cost does not grow with
+the vocabulary.
 
 Suffixes: S rows, V vocabulary, T positions.
 """
@@ -29,7 +30,8 @@ def noise_key(seed: int, problem_id: str, index: int) -> int:
 def uniforms(key: int, n: int) -> np.ndarray:
     """Uniform numbers in [0, 1) for positions 0 .. n - 1, float64, shape T.
 
-    SplitMix64 (Steele, Lea and Flood 2014) evaluated at counter key + (position + 1) * golden ratio; 53 bits are kept.
+    SplitMix64 (Steele, Lea and Flood 2014) evaluated at counter key + (position + 1) * golden ratio; 53 bits
+    are kept.
     """
     with np.errstate(over="ignore"):
         z = np.uint64(key) + (np.arange(1, n + 1, dtype=np.uint64)) * _GOLDEN
@@ -44,9 +46,9 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """One token per row and its log-probability: (token_S long, logprob_S float32).
 
-    Banned tokens are never drawn. The log-probability is the model's own: over its whole vocabulary at temperature 1,
-    before bans, temperature and filters, so that it equals `score` and what training computes for the same token.
-    At temperature 0 the likeliest token is taken, the lowest id among equals.
+    Banned tokens are never drawn. The log-probability is the model's own: over its whole vocabulary at
+    temperature 1, before bans, temperature and filters, so that it equals `score` and what training computes
+    for the same token. At temperature 0 the likeliest token is taken, the lowest id among equals.
     """
     raw_SV = logits_SV.float()
     allowed_SV = raw_SV.masked_fill(banned_V, -torch.inf)

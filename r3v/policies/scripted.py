@@ -11,10 +11,10 @@ from r3v.records import Candidate, Prompt
 class ScriptedPolicy:
     """Answers by `answer(prompt, index)` and scores by `score(prompt, continuation)`.
 
-    `answer`: the text of the candidate with this sample index. `score`: total log-probability of a continuation; by
-    default minus its number of characters. Token ids are the text's Unicode code points and the end-of-turn token 0,
-    each token's log-probability is `logprob`; a text longer than `max_new_tokens` is cut and stops with `length`.
-    `calls` lists ("generate" or "score", number of prompts).
+    `answer`: the text of the candidate with this sample index. `score`: total log-probability of a
+    continuation; by default minus its number of characters. Token ids are the text's Unicode code points and
+    the end-of-turn token 0, each token's log-probability is `logprob`; a text longer than `max_new_tokens` is
+    cut and stops with `length`. `calls` lists ("generate" or "score", number of prompts).
     """
 
     def __init__(

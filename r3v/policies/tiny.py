@@ -1,7 +1,7 @@
 """Random tiny models of the real families, with real processors and a tokenizer trained in memory.
 
-`--dry-run` and the tests run everything but the weights on them: same classes, chat format, image tokens and caches as
-the models the recipes name, a few hundred thousand parameters, no download.
+`--dry-run` and the tests run everything but the weights on them: same classes, chat format, image tokens and
+caches as the models the recipes name, a few hundred thousand parameters, no download.
 """
 
 from __future__ import annotations
@@ -24,34 +24,41 @@ _TEXT: dict[str, Any] = {
 }
 _CORPUS = (
     "In triangle ABC, angle A is 35 degrees and angle B is 45 degrees. What is angle C? Answer: 100",
-    "Choices: (A) 1 (B) 2 (C) 3 (D) 4. Solve the problem step by step. Check it against the figure and the question.",
-    "Here are 3 proposed solutions: [1] 2 + 3 = 5 [2] 7 x 8 = 56 [3] 90 - 35 = 55. Decide which one is right.",
+    "Choices: (A) 1 (B) 2 (C) 3 (D) 4. Solve the problem step by step. "
+    "Check it against the figure and the question.",
+    "Here are 3 proposed solutions: [1] 2 + 3 = 5 [2] 7 x 8 = 56 [3] 90 - 35 = 55. "
+    "Decide which one is right.",
 )
 _CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}{% if c['type'] == 'image' %}"
-    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    "<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _PLAIN = (
-    "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}{% if c['type'] == 'image' %}"
-    "<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% if m['role'] == 'assistant' %}</s>"
+    "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% if m['role'] == 'assistant' %}</s>"
     "{% else %} {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 _IDEFICS = (
-    "<|im_start|>{% for m in messages %}{{ m['role'].capitalize() }}{% if m['content'][0]['type'] == 'image' %}:"
-    "{% else %}: {% endif %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}"
-    "{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+    "<|im_start|>{% for m in messages %}{{ m['role'].capitalize() }}"
+    "{% if m['content'][0]['type'] == 'image' %}:{% else %}: {% endif %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 _GEMMA = (
-    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
     "{% for c in m['content'] %}{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}"
-    "{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make one family small: tokens its template needs, its chat template, configuration and processor."""
+    """How to make one family small: tokens its template needs, its chat template, configuration and
+    processor.
+    """
 
     names: tuple[str, ...]
     specials: tuple[str, ...]
@@ -64,7 +71,9 @@ class Recipe:
 
 
 def family_of(name: str) -> str | None:
-    """The family a model name or `model_type` belongs to, or None: `Qwen/Qwen2.5-VL-7B-Instruct` -> `qwen2_5_vl`."""
+    """The family a model name or `model_type` belongs to, or None: `Qwen/Qwen2.5-VL-7B-Instruct` ->
+    `qwen2_5_vl`.
+    """
     plain = "".join(c for c in name.lower() if c.isalnum())
     for family, recipe in FAMILIES.items():
         if any(known in plain for known in recipe.names):
@@ -73,7 +82,9 @@ def family_of(name: str) -> str | None:
 
 
 def random_tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
-    """A model with random weights and its processor. Raises ModelError for an unknown family or a missing extra."""
+    """A model with random weights and its processor. Raises ModelError for an unknown family or a missing
+    extra.
+    """
     if family not in FAMILIES:
         raise ModelError(f"found family {family!r}, expected one of {', '.join(FAMILIES)}")
     from transformers import AutoModelForImageTextToText
@@ -85,7 +96,8 @@ def random_tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float3
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
-        # The usual 0.02 makes a random model nearly uniform, and ties would hide mistakes in caches and positions.
+        # The usual 0.02 makes a random model nearly uniform, and ties would hide mistakes in caches and
+        # positions.
         for name, weight in model.named_parameters():
             if weight.dim() > 1 and "visual" not in name and "vision" not in name:
                 torch.nn.init.normal_(weight, std=0.12)
@@ -96,8 +108,8 @@ def random_tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float3
         processor = recipe.processor(tokenizer, config, recipe.template)
     except (ImportError, RuntimeError) as error:
         raise ModelError(
-            f"the processor of {family} cannot be built: {str(error).strip().splitlines()[0]}. It needs torchvision: "
-            "pip install 'r3v[gpu]'"
+            f"the processor of {family} cannot be built: {str(error).strip().splitlines()[0]}. It needs "
+            "torchvision: pip install 'r3v[gpu]'"
         ) from error
     return model.eval(), processor
 

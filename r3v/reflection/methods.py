@@ -54,7 +54,7 @@ class Ask:
     letters: bool
     seed: int
     problems: list[Problem]
-    candidates_PN: list[Candidates]
+    candidates_PN: Sequence[Candidates]
     answers_PA: list[list[Answer]]
     memory: dict[Any, Match] = field(default_factory=dict)
 

@@ -148,7 +148,9 @@ def collate(
         weight_B=joined([t.weight_B for t in tries], torch.zeros(0)),
         group_B=joined([torch.full((t.n_branches,), g) for g, t in enumerate(tries)]),
         advantage_B=joined([t.advantage_B for t in tries], torch.zeros(0)),
-        pair_P2=joined([t.pair_P2 + b for t, b in zip(tries, branches_before, strict=False)], empty.reshape(0, 2)),
+        pair_P2=joined(
+            [t.pair_P2 + b for t, b in zip(tries, branches_before, strict=False)], empty.reshape(0, 2)
+        ),
         images=collate_images([r.images for r in rows]),
         fused=fused,
         tries=tuple(tries),

@@ -52,7 +52,9 @@ class R3VDataModule(pl.LightningDataModule):
                 "found no examples, expected `examples`, or `problems` with a `dir` that keeps what is sampled"
             )
         if isinstance(examples, (str, Path)) and problems is None:
-            raise ConfigError("found a path of examples without `problems`; they hold the images, give them too")
+            raise ConfigError(
+                "found a path of examples without `problems`; they hold the images, give them too"
+            )
         self._loader: StepLoader | None = None
 
     @property
@@ -68,7 +70,9 @@ class R3VDataModule(pl.LightningDataModule):
             assert self.problems is not None and self.dir is not None
             module = _module(self.trainer)
             policy = self.policy if self.policy is not None else module.policy()
-            bootstrap_examples(policy, self.problems, self.dir, self.sample, self.build, module.config, self.seed)
+            bootstrap_examples(
+                policy, self.problems, self.dir, self.sample, self.build, module.config, self.seed
+            )
 
     def _train_examples(self) -> Sequence[Example]:
         if self.examples is not None and not isinstance(self.examples, (str, Path)):

@@ -198,7 +198,11 @@ class _Keeper(pl.Callback):
         assert isinstance(self.share, Tensor)
         self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
         self.share = None
-        if self.every and trainer.global_step % self.every == 0 and batch_idx + 1 < trainer.num_training_batches:
+        if (
+            self.every
+            and trainer.global_step % self.every == 0
+            and batch_idx + 1 < trainer.num_training_batches
+        ):
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -290,7 +294,9 @@ def _fingerprint(
     examples: Sequence[Example], train: TrainConfig, model: ModelConfig, seed: int, adapter: object
 ) -> str:
     """16 hexadecimal digits over everything the adapter depends on."""
-    digest = hashlib.sha256(json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode()
+    )
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]

@@ -59,7 +59,9 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
     Raises ModelError when the batch was collated for another path.
     """
     if batch.fused != (path == "fused"):
-        raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
+        raise ModelError(
+            f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path"
+        )
     base = base_model(model)
     if path == "plain":
         logits = base(**_plain_inputs(base, batch)).logits
@@ -83,7 +85,9 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
     if path == "fused" and getattr(text_config(base), "_attn_implementation", "eager") == "eager":
         # Eager attention adds its mask to the scores.
         dtype = base.get_input_embeddings().weight.dtype
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+            ~mask, torch.finfo(dtype).min
+        )
     inputs = {
         "input_ids": batch.ids_RL,
         "attention_mask": mask,

@@ -138,7 +138,9 @@ def _size(group: Sequence[Example]) -> int:
 def _bytes(trie: Trie | None) -> int:
     if trie is None:
         return 0
-    tensors = [v for v in (*vars(trie).values(), *trie.images.values(), *trie.path_BL) if isinstance(v, Tensor)]
+    tensors = [
+        v for v in (*vars(trie).values(), *trie.images.values(), *trie.path_BL) if isinstance(v, Tensor)
+    ]
     return sum(t.numel() * t.element_size() for t in tensors)
 
 

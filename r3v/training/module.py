@@ -70,7 +70,9 @@ class R3VModule(pl.LightningModule):
         if not hasattr(self.model, "peft_config"):
             self.model = add_lora(self.model, self.config, seed)
         self.encoder = self.loaded.encoder
-        self.loss: Loss = loss or make_loss(train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {}))
+        self.loss: Loss = loss or make_loss(
+            train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {})
+        )
         self.reference = reference if reference is not None else (loss is None and train.loss == "dpo")
         self.path: Path = self._planned_path()
         self.progress = TrieStats()
@@ -87,7 +89,9 @@ class R3VModule(pl.LightningModule):
         reason = why_not_fusable(self.model)
         if reason:
             warnings.warn(
-                f"branches are trained one per row, with the same loss, because {reason}", ParityWarning, stacklevel=3
+                f"branches are trained one per row, with the same loss, because {reason}",
+                ParityWarning,
+                stacklevel=3,
             )
         return "rows" if reason else "fused"
 
@@ -106,7 +110,9 @@ class R3VModule(pl.LightningModule):
 
     def maker(self) -> BatchMaker:
         """How examples become batches for this model, tokenizer and loss."""
-        return BatchMaker(trie=self._trie, collate=self._collate, counts=lambda batch: counts(self.loss, batch))
+        return BatchMaker(
+            trie=self._trie, collate=self._collate, counts=lambda batch: counts(self.loss, batch)
+        )
 
     def _trie(self, examples: Sequence[Example]) -> tuple[Trie | None, TrieStats]:
         return build_trie(examples, self.encoder, model=self.model, max_tokens=self.max_tokens)
@@ -137,9 +143,9 @@ class R3VModule(pl.LightningModule):
             total_K = self.trainer.strategy.reduce(total_K.clone(), reduce_op="sum")
         if not batch.tries:
             # Every branch of this share was too long; the other devices still wait for gradients.
-            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {
-                "loss": torch.zeros((), device=self.device)
-            }
+            return sum(
+                (p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)
+            ), {"loss": torch.zeros((), device=self.device)}
         if batch.fused != (self.path == "fused"):
             batch = self._recollate(batch)
         logprobs_T = token_logprobs(self.model, batch, self.path)
@@ -157,7 +163,9 @@ class R3VModule(pl.LightningModule):
             return None
         trainable = self._trainable()
         if not self._start:
-            raise ModelError("the reference weights are taken in setup('fit'), which has not run; use a Trainer")
+            raise ModelError(
+                "the reference weights are taken in setup('fit'), which has not run; use a Trainer"
+            )
         now = {name: p.data for name, p in trainable.items()}
         training = self.model.training
         self.model.eval()
@@ -217,7 +225,12 @@ class R3VModule(pl.LightningModule):
         # Few kernels for many small tensors. Lightning refuses to clip under autocast with the fused one.
         mixed = "mixed" in str(self.trainer.precision)
         optimizer = torch.optim.AdamW(
-            parameters, c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=not mixed, foreach=True if mixed else None
+            parameters,
+            c.lr,
+            betas=c.betas,
+            weight_decay=c.weight_decay,
+            fused=not mixed,
+            foreach=True if mixed else None,
         )
         total = float(self.trainer.estimated_stepping_batches)
         if math.isinf(total) and (c.schedule != "constant" or c.warmup):
@@ -229,7 +242,10 @@ class R3VModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """The Trainer's setting, or `train.grad_clip` where the Trainer has none (0 is off)."""
         value = gradient_clip_val if gradient_clip_val is not None else self.train_config.grad_clip

@@ -49,7 +49,13 @@ class Parity:
 
 
 def check_parity(
-    model: nn.Module, tries: Sequence[Trie], collate: Collate, path: Path, *, half: bool, gradients: bool = True
+    model: nn.Module,
+    tries: Sequence[Trie],
+    collate: Collate,
+    path: Path,
+    *,
+    half: bool,
+    gradients: bool = True,
 ) -> Parity:
     """Compare `path` with the model's own forward on these tries, with dropout off. Gradients of parameters are not
     touched. `half`: 16-bit or quantised arithmetic. `gradients`: False where parameters are sharded."""
@@ -78,7 +84,9 @@ def _evaluate(
         if parameters:
             grads = torch.autograd.grad(-logprobs_T.sum() / total, parameters, allow_unused=True)
             pairs = zip(grads, parameters, strict=True)
-            gradient += torch.cat([(torch.zeros_like(p) if g is None else g).flatten().float().cpu() for g, p in pairs])
+            gradient += torch.cat(
+                [(torch.zeros_like(p) if g is None else g).flatten().float().cpu() for g, p in pairs]
+            )
         logprobs.append(logprobs_T.detach().float().cpu())
     return torch.cat(logprobs), gradient
 

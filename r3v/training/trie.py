@@ -226,7 +226,11 @@ def build_trie(
 
 
 def _positions(
-    sequences: Sequence[Sequence[int]], layout: Layout, encoder: TextEncoder, model: Any, images: Mapping[str, Any]
+    sequences: Sequence[Sequence[int]],
+    layout: Layout,
+    encoder: TextEncoder,
+    model: Any,
+    images: Mapping[str, Any],
 ) -> Tensor:
     """Positions of the row: those of each branch alone. Shared tokens agree, because positions depend on the past."""
     first = encoder.positions(model, sequences[0], images)

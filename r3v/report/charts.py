@@ -1,0 +1,192 @@
+"""Charts as inline SVG strings: colours are CSS classes of the page, so light and dark need no second drawing.
+
+Every chart has a title and a description for screen readers, and the page puts the same numbers in a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 760, 320
+LEFT, RIGHT, TOP, BOTTOM = 52, 130, 16, 40
+COLOURS = 8
+"""Classes c0 .. c7 of the page's style sheet."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured share with its 95 % interval; `solid` False draws it hollow (a round that was not accepted)."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+    solid: bool = True
+
+
+def svg(title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
+    """The drawing in its frame."""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="chart">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
+    )
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers that cover [low, high]: steps of 1, 2 or 5 times a power of ten."""
+    span = max(high - low, 1e-9)
+    raw = span / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", css: str = "label") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(text)}</text>'
+
+
+def _grid(values: Sequence[float], y_of, right: float, suffix: str) -> list[str]:
+    out = []
+    for value in values:
+        y = y_of(value)
+        out.append(f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        out.append(_text(LEFT - 8, y + 4, f"{value:g}{suffix}", "end"))
+    return out
+
+
+def spread_labels(wanted: Sequence[float], gap: float) -> list[float]:
+    """Label heights in the order given, at least `gap` apart, each as near its wish as a sweep downwards allows."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed, last = [0.0] * len(wanted), -math.inf
+    for i in order:
+        last = max(wanted[i], last + gap)
+        placed[i] = last
+    return placed
+
+
+def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
+    """Accuracy (%) by round, one line per selector, whiskers for the intervals, names at the right ends."""
+    points = [p for line in series.values() for p in line]
+    scale = ticks(100 * min(p.low for p in points), 100 * max(p.high for p in points))
+    xs = sorted({p.x for p in points})
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+
+    def x_of(x: float, line: float) -> float:
+        width = (right - LEFT) / max(1, len(xs))
+        return LEFT + (xs.index(x) + 0.5) * width + (line - (len(series) - 1) / 2) * min(9, width / 10)
+
+    def y_of(value: float) -> float:
+        return bottom - (value - scale[0]) / (scale[-1] - scale[0]) * (bottom - TOP)
+
+    body = _grid(scale, y_of, right, "%")
+    middle = (len(series) - 1) / 2
+    body += [_text(x_of(x, middle), bottom + 20, "base" if x == 0 else f"round {x:g}") for x in xs]
+    ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15)
+    for number, (name, line) in enumerate(series.items()):
+        css = f"c{number % COLOURS}"
+        at = [(x_of(p.x, number), y_of(100 * p.value), p) for p in line]
+        path = " ".join(f"{'M' if i == 0 else 'L'}{x:.1f} {y:.1f}" for i, (x, y, _) in enumerate(at))
+        body.append(f'<path d="{path}" class="line {css}"/>')
+        for x, y, p in at:
+            low, high = y_of(100 * p.low), y_of(100 * p.high)
+            body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" class="whisker {css}"/>')
+            tip = f"{name}, round {p.x:g}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
+            dot = f"dot {css}" if p.solid else f"dot hollow {css}"
+            body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>')
+        body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
+        body.append(
+            f'<line x1="{at[-1][0] + 6:.1f}" y1="{at[-1][1]:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>'
+        )
+    return svg(title, f"{len(series)} selectors over {len(xs)} rounds", body)
+
+
+def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
+    """Horizontal rows: a share before (hollow) and after (solid) with intervals, joined by a line."""
+    height, left = 46 + 24 * len(rows), 190
+    right = WIDTH - 30
+
+    def x_of(share: float) -> float:
+        return left + share * (right - left)
+
+    body = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        body.append(f'<line x1="{x_of(tick):.1f}" x2="{x_of(tick):.1f}" y1="24" y2="{height - 20}" class="grid"/>')
+        body.append(_text(x_of(tick), height - 4, f"{100 * tick:g}%"))
+    body.append(_text(left, 14, f"○ {names[0]}    ● {names[1]}", "start"))
+    for i, (name, before, after) in enumerate(rows):
+        y = 38 + 24 * i
+        body.append(_text(left - 10, y + 4, name, "end"))
+        for p, css, dy in ((before, "c7", -3), (after, "c0", 3)):
+            body.append(
+                f'<line x1="{x_of(p.low):.1f}" x2="{x_of(p.high):.1f}" y1="{y + dy}" y2="{y + dy}" class="whisker {css}"/>'
+            )
+            tip = f"{name}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
+            body.append(
+                f'<circle cx="{x_of(p.value):.1f}" cy="{y + dy}" r="4.5" class="dot {css}{"" if p.solid else " hollow"}">'
+                f"<title>{escape(tip)}</title></circle>"
+            )
+    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
+
+
+def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.9) -> str:
+    """One value per step: the raw curve thin, its exponential mean (bias-corrected) bold, names at the right ends."""
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    every = [v for line in series.values() for v in line]
+    scale = ticks(min(0.0, *every), max(every))
+    longest = max(len(line) for line in series.values())
+
+    def place(step: float, value: float) -> tuple[float, float]:
+        x = LEFT + step / max(1, longest - 1) * (right - LEFT)
+        return x, bottom - (value - scale[0]) / (scale[-1] - scale[0]) * (bottom - TOP)
+
+    body = _grid(scale, lambda v: place(0, v)[1], right, "")
+    marks = [int(t) for t in ticks(0, longest - 1) if t == int(t) and t <= longest - 1]
+    body += [_text(place(t, 0)[0], bottom + 20, str(t + 1 if t == 0 else t)) for t in marks]
+    body.append(_text((LEFT + right) / 2, HEIGHT - 4, "optimiser step"))
+    means = {name: _running_mean(line, smooth) for name, line in series.items()}
+    ends = spread_labels([place(0, mean[-1])[1] for mean in means.values()], 15)
+    for number, (name, line) in enumerate(series.items()):
+        for css, values in (("raw", line), ("line", means[name])):
+            dots = [place(i, v) for i, v in enumerate(values)]
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
+            body.append(f'<polyline points="{points}" class="{css} c{number % COLOURS}"/>')
+        body.append(_text(right + 12, ends[number] + 4, name, "start", f"name c{number % COLOURS}"))
+    return svg(title, f"loss over {longest} steps", body)
+
+
+def _running_mean(values: Sequence[float], decay: float) -> list[float]:
+    total, weight, out = 0.0, 0.0, []
+    for value in values:
+        total, weight = decay * total + (1 - decay) * value, decay * weight + (1 - decay)
+        out.append(total / weight)
+    return out
+
+
+def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str = "") -> str:
+    """Horizontal stacked bars with a legend on top; the total stands at the end of each bar."""
+    kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row))
+    most = max([sum(row.values()) for row in rows.values()] or [1.0]) or 1.0
+    left, right, height = 90, WIDTH - 90, 44 + 30 * len(rows)
+    body, x = [], float(left)
+    for number, kind in enumerate(kinds):
+        body.append(f'<rect x="{x:.1f}" y="4" width="12" height="12" rx="3" class="bar c{number % COLOURS}"/>')
+        body.append(_text(x + 18, 14, kind, "start"))
+        x += 34 + 7.2 * len(kind)
+    for i, (name, row) in enumerate(rows.items()):
+        y, x = 32 + 30 * i, float(left)
+        body.append(_text(left - 10, y + 15, name, "end"))
+        for number, kind in enumerate(kinds):
+            value = row.get(kind, 0.0)
+            width = value / most * (right - left)
+            if value > 0:
+                body.append(
+                    f'<rect x="{x:.1f}" y="{y}" width="{max(width - 1, 0.5):.1f}" height="20" rx="2" '
+                    f'class="bar c{number % COLOURS}"><title>{escape(f"{kind}: {value:g}{unit}")}</title></rect>'
+                )
+            x += width
+        body.append(_text(x + 6, y + 15, f"{sum(row.values()):,.0f}{unit}", "start"))
+    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height)

@@ -1,0 +1,89 @@
+"""The HTML around the charts: one style sheet for light and dark, tables, and text that is always escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+STYLE = """
+:root{color-scheme:light dark;--bg:#fbfaf7;--card:#fff;--ink:#1d1f23;--soft:#636a73;--rule:#e3e1da;--good:#1a7f4b;
+--bad:#b3372f;--c0:#2f6db5;--c1:#d9812c;--c2:#3d9a64;--c3:#b5488f;--c4:#7d6bc4;--c5:#a8791f;--c6:#2aa0a8;--c7:#7b828c}
+@media(prefers-color-scheme:dark){:root{--bg:#15171a;--card:#1d2024;--ink:#e8e6e1;--soft:#a0a7b0;--rule:#33373d;
+--good:#63c994;--bad:#ee8378;--c0:#72a8ea;--c1:#eda35a;--c2:#6cc492;--c3:#dd85bf;--c4:#aa9bec;--c5:#d6ac56;--c6:#62c8cf;
+--c7:#98a0aa}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,"Segoe UI",Roboto,sans-serif}
+main{max-width:920px;margin:0 auto;padding:40px 24px 80px}
+h1{font-size:30px;line-height:1.2;margin:0 0 4px}h2{font-size:21px;margin:44px 0 6px}h3{font-size:16px;margin:0 0 6px}
+p{margin:6px 0 12px}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:22px 0}
+.tile,.card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:14px 16px}
+.tile b{display:block;font-size:27px;line-height:1.25;font-variant-numeric:tabular-nums}
+.tile span{color:var(--soft);font-size:13.5px}
+.card{margin:12px 0;overflow-x:auto}
+.chart{width:100%;min-width:520px;height:auto;display:block}
+.grid{stroke:var(--rule);stroke-width:1}.lead{stroke:var(--rule);stroke-width:1}
+.label{fill:var(--soft);font-size:12.5px}.name{font-size:13px;font-weight:600}
+.line{fill:none;stroke-width:2.2}.raw{fill:none;stroke-width:1;opacity:.28}.whisker{stroke-width:2;opacity:.42}
+.dot{stroke-width:2}.hollow{fill:var(--card)!important}
+table{border-collapse:collapse;width:100%;font-size:14.5px;font-variant-numeric:tabular-nums}
+caption{text-align:left;color:var(--soft);padding:0 0 8px;font-size:14px}
+th,td{text-align:right;padding:6px 10px;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:600}
+tr:last-child td,tr:last-child th{border-bottom:0}tbody th{font-weight:500}
+details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
+.problem{display:grid;grid-template-columns:minmax(150px,220px) 1fr;gap:18px}
+@media(max-width:640px){.problem{grid-template-columns:1fr}}
+.problem img{width:100%;background:#fff;border-radius:8px;border:1px solid var(--rule);image-rendering:auto}
+.says{border-left:3px solid var(--rule);padding:2px 0 2px 12px;margin:8px 0;white-space:pre-wrap;overflow-wrap:anywhere;
+font-size:14.5px}
+.says.right{border-color:var(--good)}.says.wrong{border-color:var(--bad)}.says.picked{background:color-mix(in srgb,var(--c0) 9%,transparent)}
+.who{display:block;color:var(--soft);font-size:13px;white-space:normal}
+.tag{display:inline-block;border:1px solid var(--rule);border-radius:99px;padding:0 9px;font-size:12.5px;color:var(--soft);margin:0 4px 4px 0}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:0 18px}
+code{font-size:14px;overflow-wrap:anywhere}
+@media print{.card,.tile{break-inside:avoid}}
+"""
+COLOUR_RULES = "".join(
+    f".c{i}{{stroke:var(--c{i});fill:var(--c{i})}}text.c{i}{{stroke:none}}.line.c{i},.raw.c{i}{{fill:none}}"
+    f".bar.c{i}{{stroke:none}}"
+    for i in range(8)
+)
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """A whole self-contained page: no script, nothing fetched."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}{COLOUR_RULES}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
+
+
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with scoped headers; cells are escaped."""
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def card(*parts: str) -> str:
+    return f'<div class="card">{"".join(parts)}</div>'
+
+
+def details(summary: str, *parts: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{''.join(parts)}</details>"
+
+
+def tile(number: str, what: str, css: str = "") -> str:
+    return f'<div class="tile"><b class="{css}">{escape(number)}</b><span>{escape(what)}</span></div>'
+
+
+def says(who: str, text: str, css: str = "") -> str:
+    """Something the model wrote, with who wrote it."""
+    shown = escape(text.strip()) or '<span class="soft">(nothing)</span>'
+    return f'<div class="says {css}"><span class="who">{escape(who)}</span>{shown}</div>'
