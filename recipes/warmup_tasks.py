@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from r3v import prompts
 from r3v.data.geoworld import Item
 from r3v.prompts import STYLES
-from r3v.records import Problem
+from r3v.records import Message, Problem, Prompt
 
 STYLE = STYLES["short"]
 READ = "Read the figure."
@@ -79,8 +79,14 @@ def ask(problem: Problem, open_share: float, rng: random.Random) -> Problem:
     return problem.open() if rng.random() < open_share else problem
 
 
+def read_prompt(problem: Problem) -> Prompt:
+    """Ask for the givens alone."""
+    text = f"{prompts.question_text(problem.open())}\n{READ}"
+    return Prompt(problem.id, (Message("user", text, problem.images),))
+
+
 def read(item: Item, rng: random.Random) -> Lesson:
-    return Lesson(f"{prompts.question_text(item.problem.open())}\n{READ}", item.reading)
+    return Lesson(read_prompt(item.problem).messages[0].text, item.reading)
 
 
 def solve(item: Item, rng: random.Random) -> Lesson:
@@ -100,7 +106,24 @@ def solve_with_note(item: Item, rng: random.Random) -> Lesson:
     return Lesson(prompts.solve(problem, STYLE, [item.note]).messages[0].text, item.rationale)
 
 
-TERMS = ("blick", "dax", "fep", "gorp", "lune", "mib", "nurt", "pell", "quib", "rond", "sarn", "tove", "vask", "wug", "yem", "zorp")
+TERMS = (
+    "blick",
+    "dax",
+    "fep",
+    "gorp",
+    "lune",
+    "mib",
+    "nurt",
+    "pell",
+    "quib",
+    "rond",
+    "sarn",
+    "tove",
+    "vask",
+    "wug",
+    "yem",
+    "zorp",
+)
 UNARY: tuple[tuple[str, str], ...] = (
     ("double the {n}", "a * 2"),
     ("halve the {n}", "a / 2"),

@@ -1,8 +1,8 @@
-"""One of two processes that train with a losses adapter; started by test_losses_distributed.py.
+"""One of two processes that train with the losses adapters; started by test_losses_distributed.py.
 
-    python losses_worker.py HOST FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set, as torchrun does
+    python losses_worker.py FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set, as by torchrun
 
-Each process takes half of the rows of every step; rank 0 writes losses and weights to FOLDER.
+Each process takes half of the rows of every step; rank 0 writes losses and weights of each host to FOLDER.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def with_lightning(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    host, target = sys.argv[1], Path(sys.argv[2])
-    found_losses, weights = globals()[f"with_{host}"](target)
+    target = Path(sys.argv[1])
+    # One start of two processes for all three: imports cost more than the steps.
+    hosts = {"accelerate": with_accelerate, "trainer": with_trainer, "lightning": with_lightning}
+    results = {host: run(target) for host, run in hosts.items()}
     if os.environ["RANK"] == "0":
-        torch.save({"losses": found_losses, "weights": weights}, target / "result.pt")
+        torch.save(results, target / "results.pt")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -101,7 +101,8 @@ def test_every_reader_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_geoworld_is_reached_through_its_spec() -> None:
     problems = load("geoworld:test?seed=3", limit=5)
-    assert len(problems) == 5 and len({p.id for p in problems}) == 5
+    assert len(problems) == 5
+    assert len({p.id for p in problems}) == 5
     assert all(decode(image).mode == "RGB" for p in problems for image in p.images)
     assert all(p.choices is None for p in load("geoworld:test", limit=3, open=True))
 
@@ -121,7 +122,8 @@ def test_jsonl_with_a_mapping(tmp_path: Path) -> None:
     assert (first.kind, first.answer, first.choices) == ("choice", "B", ("c1", "c2"))
     assert (second.kind, second.answer, second.choices) == ("number", "2.5", None)
     assert (first.split, second.split) == ("test", "train")
-    assert first.skills == ("t",) and re.fullmatch(r"mine-[0-9a-f]{12}", first.id)
+    assert first.skills == ("t",)
+    assert re.fullmatch(r"mine-[0-9a-f]{12}", first.id)
     assert first.source == "mine"
     assert [p.answer for p in load(spec, split="train")] == ["2.5"]
     assert [p.answer for p in load(spec + "&split=test")] == ["B"]
@@ -134,7 +136,8 @@ def test_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
     rows = [{**good(i), "id": None} for i in range(4)]
     one = [p.id for p in load(f"jsonl:{write(folder(tmp_path / 'a') / 'd.jsonl', rows)}")]
     other = [p.id for p in load(f"jsonl:{write(folder(tmp_path / 'b') / 'd.jsonl', rows[::-1])}")]
-    assert one == other[::-1] and len(set(one)) == 4
+    assert one == other[::-1]
+    assert len(set(one)) == 4
 
 
 @pytest.mark.parametrize(
@@ -189,9 +192,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("change", "field", "what"), BAD)
-def test_bad_rows_are_named_and_skipped(
-    tmp_path: Path, change: dict[str, Any], field: str | None, what: str
-) -> None:
+def test_bad_rows_are_named_and_skipped(tmp_path: Path, change: dict[str, Any], field: str | None, what: str) -> None:
     """A bad row between two good ones: its error names file, row and field; skip_bad goes on without it."""
     path = write(folder(tmp_path) / "d.jsonl", [good(0), {**good(1), **change}, good(2)])
     noise = io.BytesIO()
@@ -204,15 +205,14 @@ def test_bad_rows_are_named_and_skipped(
     assert [p.id for p in problems] == ["p0", "p2"]
     assert problems.skipped == 1
     text = str(problems.bad[0])
-    assert text.startswith(f"file {path}, row 2, {field}: ") and what in text
+    assert text.startswith(f"file {path}, row 2, {field}: ")
+    assert what in text
     if what not in ("broken", "was used by an earlier row"):  # these two show only when everything is read
         with pytest.raises(DataError, match=r"row 2, field"):
             load(f"jsonl:{path}")[1]
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[1]", "7", '"text"', "{'a': 1}", '{"a": "\\ud83d"', "\x00", "[" * 100_000]
-)
+@pytest.mark.parametrize("line", ["{", "[1]", "7", '"text"', "{'a': 1}", '{"a": "\\ud83d"', "\x00", "[" * 100_000])
 def test_broken_lines_are_rows(tmp_path: Path, line: str) -> None:
     path = folder(tmp_path) / "d.jsonl"
     path.write_text(json.dumps(good(0)) + "\n\n" + line + "\n" + json.dumps(good(1)) + "\n")
@@ -236,21 +236,16 @@ def test_one_mapping_reads_lines_arrays_and_objects(tmp_path: Path) -> None:
     assert [row.key for row in JsonFile(keyed)] == [f"p{i}" for i in range(5)]
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.dictionaries(st.text(max_size=5), st.recursive(st.text(max_size=8) | st.integers(), st.lists)),
-        min_size=1,
-    ),
-    st.sampled_from([None, 1]),
-    st.integers(1, 9),
-)
+TRICKY = st.text(alphabet=list('a"\\{}[],: \né'), max_size=8)
+ROWS = st.lists(st.dictionaries(TRICKY, TRICKY | st.lists(TRICKY, max_size=3), max_size=3), min_size=1, max_size=5)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ROWS, st.sampled_from([None, 1]), st.integers(1, 9))
 def test_index_of_json_arrays_in_small_blocks(tmp_path_factory, rows, indent, block) -> None:
     """Whatever the strings hold and wherever the blocks end, the rows come back as json reads them."""
     path = tmp_path_factory.mktemp("json") / "a.json"
-    path.write_text(
-        json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
-    )
+    path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("r3v.data.rows._BLOCK", block)
         assert [row.value for row in JsonFile(path)] == rows
@@ -268,14 +263,18 @@ def test_scalars_between_rows_do_not_vanish(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([good(0, image=None), 5, good(1, image=None)]))
     problems = load(f"jsonl:{path}", skip_bad=True)
-    assert len(problems) == 1 and problems.skipped == 1
+    assert (len(problems), problems.skipped) == (1, 1)
+    path.write_text(json.dumps([good(0, image=None), 5]))
+    problems = load(f"jsonl:{path}", skip_bad=True)
+    assert (len(problems), problems.skipped) == (1, 1)
 
 
 def test_limit_slices_pickles_and_forks(tmp_path: Path) -> None:
     path = write(folder(tmp_path) / "d.jsonl", [good(i) for i in range(6)])
     problems = load(f"jsonl:{path}?limit=5")
     ids = [p.id for p in problems]
-    assert ids == [f"p{i}" for i in range(5)] and problems[-1].id == "p4"
+    assert ids == [f"p{i}" for i in range(5)]
+    assert problems[-1].id == "p4"
     assert [p.id for p in problems[1:3]] == ["p1", "p2"]
     assert [p.id for p in load(f"jsonl:{path}?limit=5", limit=2)] == ids[:2]
     assert [p.id for p in pickle.loads(pickle.dumps(problems))] == ids
@@ -311,7 +310,8 @@ def test_geoqa_sharegpt(tmp_path: Path) -> None:
     problems = load(f"geoqa:{path}", skip_bad=True)
     (problem,) = problems
     assert problem.question == "angle ABC = 80, then C is ()"
-    assert problem.choices == ("30", "40", "none of these", "60") and problem.answer == "B"
+    assert problem.choices == ("30", "40", "none of these", "60")
+    assert problem.answer == "B"
     assert problem.meta["question"].startswith("<image>Calculation: angle A B C = 80.0")
     assert problem.meta["choices"] == ["30.0", "40.0", "None", "60.0"]
     assert problem.split == "train"
@@ -329,7 +329,7 @@ def test_geoqa_unigeo(tmp_path: Path) -> None:
         "label": 0,
     }
     path = write(folder(tmp_path) / "unigeo_test.json", {"3": record, "2": {**record, "label": 4}})
-    with pytest.raises(DataError, match="image=PATTERN|image=images/"):
+    with pytest.raises(DataError, match=r"image=images/"):
         load(f"geoqa:{path}")[0]
     problems = load(f"geoqa:{path}?image=images/{{id}}.png", skip_bad=True)
     (problem,) = problems
@@ -356,7 +356,8 @@ def test_geoqa_formalgeo(tmp_path: Path) -> None:
     (problem,) = problems
     assert (problem.id, problem.kind, problem.answer) == ("formalgeo-7", "expression", "2*sqrt(3)")
     assert problem.question == "∠A = 80, ∠B = 60"
-    assert "formal predicate Div(" in str(problems.bad[0]) and "ambiguous" in str(problems.bad[1])
+    assert "formal predicate Div(" in str(problems.bad[0])
+    assert "ambiguous" in str(problems.bad[1])
 
 
 def test_geometry3k_as_published(tmp_path: Path) -> None:
@@ -376,7 +377,8 @@ def test_geometry3k_as_published(tmp_path: Path) -> None:
         "geometry3k-test-2401",
     ]
     (problem,) = load(f"geometry3k:{tmp_path}?split=test")
-    assert problem.question == data["compact_text"] and problem.gold_text == "80"
+    assert problem.question == data["compact_text"]
+    assert problem.gold_text == "80"
     assert problem.skills == ("Angle",)
 
 
@@ -399,7 +401,8 @@ def test_chartqa(tmp_path: Path) -> None:
         ("text", "Yes", None),
     ]
     both = load(f"chartqa:{tmp_path}", split="test", skip_bad=True)
-    assert len(both) == 4 and "was used by an earlier row" in both.bad[0].what
+    assert len(both) == 4
+    assert "was used by an earlier row" in both.bad[0].what
     assert [p.skills for p in both] == [("human",)] * 3 + [("augmented",)]
     assert len(load(f"chartqa:{tmp_path}")) == 6
 
@@ -444,9 +447,8 @@ def test_tabmwp(tmp_path: Path) -> None:
 def test_named_mappings(tmp_path: Path) -> None:
     folder(tmp_path)
     clevr = [{"id": "c1", "question": "How many cubes are left?", "label": 3, "image": "images/0.png"}]
-    m3cot = [{
-        "id": "m1", "question": "Which?", "context": "Look.", "choices": ["B", "x"], "answer": "B", "image": "images/1.png",
-    }]  # fmt: skip
+    m3cot = [{"id": "m1", "question": "Which?", "context": "Look.", "choices": ["B", "x"], "answer": "B"}]
+    m3cot[0]["image"] = "images/1.png"
     (one,) = load(f"clevr_math:{write(tmp_path / 'c.jsonl', clevr)}")
     (other,) = load(f"m3cot:{write(tmp_path / 'm.jsonl', m3cot)}")
     assert (one.id, one.kind, one.answer) == ("clevr_math-c1", "number", "3")
@@ -456,9 +458,7 @@ def test_named_mappings(tmp_path: Path) -> None:
 def test_hub_reads_local_parquet_lazily(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict, Features, Image, List, Value
 
-    features = Features(
-        {"q": Value("string"), "options": List(Value("string")), "y": Value("int64"), "pic": Image()}
-    )
+    features = Features({"q": Value("string"), "options": List(Value("string")), "y": Value("int64"), "pic": Image()})
     rows = {
         "q": ["Which?", "And?"],
         "options": [["a", "b"]] * 2,
@@ -469,16 +469,19 @@ def test_hub_reads_local_parquet_lazily(tmp_path: Path) -> None:
     table.to_parquet(str(tmp_path / "d.parquet"))
     mapping = "question=q&choices=options&answer=y&answer_is=index&image=pic&name=h"
     problems = load(f"hub:{tmp_path}/d.parquet?{mapping}")
-    assert [p.answer for p in problems] == ["B", "A"] and [p.split for p in problems] == ["train"] * 2
+    assert [p.answer for p in problems] == ["B", "A"]
+    assert [p.split for p in problems] == ["train"] * 2
     assert decode(problems[1].images[0]).getpixel((0, 0)) == (2, 0, 0)
     assert len({p.id for p in problems}) == 2
     assert not hasattr(problems[0].images[0], "data"), "the bytes stay in the table"
-    several = Dataset.from_dict({"q": ["?"], "y": [3], "pic": [[{"bytes": png(5), "path": None}] * 2]}, features=Features({
-        "q": Value("string"), "y": Value("int64"), "pic": List(Image()),
-    }))  # fmt: skip
+    features = Features({"q": Value("string"), "y": Value("int64"), "pic": List(Image())})
+    two = [[{"bytes": png(5), "path": None}] * 2]
+    several = Dataset.from_dict({"q": ["?"], "y": [3], "pic": two}, features=features)
     DatasetDict({"test": several, "train": several}).save_to_disk(str(tmp_path / "saved"))
     (problem,) = load(f"hub:{tmp_path}/saved?split=test&question=q&answer=y&image=pic")
-    assert len(problem.images) == 2 and problem.answer == "3" and problem.split == "test"
+    assert len(problem.images) == 2
+    assert problem.answer == "3"
+    assert problem.split == "test"
     with pytest.raises(DataError, match="no split 'val', found test, train"):
         load(f"hub:{tmp_path}/saved?split=val")
     with pytest.raises(DataError, match="cannot open it"):
@@ -514,9 +517,8 @@ def test_geoworld_folder_reads_back(tmp_path: Path) -> None:
     write_dataset("test", 4, tmp_path / "w")
     back, made = load(f"jsonl:{tmp_path}/w"), source("test", 4)
     for one, other in zip(back, made, strict=True):
-        assert (one.id, one.question, one.choices, one.answer, one.kind, one.skills, one.split, dict(one.meta)) == (
-            other.id, other.question, other.choices, other.answer, other.kind, other.skills, other.split, dict(other.meta),
-        )  # fmt: skip
+        for name in ("id", "question", "choices", "answer", "kind", "skills", "split", "meta"):
+            assert getattr(one, name) == getattr(other, name), name
         assert one.images[0].read() == other.images[0].read()
 
 
@@ -524,7 +526,8 @@ def test_geoworld_folder_reads_back(tmp_path: Path) -> None:
 
 
 def test_data_imports_no_torch() -> None:
-    code = "import sys, r3v.data, r3v.data.check; print([m for m in ('torch', 'datasets', 'transformers', 'PIL') if m in sys.modules])"
+    heavy = ("torch", "datasets", "transformers", "PIL")
+    code = f"import sys, r3v.data, r3v.data.check; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -539,7 +542,7 @@ problems = load("jsonl:" + sys.argv[1])
 total = 0
 for i, problem in enumerate(problems):
     total += len(problem.question)
-    if i % 100 == 0:
+    if i % (len(problems) // 1000) == 0:
         decode(problem.images[0])
 print(len(problems), re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1))
 """
@@ -548,6 +551,8 @@ print(len(problems), re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").re
 @pytest.mark.slow
 def test_memory_is_flat(tmp_path: Path) -> None:
     """Largest resident memory of one pass over 100,000 problems is within 10 % of that over 1,000.
+
+    Both decode 1,000 images, so that what is compared is the cost of the problems.
 
     VmHWM belongs to the new process alone; ru_maxrss would begin with the memory of the pytest that forked
     it.
@@ -570,4 +575,5 @@ def test_memory_is_flat(tmp_path: Path) -> None:
 
 def test_problem_is_what_readers_give(tmp_path: Path) -> None:
     (problem,) = load(f"jsonl:{write(folder(tmp_path) / 'd.jsonl', [good(0)])}")
-    assert isinstance(problem, Problem) and problem.gold_text == "1"
+    assert isinstance(problem, Problem)
+    assert problem.gold_text == "1"

@@ -45,16 +45,17 @@ def test_findings(data: Path, chosen: str) -> None:
     result = check(f"jsonl:{data}{chosen}", tokens_for=lambda problem: 10 * int(problem.id))
     assert not result.ok
     assert [(error.row, error.field) for error in result.bad] == [("5", "image"), ("6", "id")]
-    assert result.good == (4 if chosen else 5) and result.rows == result.good + 2
+    assert result.good == (4 if chosen else 5)
+    assert result.rows == result.good + 2
     assert result.repeated == [("1", "2")]
     assert {(leak.what, leak.ids) for leak in result.leaks} == {("id", ("3", "3")), ("image", ("1", "3"))}
     assert {leak.splits for leak in result.leaks} == {("train", "test")}
     assert result.warnings == ["4: the same option stands twice: 5, 5"]
-    assert result.kinds == (
-        {"number": 2, "text": 1, "choice": 1} if chosen else {"number": 3, "text": 1, "choice": 1}
-    )
-    assert result.width is not None and (result.width.least, result.width.most) == (10, 40)
-    assert result.tokens is not None and (result.tokens.least, result.tokens.most) == (10, 40)
+    assert result.kinds == ({"number": 2, "text": 1, "choice": 1} if chosen else {"number": 3, "text": 1, "choice": 1})
+    assert result.width is not None
+    assert (result.width.least, result.width.most) == (10, 40)
+    assert result.tokens is not None
+    assert (result.tokens.least, result.tokens.most) == (10, 40)
     assert result.distinct_images == 3
 
 
@@ -63,7 +64,8 @@ def test_text_names_every_bad_row(data: Path) -> None:
     assert text.splitlines()[0].endswith("7 rows, 5 good, 2 bad")
     assert f"file {data}, row 5, field image: " in text
     assert "id '1' was used by an earlier row" in text
-    assert "2 repeats 1" in text and "image of 1 (train) also in 3 (test)" in text
+    assert "2 repeats 1" in text
+    assert "image of 1 (train) also in 3 (test)" in text
 
 
 def test_skip_bad_leaves_out_what_the_check_calls_bad(data: Path) -> None:
@@ -73,7 +75,8 @@ def test_skip_bad_leaves_out_what_the_check_calls_bad(data: Path) -> None:
 
 
 def test_limit_open_and_wrong_specs(data: Path) -> None:
-    assert check(f"jsonl:{data}?limit=2").rows == 2 and check(f"jsonl:{data}", limit=1).ok
+    assert check(f"jsonl:{data}?limit=2").rows == 2
+    assert check(f"jsonl:{data}", limit=1).ok
     assert check(f"jsonl:{data}?open=1").kinds == {"number": 4, "text": 1}
     with pytest.raises(ConfigError):
         check("nothing:here")
@@ -81,4 +84,7 @@ def test_limit_open_and_wrong_specs(data: Path) -> None:
 
 def test_geoworld_is_clean() -> None:
     result = check("geoworld:test?n=40")
-    assert result.ok and result.good == 40 and result.without_image == 0 and not result.leaks
+    assert result.ok
+    assert result.good == 40
+    assert result.without_image == 0
+    assert not result.leaks

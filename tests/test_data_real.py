@@ -31,15 +31,16 @@ def test_geoqa_counts_and_rows(real_data) -> None:
     zero = test[0]
     assert (zero.id, zero.gold_text) == ("geoqa-test-0", "140")
     assert zero.question == (
-        "As shown in the figure, in triangle ABC, it is known that angle A = 80, angle B = 60, DE parallel BC, "
-        "then the size of angle CED is ()"
+        "As shown in the figure, in triangle ABC, it is known that angle A = 80, angle B = 60, "
+        "DE parallel BC, then the size of angle CED is ()"
     )
     by_id = {p.id: p for p in test}
     assert by_id["geoqa-test-7802"].question.endswith("\\frac{EO}{OC} = \\frac{1}{3}, AE = 3, then EB = ()")
     assert by_id["geoqa-test-4475"].question.endswith("the shaded part between the two arcs is ()")
     assert not any("N_" in p.question for p in test)
     none = [p for p in (*train, *test) if "None" in (p.choices or ())]
-    assert not none and sum("none of these" in (p.choices or ()) for p in train) == 45
+    assert not none
+    assert sum("none of these" in (p.choices or ()) for p in train) == 45
     assert {p.kind for p in load(f"geoqa:{path}", open=True)} == {"number"}
 
 
@@ -47,7 +48,9 @@ def test_geoqa_check(real_data) -> None:
     """SOURCE.md: two test images are byte-equal to a train image; 11 train rows have the same option
     twice."""
     result = check(f"geoqa:{real_data('geoqa')}", limit=None)
-    assert result.ok and result.good == 3298 and result.distinct_images == 3296
+    assert result.ok
+    assert result.good == 3298
+    assert result.distinct_images == 3296
     assert [leak.ids for leak in result.leaks] == [
         ("geoqa-train-2196", "geoqa-test-3255"),
         ("geoqa-train-4051", "geoqa-test-4053"),
@@ -63,17 +66,20 @@ def test_formalgeo_forms(real_data) -> None:
     raw = load(f"geoqa:{path}/formalgeo_raw_text.jsonl", skip_bad=True)
     assert len(raw) + raw.skipped == 4133
     reasons = Counter(error.what.split(",")[0].split(" in")[0] for error in raw.bad)
-    assert reasons["found an empty value"] == 188 and raw.skipped <= 188 + 40
+    assert reasons["found an empty value"] == 188
+    assert raw.skipped <= 188 + 40
     assert raw[0].question == (
         "As shown in the figure, in △ABC, it is known that ∠A = 80, ∠B = 60, DE ∥ BC, then the size of ∠CED is ()"
     )
     generated = load(f"geoqa:{path}/formalgeo7k_v1.jsonl", skip_bad=True)
-    assert len(generated) + generated.skipped == 4133 and generated.skipped == 324
+    assert len(generated) + generated.skipped == 4133
+    assert generated.skipped == 324
 
 
 def test_geometry3k_and_tabmwp(real_data) -> None:
     geometry = load(f"geometry3k:{real_data('geometry3k')}")
-    assert len(geometry) == 372 and {p.split for p in geometry} == {"test"}
+    assert len(geometry) == 372
+    assert {p.split for p in geometry} == {"test"}
     first = geometry[0]
     assert (first.id, first.question) == ("geometry3k-test-2911", "If c = 5, find b.")
     assert (first.choices, first.answer) == (("1.732", "2.598", "3.464", "4.33"), "D")

@@ -96,7 +96,10 @@ def test_losses_import_nothing_of_r3v() -> None:
     ("statement", "forbidden"),
     [
         ("import r3v", {"torch", "transformers", "numpy"}),
-        ("import r3v.records, r3v.config, r3v.prompts, r3v.errors", {"torch", "transformers", "numpy", "PIL"}),
+        (
+            "import r3v.records, r3v.config, r3v.prompts, r3v.errors",
+            {"torch", "transformers", "numpy", "PIL"},
+        ),
         ("import r3v.losses", {"transformers", "peft", "pytorch_lightning", "datasets", "r3v.records"}),
         ("import r3v.grading, r3v.stats", {"torch", "transformers"}),
         ("import r3v.data", {"torch", "transformers", "datasets"}),

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)], capture_output=True, text=True
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (path,) = out.glob("*.whl")
@@ -42,7 +44,9 @@ def test_wheel_holds_every_package_and_no_data(wheel: Path) -> None:
 def test_every_python_file_is_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {str(p.relative_to(ROOT)) for p in (ROOT / "r3v").rglob("*.py")}
-    expected |= {f"r3v/{p.relative_to(ROOT)}" for d in ("losses", "recipes") for p in (ROOT / d).rglob("*.py")}
+    expected |= {
+        f"r3v/{p.relative_to(ROOT)}" for d in ("losses", "recipes") for p in (ROOT / d).rglob("*.py")
+    }
     assert len(expected) > 40
     assert expected <= names, f"missing: {sorted(expected - names)}"
 
@@ -51,7 +55,8 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     """Installed into a folder of its own and run from elsewhere; dependencies come from this environment."""
     target = tmp_path / "site"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)], check=True
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), str(wheel)],
+        check=True,
     )
     code = (
         f"import sys; sys.path.insert(0, {str(target)!r}); "

@@ -81,9 +81,7 @@ def test_target_ends_the_turn_and_decodes_to_itself(family: str) -> None:
 def test_text_cannot_smuggle_control_tokens(family: str) -> None:
     encoder = tiny(family).encoder
     token = encoder.tokenizer.convert_ids_to_tokens([encoder.image_token_id])[0]
-    sneaky = Problem(
-        "s", f"Look at {token} {encoder._placeholder}?", "1", "number", images=(picture(40, 48, 1),)
-    )
+    sneaky = Problem("s", f"Look at {token} {encoder._placeholder}?", "1", "number", images=(picture(40, 48, 1),))
     plain = Problem("s", "Look at x y?", "1", "number", images=(picture(40, 48, 1),))
     found = encoder.prompt(words.solve(sneaky, STYLE)).ids
     expected = encoder.prompt(words.solve(plain, STYLE)).ids
@@ -110,9 +108,7 @@ def test_positions_are_the_models_own(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_equals_generate(family: str) -> None:
     loaded = tiny(family)
-    rows = HFPolicy(loaded, slots=3).generate(
-        some_prompts(), 1, SamplingParams(temperature=0, max_new_tokens=16)
-    )
+    rows = HFPolicy(loaded, slots=3).generate(some_prompts(), 1, SamplingParams(temperature=0, max_new_tokens=16))
     for prompt, (candidate,) in zip(some_prompts(), rows, strict=True):
         own = own_inputs(loaded, prompt)
         if family.startswith("qwen"):

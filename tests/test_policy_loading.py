@@ -122,14 +122,17 @@ def test_nf4_loads_trains_and_samples() -> None:
     assert layers
     assert layers[0].weight.quant_state.nested
     model = add_lora(loaded.model, config, 0)
+    policy = HFPolicy(Loaded(model, loaded.processor, loaded.encoder, "x", config), slots=2)
+    params = SamplingParams(max_new_tokens=4)
+    before = policy.generate(some_prompts(1), 2, params)
     inputs, _ = inputs_of(model, loaded.encoder, [loaded.encoder.prompt(some_prompts(1)[0])])
     model.train()
     model(**inputs).logits.float().logsumexp(-1).sum().backward()
     gradients = [p.grad for n, p in model.named_parameters() if "lora_B" in n]
     assert all(g is not None and bool(g.abs().sum() > 0) for g in gradients)
-    policy = HFPolicy(Loaded(model, loaded.processor, loaded.encoder, "x", config), slots=2)
-    rows = policy.generate(some_prompts(1), 2, SamplingParams(max_new_tokens=4))
-    assert all(0 < len(c.token_ids) <= 4 for c in rows[0])
+    after = policy.generate(some_prompts(1), 2, params)
+    assert [c.token_ids for c in after[0]] == [c.token_ids for c in before[0]]
+    assert all(0 < len(c.token_ids) <= 4 for c in after[0])
 
 
 def test_missing_things_say_what_to_do(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from r3v.training.module import R3VModule, lr_factor
 from r3v.training.parity import ParityWarning
 from r3v.training.trie import build_trie
 
+# Lightning's loader asks torch's pytree in a deprecated way.
+pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 FUSABLE = ("idefics3", "llava", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 CONFIG = ModelConfig(path=NAMES["idefics3"], lora_r=4, lora_alpha=8)
 TRAIN = TrainConfig(problems_per_step=2, problems_per_batch=2, lr=1e-2, warmup=0.0)
@@ -45,15 +47,14 @@ def loss_and_gradient(loaded, tries, path):
     logprobs = token_logprobs(model, batch, path)
     loss, _ = reduce(reflection(batch.loss_inputs(logprobs)))
     gradient = torch.autograd.grad(loss, parameters, allow_unused=True)
-    flat = [
-        (torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(gradient, parameters, strict=True)
-    ]
+    flat = [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(gradient, parameters, strict=True)]
     return float(loss.detach()), torch.cat(flat), logprobs.detach()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fused_loss_and_gradients_equal_the_models_own(family):
-    """Every parameter's gradient, vision tower included: fused and rows against the model's complete forward."""
+    """Every parameter's gradient, vision tower included: fused and rows against the model's complete
+    forward."""
     loaded = tiny(family)
     tries = tries_of(loaded, [examples_of(3), examples_of(4)])
     plain = loss_and_gradient(loaded, tries, "plain")
@@ -71,7 +72,7 @@ def test_image_tokens_stay_whole_and_pixels_come_once():
     (trie,) = tries_of(loaded, [examples_of(3, images=2)])
     token = loaded.encoder.image_token_id
     one = loaded.encoder.prompt(examples_of(3, images=2)[0].prompt)
-    assert int((trie.ids_L == token).sum()) == list(one.ids).count(token)
+    assert int((trie.ids_L == token).sum()) == [i == token for i in one.ids].count(True)
     assert trie.images["pixel_values"].shape[:2] == one.images["pixel_values"].shape[:2]
     assert trie.tokens < trie.tokens_unfused / 2
 
@@ -153,9 +154,7 @@ def test_unfused_training_gives_the_same_weights():
 def test_sabotaged_mask_trips_the_self_test(monkeypatch):
     """With a plain causal mask later branches would see earlier ones: a warning, and the unfused loss."""
     good, _ = train(R3VModule(fresh(), TRAIN, config=CONFIG))
-    monkeypatch.setattr(
-        forward, "tree_mask", lambda e: torch.ones(*e.shape, e.shape[1]).tril().bool()[:, None]
-    )
+    monkeypatch.setattr(forward, "tree_mask", lambda e: torch.ones(*e.shape, e.shape[1]).tril().bool()[:, None])
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with pytest.warns(ParityWarning, match="fusing is off"):
         losses, _ = train(module)
@@ -198,16 +197,15 @@ def test_metrics_of_each_kind_are_logged_and_only_the_adapter_is_kept(tmp_path):
 
 
 def test_dpo_starts_at_log_two():
-    """Policy and reference are the same model at the first step: the loss is -log sigmoid(0) = log 2; then it falls."""
+    """Policy and reference are the same model at the first step: the loss is -log sigmoid(0) = log 2; then
+    it falls."""
     from r3v.records import Example
 
     pairs = []
     for n in range(2, 8):
         right = examples_of(n)[0]
         pairs.append(Example("prefer", right.problem_id, right.prompt, right.target, pair=n))
-        pairs.append(
-            Example("prefer", right.problem_id, right.prompt, "No. Answer: 1", pair=n, rejected=True)
-        )
+        pairs.append(Example("prefer", right.problem_id, right.prompt, "No. Answer: 1", pair=n, rejected=True))
     module = R3VModule(fresh(), TrainConfig(**{**vars(TRAIN), "loss": "dpo", "dpo_beta": 1.0}), config=CONFIG)
     losses = StepLosses()
     quiet_trainer(callbacks=[losses]).fit(module, R3VDataModule(pairs, seed=0))
@@ -249,3 +247,26 @@ def test_qwen_is_trained_fused_in_a_plain_trainer():
         losses, _ = train(module)
     assert module.path == "fused"
     assert losses[-1] < losses[0]
+
+
+def test_problems_bootstrap_then_train_then_select(tmp_path):
+    """`trainer.fit(module, R3VDataModule(problems=...))`: a scripted policy solves problem n at its second sample; the
+    examples are kept beside the candidates, and the live model then selects."""
+    from training_examples import problem
+
+    from r3v.config import BuildConfig, SampleConfig
+    from r3v.policies.scripted import ScriptedPolicy
+
+    problems = [problem(n) for n in range(2, 6)]
+    gold = {p.id: p.answer for p in problems}
+    policy = ScriptedPolicy(lambda prompt, index: f"So. Answer: {gold[prompt.problem_id] if index else 1}")
+    module = R3VModule(fresh(), TRAIN, config=CONFIG)
+    data = R3VDataModule(
+        problems=problems, policy=policy, dir=tmp_path, sample=SampleConfig(k=2), build=BuildConfig(select=0)
+    )
+    losses = StepLosses()
+    quiet_trainer(callbacks=[losses]).fit(module, data)
+    assert len(losses.values) == 2
+    assert (tmp_path / "examples.parquet").exists()
+    chosen = module.select(problems[0], n=2, method="majority")
+    assert len(chosen.candidates) == 2

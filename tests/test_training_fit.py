@@ -79,7 +79,8 @@ def test_a_finished_fit_is_not_done_again(undisturbed):
 
 @pytest.mark.parametrize("step", [1, 4, 5])
 def test_killed_and_resumed_equals_undisturbed(undisturbed, tmp_path, step):
-    """Checkpoints every 2 steps; killed in step 2, 5, or 6 (second epoch, dropout on): same adapter, same losses."""
+    """Checkpoints every 2 steps; killed in step 2, 5, or 6 (second epoch, dropout on): same adapter, same
+    losses."""
     options = {"train": TRAIN, "model": MODEL, "out": tmp_path, "seed": 3, "checkpoint_every": 2}
     with pytest.raises(Killed):
         fit(load(MODEL, dry_run=True), EXAMPLES, callbacks=[KillAt(step)], **options)
@@ -118,9 +119,7 @@ def test_continuing_an_adapter_begins_where_it_ended(undisturbed, tmp_path):
     """With a learning rate of zero the continued adapter is the old one, bit by bit."""
     still = replace(TRAIN, lr=0.0, max_steps=1)
     loaded = load(MODEL, dry_run=True)
-    result = fit(
-        loaded, EXAMPLES, train=still, model=MODEL, out=tmp_path, seed=0, adapter=undisturbed[1].adapter
-    )
+    result = fit(loaded, EXAMPLES, train=still, model=MODEL, out=tmp_path, seed=0, adapter=undisturbed[1].adapter)
     same(adapter(undisturbed[1]), adapter(result))
 
 
@@ -134,21 +133,17 @@ def test_reloaded_adapter_gives_identical_logits(undisturbed):
 
 
 def test_long_branches_are_dropped_and_counted(tmp_path):
-    """With the longest answer as the limit every answer stays; what is longer is dropped, and counted once, though
-    there are two epochs. With a limit of 3 nothing is left, and the loss is zero."""
+    """With the longest answer as the limit every answer stays; what is longer is dropped, and counted once,
+    though there are two epochs. With a limit of 3 nothing is left, and the loss is zero."""
     loaded = load(MODEL, dry_run=True)
     encoder = loaded.encoder
     lengths = [(e.kind, len(encoder.prompt(e.prompt).ids) + len(encoder.target(e.target))) for e in EXAMPLES]
     limit = max(n for kind, n in lengths if kind == "answer")
     expected = Counter(kind for kind, n in lengths if n > limit)
     assert 0 < sum(expected.values()) < len(EXAMPLES)
-    result = fit(
-        loaded, EXAMPLES, train=replace(TRAIN, max_tokens=limit), model=MODEL, out=tmp_path / "a", seed=0
-    )
+    result = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=limit), model=MODEL, out=tmp_path / "a", seed=0)
     assert result.dropped == expected
-    nothing = fit(
-        loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0
-    )
+    nothing = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0)
     assert nothing.losses == (0.0,) * 8
     assert sum(nothing.dropped.values()) == len(EXAMPLES)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import warnings
@@ -65,8 +66,9 @@ def _forget_absence() -> None:
 
     for name in ("is_torchvision_available", "is_torchvision_v2_available", "_is_package_available"):
         function = getattr(import_utils, name, None)
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
+        clear = getattr(function, "cache_clear", None)
+        if clear is not None:
+            clear()
 
 
 def need_torchvision() -> None:

@@ -143,9 +143,7 @@ class _Seen:
         if self.count:
             self.lengths.append(float(self.count(problem)))
         if problem.choices and len(set(problem.choices)) < len(problem.choices):
-            result.warnings.append(
-                f"{problem.id}: the same option stands twice: {', '.join(problem.choices)}"
-            )
+            result.warnings.append(f"{problem.id}: the same option stands twice: {', '.join(problem.choices)}")
         hashes = [image_hash(image) for image in problem.images]
         content = (problem.split, content_id(problem.question, problem.choices, hashes))
         first = self.contents.setdefault(content, problem.id)

@@ -26,9 +26,7 @@ def get(row: Row, name: str, default: Any = _MISSING) -> Any:
         if not isinstance(value, dict) or part not in value:
             if default is not _MISSING:
                 return default
-            here = (
-                ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else type(value).__name__
-            )
+            here = ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else type(value).__name__
             raise row.error(f"is missing; the row has {here}", name, "Name the right field in the spec")
         value = value[part]
     return value
@@ -112,9 +110,7 @@ def tags(row: Row, name: str, value: Any) -> tuple[str, ...]:
 
 def content_id(*parts: Any) -> str:
     """12 hexadecimal digits of the content, for rows without an id: stable whatever the order of rows."""
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[
-        :12
-    ]
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def make(row: Row, **values: Any) -> Problem:

@@ -59,9 +59,7 @@ def _tabmwp_files(path: Path, split: str | None) -> list[tuple[Path, str]]:
         whole = [file for file in files if file.name == f"problems_{name}.json"] or files
         if len(whole) > 1:
             listed = ", ".join(file.name for file in whole)
-            raise DataError(
-                f"split {name!r} has several files: {listed}", file=path, fix="Name the file itself"
-            )
+            raise DataError(f"split {name!r} has several files: {listed}", file=path, fix="Name the file itself")
         chosen.append((whole[0], name))
     return chosen
 
@@ -162,9 +160,7 @@ class FolderRows(Sequence[Row]):
     def __init__(self, folder: Path, split: str) -> None:
         self.folder, self.split = folder, split
         names = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-        self.names = sorted(
-            names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
-        )
+        self.names = sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
         if not self.names:
             raise _absent(folder, "problem folders", "Expected SPLIT/ID/data.json")
 
@@ -198,11 +194,7 @@ def _build_intergps(row: Row) -> Problem:
         answer=fields.letter(row, "answer", fields.get(row, "answer"), options, "letter"),
         kind="choice",
         choices=options,
-        images=(
-            locate(
-                "img_diagram.png", Path(row.file).parent, file=row.file, row=row.label, field="img_diagram"
-            ),
-        ),
+        images=(locate("img_diagram.png", Path(row.file).parent, file=row.file, row=row.label, field="img_diagram"),),
         skills=fields.tags(row, "problem_type_goal", row.value.get("problem_type_goal")),
         split=row.split or "train",
         source="geometry3k",

@@ -54,9 +54,7 @@ def split_in_name(path: Path) -> str | None:
 def _choice_problem(row: Row, question: str, options: list[str], gold: str, **values: Any) -> Problem:
     """A choice problem with tidy text; the originals go to meta."""
     if options[LETTERS.index(gold)] == "None":
-        raise row.error(
-            "the gold option is one that could not be read ('None')", "choices", "Leave the row out"
-        )
+        raise row.error("the gold option is one that could not be read ('None')", "choices", "Leave the row out")
     shown = tidy_choices(options)
     meta = {"question": question, "choices": list(options), **values.pop("meta", {})}
     return fields.make(
@@ -103,15 +101,11 @@ def _unigeo(row: Row, record: dict[str, Any]) -> tuple[str, list[str], str, tupl
     try:
         question = fill_placeholders(template, numbers)
     except IndexError as error:
-        raise inner.error(
-            f"the text asks for a number that is not there: {template!r:.80}", "numbers"
-        ) from error
+        raise inner.error(f"the text asks for a number that is not there: {template!r:.80}", "numbers") from error
     name = "choice_numbers" if "choice_numbers" in record else "choice_nums"
     listed = fields.get(inner, name)
     # null is an option that the conversion could not read; it may stand as a distractor, never as the gold
-    options = list(
-        fields.choices(inner, name, ["None" if x is None else x for x in listed] if listed else listed)
-    )
+    options = list(fields.choices(inner, name, ["None" if x is None else x for x in listed] if listed else listed))
     gold = fields.letter(inner, "label", fields.get(inner, "label"), options, "index")
     return question, options, gold, fields.tags(inner, "p_type", record.get("p_type"))
 
@@ -120,9 +114,7 @@ def _image(row: Row, root: Path, pattern: str | None, key: str, name: Any, field
     if pattern is not None:
         return (locate(pattern.replace("{id}", key), root, file=row.file, row=row.label, field="image"),)
     if name is None:
-        raise row.error(
-            "the row names no image", field, "Say where the images are, for example image=images/{id}.png"
-        )
+        raise row.error("the row names no image", field, "Say where the images are, for example image=images/{id}.png")
     return (locate(name, root, file=row.file, row=row.label, field=field),)
 
 
@@ -208,9 +200,7 @@ def _build_formalgeo(row: Row, *, name: str, root: Path, pattern: str | None, sp
     if re.search(r"N_\d", template):
         numbers = placeholder_numbers(template, str(row.value.get("problem_text_cn", "")))
         if numbers is None:
-            raise row.error(
-                "the numbers behind N_0, N_1, ... are ambiguous", "problem_text_en", "Leave the row out"
-            )
+            raise row.error("the numbers behind N_0, N_1, ... are ambiguous", "problem_text_en", "Leave the row out")
         question = fill_placeholders(template, numbers)
     if predicate := _PREDICATE.search(question):
         raise row.error(

@@ -86,9 +86,7 @@ class TableRows(Sequence[Row]):
     def _images(self, cell: Any, index: int, column: str, label: str) -> Any:
         def one(content: Any, position: int | None) -> TableImage:
             key = _content_key(content)
-            return TableImage(
-                self.pictures, index, column, position, self.roots, (self.name, label, column), key
-            )
+            return TableImage(self.pictures, index, column, position, self.roots, (self.name, label, column), key)
 
         if cell is None:
             return None
@@ -110,15 +108,14 @@ def _content_key(cell: Any) -> str:
 def _is_image(feature: Any) -> bool:
     from datasets import Image
 
-    inner = getattr(feature, "feature", None) or (
-        feature[0] if isinstance(feature, list) and feature else None
-    )
+    inner = getattr(feature, "feature", None) or (feature[0] if isinstance(feature, list) and feature else None)
     return isinstance(feature, Image) or isinstance(inner, Image)
 
 
 def _open(spec: Spec) -> Any:
     """A DatasetDict or Dataset. Raises DataError saying what could not be opened."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
     path = Path(spec.path)
     datasets.disable_progress_bars()
@@ -129,7 +126,7 @@ def _open(spec: Spec) -> Any:
             return datasets.load_dataset(_SUFFIXES[path.suffix], data_files=str(path))
         config, revision = spec.options.get("config"), spec.options.get("revision")
         return datasets.load_dataset(str(path) if path.exists() else spec.path, config, revision=revision)
-    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
         raise DataError(
             f"`datasets` cannot open it: {error}",
             file=spec.path,
@@ -139,21 +136,19 @@ def _open(spec: Spec) -> Any:
 
 def hub(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None) -> Source:
     """`hub:NAME`, NAME on the hub, a local folder, or a Parquet, JSON, CSV or Arrow file."""
-    import datasets
+    from datasets.config import HF_CACHE_HOME
 
     fieldmap = FieldMap(spec, presets or {}, ("config", "revision"))
     opened = _open(spec)
     tables = dict(opened) if isinstance(opened, Mapping) else {str(opened.split or "train"): opened}
     if split is not None and split not in tables:
-        raise DataError(
-            f"no split {split!r}, found {', '.join(tables)}", file=spec.path, fix="Use one of these"
-        )
+        raise DataError(f"no split {split!r}, found {', '.join(tables)}", file=spec.path, fix="Use one of these")
     path = Path(spec.path)
     folder = path if path.is_dir() else path.parent
     allowed = [
         spec.options.get("root"),
         str(folder) if path.exists() else None,
-        str(datasets.config.HF_CACHE_HOME),
+        str(HF_CACHE_HOME),
     ]
     roots = tuple(root for root in allowed if root)
     chosen = {name: table for name, table in tables.items() if split in (None, name)}

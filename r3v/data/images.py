@@ -51,9 +51,7 @@ def locate(name: Any, root: str | Path, *, file: str, row: str, field: str) -> F
         return ImageError(what, file=file, row=row, field=field, fix=fix)
 
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise fail(
-            f"found {name!r}, expected the name of an image file", "Give a path relative to the data folder"
-        )
+        raise fail(f"found {name!r}, expected the name of an image file", "Give a path relative to the data folder")
     base = os.path.realpath(root)
     path = os.path.realpath(os.path.join(base, name))
     if os.path.commonpath([base, path]) != base:
@@ -71,18 +69,14 @@ def locate(name: Any, root: str | Path, *, file: str, row: str, field: str) -> F
     if not stat.S_ISREG(status.st_mode):
         raise fail(f"image {name!r} is not a regular file", "Name an image file")
     if not 0 < status.st_size <= MAX_BYTES:
-        raise fail(
-            f"image {name!r} has {status.st_size} bytes, expected 1 to {MAX_BYTES}", "Replace the file"
-        )
+        raise fail(f"image {name!r} has {status.st_size} bytes, expected 1 to {MAX_BYTES}", "Replace the file")
     return FileImage(path, origin=(file, row, field))
 
 
 def _fail(image: ImageSource, what: str, fix: str) -> ImageError:
     origin = getattr(image, "origin", None)
     file, row, field = origin or (image.describe(), None, None)
-    return ImageError(
-        f"image {image.describe()}: {what}" if origin else what, file=file, row=row, field=field, fix=fix
-    )
+    return ImageError(f"image {image.describe()}: {what}" if origin else what, file=file, row=row, field=field, fix=fix)
 
 
 def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
@@ -94,9 +88,7 @@ def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
     bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's own bomb warning; the limit below is stricter and is an error
+            warnings.simplefilter("ignore")  # Pillow's own bomb warning; the limit below is stricter and is an error
             opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise _fail(
@@ -105,9 +97,7 @@ def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
             "Convert or replace it",
         ) from error
     except bomb as error:
-        raise _fail(
-            image, f"too large to decode safely (limit {limit:,} pixels): {error}", "Scale it down"
-        ) from error
+        raise _fail(image, f"too large to decode safely (limit {limit:,} pixels): {error}", "Scale it down") from error
     except _BROKEN as error:
         raise _fail(image, f"broken header: {error}", "Replace the file") from error
     width, height = opened.size
@@ -140,9 +130,7 @@ def decode(image: ImageSource, max_pixels: int | None = None) -> Image.Image:
     with _open(image, image.read(), max_pixels or MAX_PIXELS) as opened:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # remarks on odd metadata; the pixels are checked by decoding them
+                warnings.simplefilter("ignore")  # remarks on odd metadata; the pixels are checked by decoding them
                 opened.load()
                 return _rgb(ImageOps.exif_transpose(opened))
         except _BROKEN as error:

@@ -42,6 +42,7 @@ FIELDS = (
     "tolerance_field",
     "split_field",
 )
+_OPEN_KINDS: tuple[AnswerKind, ...] = ("number", "text", "expression")
 VALUES = ("kind", "answer_is", "tolerance", "name", "root")
 _OPTIONAL = {
     "choices": "choices",
@@ -68,9 +69,7 @@ class FieldMap:
         except ValueError:
             self.tolerance = -1.0
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
-            raise ConfigError(
-                f"{spec.text}: option tolerance={values['tolerance']!r}, expected a number from 0 to 1"
-            )
+            raise ConfigError(f"{spec.text}: option tolerance={values['tolerance']!r}, expected a number from 0 to 1")
 
     def value(self, row: Row, option: str) -> tuple[str, Any]:
         """(field name, value) for an option; None when it is optional and absent. Raises DataError when it
@@ -112,9 +111,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
     question = fields.as_text(row, name, value)
     if "context" in fieldmap.given:
         context = fields.get(row, fieldmap.given["context"], None)
-        question = (
-            f"{context.strip()}\n{question}" if isinstance(context, str) and context.strip() else question
-        )
+        question = f"{context.strip()}\n{question}" if isinstance(context, str) and context.strip() else question
     options = fieldmap.options(row)
     name, gold = fieldmap.value(row, "answer")
     if options:
@@ -128,10 +125,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
     images = fieldmap.images(row, root)
     key = _optional_text(fieldmap, row, "id")
     if key is None:
-        shown = [
-            getattr(image, "key", None) or image.describe().removeprefix(str(root.resolve()))
-            for image in images
-        ]
+        shown = [getattr(image, "key", None) or image.describe().removeprefix(str(root.resolve())) for image in images]
         key = fields.content_id(question, options, shown)
     name, tags = fieldmap.value(row, "skills")
     own, meta = _split(row, fieldmap, split), row.value.get("meta")
@@ -155,7 +149,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
 def _kind(fieldmap: FieldMap, row: Row, answer: str) -> AnswerKind:
     """The kind the spec says, the kind the row says, or the kind the answer looks like."""
     named = fieldmap.kind if fieldmap.kind != "auto" else row.value.get("kind")
-    return next((kind for kind in ANSWER_KINDS if kind == named and kind != "choice"), answer_kind(answer))
+    return next((kind for kind in _OPEN_KINDS if kind == named), answer_kind(answer))
 
 
 def _optional_text(fieldmap: FieldMap, row: Row, option: str) -> str | None:

@@ -94,9 +94,7 @@ def fill_placeholders(template: str, numbers: Sequence[str]) -> str:
     used = {int(k) for k in _PLACEHOLDER.findall(template)}
     beyond, unused = sorted(k for k in used if k >= len(numbers)), sorted(set(range(len(numbers))) - used)
     mended = dict(zip(beyond, unused, strict=True)) if len(beyond) == len(unused) == 1 else {}
-    return _PLACEHOLDER.sub(
-        lambda match: numbers[mended.get(int(match.group(1)), int(match.group(1)))], template
-    )
+    return _PLACEHOLDER.sub(lambda match: numbers[mended.get(int(match.group(1)), int(match.group(1)))], template)
 
 
 def placeholder_numbers(template: str, original: str) -> list[str] | None:

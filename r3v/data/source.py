@@ -32,7 +32,7 @@ def open_form(problem: Problem) -> Problem:
 
 @dataclass
 class Problems(Sequence[Problem]):
-    """Problems read one at a time: at most 8 bytes each in memory, beside the 8 of the row index.
+    """Problems read one at a time: 8 bytes each in memory at most, beside the row index.
 
     A bad row raises DataError when it is reached, unless `skip_bad` left it out: then `bad` holds the
     reasons. Two passes give equal problems. Forked and pickled copies work.

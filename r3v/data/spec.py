@@ -41,9 +41,7 @@ class Spec:
             return True
         if value.lower() in _FALSE:
             return False
-        raise ConfigError(
-            f"{self.text}: option {name}={value!r}, expected one of {', '.join(_TRUE + _FALSE)}"
-        )
+        raise ConfigError(f"{self.text}: option {name}={value!r}, expected one of {', '.join(_TRUE + _FALSE)}")
 
     def number(self, name: str, default: int | None = None) -> int | None:
         """A non-negative whole number option. Raises ConfigError for anything else."""
@@ -81,9 +79,7 @@ def parse_spec(text: str) -> Spec:
     head, _, query = text.partition("?")
     reader, colon, path = head.partition(":")
     if not colon or not reader or not path:
-        raise ConfigError(
-            f"found data spec {text!r}, expected READER:PATH?key=value, for example geoworld:test"
-        )
+        raise ConfigError(f"found data spec {text!r}, expected READER:PATH?key=value, for example geoworld:test")
     options: dict[str, str] = {}
     for part in query.split("&") if query else ():
         key, equals, value = part.partition("=")

@@ -59,9 +59,7 @@ class _Ready:
 class Sampler:
     """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill."""
 
-    def __init__(
-        self, model: Any, encoder: Encoder, params: SamplingParams, *, slots: int, ahead: int = 16
-    ) -> None:
+    def __init__(self, model: Any, encoder: Encoder, params: SamplingParams, *, slots: int, ahead: int = 16) -> None:
         self.model, self.encoder, self.params = model, encoder, params
         self.slots, self.ahead = slots, ahead
         self.device = device_of(model)
@@ -215,9 +213,7 @@ class Sampler:
                 yield Sampled(item.job, item.sample, tuple(ids[i][:n]), tuple(logprobs[i][:n]))
 
 
-def sample_plain(
-    model: Any, encoder: Encoder, params: SamplingParams, job: Job, index: int
-) -> Iterator[Sampled]:
+def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job, index: int) -> Iterator[Sampled]:
     """One prompt at a time, all its samples as one batch, with the model's own memory.
 
     For models whose layers remember something other than keys and values; same noise, same draws.
@@ -232,7 +228,7 @@ def sample_plain(
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
     logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1].expand(n, -1)
-    cache.reorder_cache(torch.zeros(n, dtype=torch.long, device=device))
+    cache.reorder_cache(torch.zeros(n, dtype=torch.long, device=device))  # pyright: ignore[reportArgumentType]
     size = int(logits.shape[-1])
     stop_V = mask_of(encoder.stop_ids, size, device)
     banned_V = mask_of((*encoder.banned_ids, *range(len(encoder.tokenizer), size)), size, device)

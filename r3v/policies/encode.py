@@ -107,9 +107,7 @@ class Encoder:
         if not prompt.images:
             return Encoded(self._tokens(text))
         if self.image_token_id is None or self._placeholder is None:
-            raise ModelError(
-                f"found a prompt with images for {type(self.processor).__name__}, which takes none"
-            )
+            raise ModelError(f"found a prompt with images for {type(self.processor).__name__}, which takes none")
         key = tuple(image_hash(image) for image in prompt.images)
         pictures = self._pictures(key, prompt.images)
         name = ",".join(key)
@@ -122,7 +120,7 @@ class Encoder:
             if not self._short_way:
                 warnings.warn(
                     f"{type(self.processor).__name__} does not tokenise image placeholders as its "
-                    "replacement text says; every prompt takes the processor's full call (slower, same result)",
+                    "replacement text says; every prompt takes its full call (slower, same result)",
                     stacklevel=2,
                 )
                 ids = full
@@ -180,9 +178,7 @@ class Encoder:
 
     def _template(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         try:
-            return self.processor.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
+            return self.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
         except ValueError as error:
             raise ModelError(
                 f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned "

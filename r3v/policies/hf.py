@@ -77,9 +77,7 @@ class HFPolicy:
         """
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
-            raise ValueError(
-                f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each"
-            )
+            raise ValueError(f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each")
         with _memory_errors(self.slots), sampling_mode(self.model):
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 part = prompts[begin : begin + ENCODED_AHEAD]
@@ -129,8 +127,7 @@ class HFPolicy:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{type(self.model).__name__} has {self._plain_reason}: "
-                "prompts are sampled one after another",
+                f"{type(self.model).__name__} has {self._plain_reason}: prompts are sampled one after another",
                 stacklevel=3,
             )
         for index, job in enumerate(jobs):

@@ -78,9 +78,7 @@ def resolve(path: str) -> Path:
         folder = Path(root) / BUILT_IN
         if folder.is_dir():
             return folder
-    raise ModelError(
-        f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v"
-    )
+    raise ModelError(f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v")
 
 
 def family(config: ModelConfig) -> str:
@@ -89,9 +87,7 @@ def family(config: ModelConfig) -> str:
     known = re.search(r'^  "model_type":\s*"([^"]+)"', file.read_text(), re.M) if file.is_file() else None
     found = family_of(known.group(1)) if known else family_of(config.path)
     if found is None:
-        raise ModelError(
-            f"cannot tell the family of model {config.path!r}, so there is no tiny one for a dry run"
-        )
+        raise ModelError(f"cannot tell the family of model {config.path!r}, so there is no tiny one for a dry run")
     return found
 
 
@@ -120,11 +116,6 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
         torch.manual_seed(seed)
         with _quiet_peft():
             wrapped = get_peft_model(model, lora)
-    if getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False):
-        # Gradients must reach the first adapter through the frozen quantised embedding. peft's own
-        # preparation would upcast every 16-bit weight to float32, which a 7B model on a 24 GB card cannot
-        # afford.
-        wrapped.enable_input_require_grads()
     return wrapped.eval()
 
 
@@ -146,9 +137,7 @@ def lora_targets(model: Any, which: str) -> list[str]:
 def save_adapter(model: Any, path: str | Path) -> str:
     """Write the adapter folder, whole or not at all; returns `weights_hash`."""
     if not hasattr(model, "peft_config"):
-        raise ModelError(
-            f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first"
-        )
+        raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
     with atomic_dir(path) as folder:
         model.save_pretrained(folder, safe_serialization=True)
         readme = folder / "README.md"
@@ -160,9 +149,7 @@ def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> An
     """The model with the adapter of folder `path`. Raises ModelError when the folder is not one."""
     folder = Path(path)
     if not (folder / ADAPTER_FILE).is_file():
-        raise ModelError(
-            f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter"
-        )
+        raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
     from peft import PeftModel
 
     try:
@@ -289,7 +276,7 @@ def _model(path: Path, config: ModelConfig) -> Any:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return AutoModelForImageTextToText.from_pretrained(
+        model = AutoModelForImageTextToText.from_pretrained(
             **_source(path, config),
             dtype=getattr(torch, config.dtype) if quantization is None else torch.bfloat16,
             quantization_config=quantization,
@@ -304,6 +291,12 @@ def _model(path: Path, config: ModelConfig) -> Any:
     finally:
         if bars:
             logging.enable_progress_bar()
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # On such CPUs bitsandbytes repacks a layer for good when it is first used without gradients, and the
+            # repacked layer has no backward: training after sampling would silently lose gradients.
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _processor(path: Path, config: ModelConfig) -> Any:

@@ -41,9 +41,7 @@ def uniforms(key: int, n: int) -> np.ndarray:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def draw(
-    logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V: Tensor
-) -> tuple[Tensor, Tensor]:
+def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V: Tensor) -> tuple[Tensor, Tensor]:
     """One token per row and its log-probability: (token_S long, logprob_S float32).
 
     Banned tokens are never drawn. The log-probability is the model's own: over its whole vocabulary at

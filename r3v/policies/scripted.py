@@ -55,9 +55,7 @@ class ScriptedPolicy:
         self.calls.append(("score", len(prompts)))
         return [[self._scored(p, t) for t in texts] for p, texts in zip(prompts, continuations, strict=True)]
 
-    def _candidate(
-        self, prompt: Prompt, index: int, params: SamplingParams, seed: int, round: int
-    ) -> Candidate:
+    def _candidate(self, prompt: Prompt, index: int, params: SamplingParams, seed: int, round: int) -> Candidate:
         text = self._answer(prompt, index)
         ids = (*(ord(c) for c in text), 0)[: params.max_new_tokens]
         whole = len(ids) == len(text) + 1

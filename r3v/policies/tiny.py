@@ -14,6 +14,7 @@ import torch
 
 from r3v.errors import ModelError
 
+# All widths are multiples of 64, the block size of nf4.
 _TEXT: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -24,26 +25,26 @@ _TEXT: dict[str, Any] = {
 }
 _CORPUS = (
     "In triangle ABC, angle A is 35 degrees and angle B is 45 degrees. What is angle C? Answer: 100",
-    "Choices: (A) 1 (B) 2 (C) 3 (D) 4. Solve the problem step by step. "
-    "Check it against the figure and the question.",
-    "Here are 3 proposed solutions: [1] 2 + 3 = 5 [2] 7 x 8 = 56 [3] 90 - 35 = 55. "
-    "Decide which one is right.",
+    "Choices: (A) 1 (B) 2 (C) 3 (D) 4. Solve the problem step by step. Check it against the figure and the question.",
+    "Here are 3 proposed solutions: [1] 2 + 3 = 5 [2] 7 x 8 = 56 [3] 90 - 35 = 55. Decide which one is right.",
 )
 _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
-    "<|im_end|>\n"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _PLAIN = (
     "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% if m['role'] == 'assistant' %}</s>"
-    "{% else %} {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    "{% if m['role'] == 'assistant' %}</s>{% else %} {% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 _IDEFICS = (
     "<|im_start|>{% for m in messages %}{{ m['role'].capitalize() }}"
     "{% if m['content'][0]['type'] == 'image' %}:{% else %}: {% endif %}{% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 _GEMMA = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>"
@@ -141,10 +142,10 @@ def _tokenizer(recipe: Recipe) -> Any:
 
 
 def _qwen_vision(family: str) -> dict[str, Any]:
-    common = {"depth": 2, "num_heads": 2, "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2}
+    common = {"depth": 2, "num_heads": 4, "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2}
     if family == "qwen2_vl":
-        return {**common, "embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
-    both = {**common, "hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
+        return {**common, "embed_dim": 64, "hidden_size": 64, "mlp_ratio": 2}
+    both = {**common, "hidden_size": 64, "intermediate_size": 128, "out_hidden_size": 64}
     if family == "qwen2_5_vl":
         return {**both, "window_size": 32, "fullatt_block_indexes": [1]}
     return {**both, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
@@ -206,9 +207,7 @@ def _llava_config(ids: dict[str, int]) -> Any:
         patch_size=8,
     )
     text = LlamaConfig(**_TEXT, vocab_size=ids["vocab"], eos_token_id=ids["eos"], pad_token_id=0)
-    return LlavaConfig(
-        vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16
-    )
+    return LlavaConfig(vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16)
 
 
 def _llava_processor(tokenizer: Any, config: Any, template: str) -> Any:
@@ -235,7 +234,7 @@ def _idefics_config(ids: dict[str, int]) -> Any:
         "eos_token_id": ids["eos"],
         "pad_token_id": 0,
     }
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     return Idefics3Config(
         text_config=text,
         vision_config={**vision, "image_size": 32, "patch_size": 4},
@@ -258,7 +257,7 @@ def _gemma_config(ids: dict[str, int]) -> Any:
 
     text = {**_TEXT, "vocab_size": ids["vocab"], "head_dim": 16, "sliding_window": 24, "pad_token_id": 0}
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     return Gemma3Config(
         text_config={**text, "layer_types": kinds, "eos_token_id": ids["eos"]},
         vision_config={**vision, "image_size": 32, "patch_size": 8},

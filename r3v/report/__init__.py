@@ -57,7 +57,7 @@ def _json(path: Path) -> Any:
 
 def _percent(cell: Mapping[str, Any]) -> str:
     low, high = cell["ci95"]
-    return f"{100 * cell['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _name(report: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ def _tiles(value: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> st
     if "greedy" in base["eval"]:
         gain = 100 * (accepted["eval"]["greedy"]["accuracy"] - base["eval"]["greedy"]["accuracy"])
         css = "good" if gain > 0 else "bad" if gain < 0 else ""
-        tiles.append(tile(f"{gain:+.1f} points", "greedy, accepted minus base", css))
+        tiles.append(tile(f"{gain:+.1f}", "points greedy, accepted minus base", css))
     for name, cell in accepted["eval"].items():
         if not name.startswith("oracle"):
             tiles.append(tile(f"{100 * cell['accuracy']:.1f}%", f"{name}, n = {cell['n']}"))
@@ -138,7 +138,7 @@ def _losses(reports: Sequence[Mapping[str, Any]]) -> str:
     ]  # fmt: skip
     head = ["", "steps", "first loss", "last loss", "tokens", "target tokens", "prefix shared", "too long"]
     return (
-        "<h2>Training loss</h2><p class='soft'>Each round starts anew, so losses of rounds compare.</p>"
+        "<h2>Training loss</h2><p class='soft'>Thin: every step; bold: running mean.</p>"
         + card(charts.curve_chart("Training loss by step", series))
         + card(table("Fits", head, rows))
     )

@@ -106,7 +106,7 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
     """Horizontal rows: a share before (hollow) and after (solid) with intervals, joined by a line."""
-    height, left = 46 + 24 * len(rows), 190
+    height, left = 46 + 24 * len(rows), 220
     right = WIDTH - 30
 
     def x_of(share: float) -> float:
@@ -132,7 +132,7 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
     return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
 
 
-def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.9) -> str:
+def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.7) -> str:
     """One value per step: the raw curve thin, its exponential mean (bias-corrected) bold, names at the right ends."""
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     every = [v for line in series.values() for v in line]
@@ -190,3 +190,27 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
             x += width
         body.append(_text(x + 6, y + 15, f"{sum(row.values()):,.0f}{unit}", "start"))
     return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height)
+
+
+def difference_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:
+    """Horizontal rows of (name, difference, low, high) in points around a line at zero."""
+    height, left, right = 40 + 24 * len(rows), 240, WIDTH - 30
+    scale = ticks(min([0.0, *(r[2] for r in rows)]), max([1.0, *(r[3] for r in rows)]))
+
+    def x_of(value: float) -> float:
+        return left + (value - scale[0]) / (scale[-1] - scale[0]) * (right - left)
+
+    body = []
+    for tick in scale:
+        css = "axis" if tick == 0 else "grid"
+        body.append(f'<line x1="{x_of(tick):.1f}" x2="{x_of(tick):.1f}" y1="8" y2="{height - 20}" class="{css}"/>')
+        body.append(_text(x_of(tick), height - 4, f"{tick:+g}"))
+    for i, (name, value, low, high) in enumerate(rows):
+        y = 22 + 24 * i
+        body.append(_text(left - 10, y + 4, name, "end"))
+        body.append(f'<line x1="{x_of(low):.1f}" x2="{x_of(high):.1f}" y1="{y}" y2="{y}" class="whisker c0"/>')
+        tip = f"{name}: {value:+.1f} ({low:+.1f} to {high:+.1f})"
+        body.append(
+            f'<circle cx="{x_of(value):.1f}" cy="{y}" r="4.5" class="dot c0"><title>{escape(tip)}</title></circle>'
+        )
+    return svg(title, f"{len(rows)} differences with 95 % intervals", body, height=height)

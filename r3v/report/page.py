@@ -13,7 +13,7 @@ STYLE = """
 --c7:#98a0aa}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,"Segoe UI",Roboto,sans-serif}
-main{max-width:920px;margin:0 auto;padding:40px 24px 80px}
+main{max-width:1000px;margin:0 auto;padding:40px 24px 80px}
 h1{font-size:30px;line-height:1.2;margin:0 0 4px}h2{font-size:21px;margin:44px 0 6px}h3{font-size:16px;margin:0 0 6px}
 p{margin:6px 0 12px}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:22px 0}
@@ -22,13 +22,13 @@ p{margin:6px 0 12px}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:v
 .tile span{color:var(--soft);font-size:13.5px}
 .card{margin:12px 0;overflow-x:auto}
 .chart{width:100%;min-width:520px;height:auto;display:block}
-.grid{stroke:var(--rule);stroke-width:1}.lead{stroke:var(--rule);stroke-width:1}
+.axis{stroke:var(--soft);stroke-width:1.5}.grid{stroke:var(--rule);stroke-width:1}.lead{stroke:var(--rule);stroke-width:1}
 .label{fill:var(--soft);font-size:12.5px}.name{font-size:13px;font-weight:600}
 .line{fill:none;stroke-width:2.2}.raw{fill:none;stroke-width:1;opacity:.28}.whisker{stroke-width:2;opacity:.42}
 .dot{stroke-width:2}.hollow{fill:var(--card)!important}
 table{border-collapse:collapse;width:100%;font-size:14.5px;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:0 0 8px;font-size:14px}
-th,td{text-align:right;padding:6px 10px;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}
+th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--rule);vertical-align:top;white-space:pre}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:600}
 tr:last-child td,tr:last-child th{border-bottom:0}tbody th{font-weight:500}
 details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}

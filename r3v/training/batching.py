@@ -1,6 +1,8 @@
-"""Several tries as one padded batch, fused (one row per trie) or unfused (one row per branch) with the same loss.
+"""Several tries as one padded batch, fused (one row per trie) or unfused (one row per branch) with the same
+loss.
 
-Suffixes: R rows of the batch, L padded row length, T supervised target tokens, B branches, P preference pairs, K kinds.
+Suffixes: R rows of the batch, L padded row length, T supervised target tokens, B branches, P preference
+pairs, K kinds.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ class ImageCollator(Protocol):
 class Batch:
     """Everything one forward and loss need.
 
-    ids_RL, positions (R L, or 3 R L for M-RoPE), exit_RL (attention, see `trie`; L_row for plain causal rows),
-    length_R: tokens of each row before padding. source_T indexes the flattened R * L hidden states.
-    group_B: trie of each branch. images: pixel inputs by argument name. tries: what this batch was made of, so that it
-    can be collated again the other way. step_denominators_K: counted units of the whole optimiser step on this device,
-    None when the batch is the whole step. stats: what became of the examples it was made from.
+    ids_RL, positions (R L, or 3 R L for M-RoPE), exit_RL (attention, see `trie`; L_row for plain causal
+    rows), length_R: tokens of each row before padding. source_T indexes the flattened R * L hidden states.
+    group_B: trie of each branch. images: pixel inputs by argument name. tries: what this batch was made of,
+    so that it can be collated again the other way. step_denominators_K: counted units of the whole optimiser
+    step on this device, None when the batch is the whole step. stats: what became of the examples it was
+    made from.
     """
 
     ids_RL: Tensor
@@ -114,7 +117,8 @@ def collate(
     pad_id: int = 0,
     collate_images: ImageCollator,
 ) -> Batch:
-    """Tries to one right-padded batch. Branches keep the order of the tries, so both forms give the same loss.
+    """Tries to one right-padded batch. Branches keep the order of the tries, so both forms give the same
+    loss.
 
     No tries (all branches of a step's share were too long) give a batch without rows, whose loss is zero.
     """
@@ -148,9 +152,7 @@ def collate(
         weight_B=joined([t.weight_B for t in tries], torch.zeros(0)),
         group_B=joined([torch.full((t.n_branches,), g) for g, t in enumerate(tries)]),
         advantage_B=joined([t.advantage_B for t in tries], torch.zeros(0)),
-        pair_P2=joined(
-            [t.pair_P2 + b for t, b in zip(tries, branches_before, strict=False)], empty.reshape(0, 2)
-        ),
+        pair_P2=joined([t.pair_P2 + b for t, b in zip(tries, branches_before, strict=False)], empty.reshape(0, 2)),
         images=collate_images([r.images for r in rows]),
         fused=fused,
         tries=tuple(tries),

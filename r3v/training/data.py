@@ -1,7 +1,8 @@
 """The LightningDataModule: from examples, or from problems by bootstrapping with the live model.
 
-Batches are whole problems. How they are encoded comes from the module that is being fitted, how many there are in an
-optimiser step from `train.problems_per_step`, and how a step is divided from the Trainer (devices, accumulation).
+Batches are whole problems. How they are encoded comes from the module that is being fitted, how many there
+are in an optimiser step from `train.problems_per_step`, and how a step is divided from the Trainer (devices,
+accumulation).
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from r3v.training.trie import group_examples
 class R3VDataModule(pl.LightningDataModule):
     """Training examples.
 
-    examples: a list, or the path of an `examples.parquet`, whose images are found in `problems`. Without examples,
-    `problems` are sampled with `policy` (default: the live model of the module being fitted), graded and built
-    into examples in `prepare_data`, on one process; `dir` keeps candidates and examples, so an interrupted
-    bootstrap goes on where it stopped. order depends on (seed, epoch) alone.
+    examples: a list, or the path of an `examples.parquet`, whose images are found in `problems`. Without
+    examples, `problems` are sampled with `policy` (default: the live model of the module being fitted),
+    graded and built into examples in `prepare_data`, on one process; `dir` keeps candidates and examples, so
+    an interrupted bootstrap goes on where it stopped. order depends on (seed, epoch) alone.
     Raises ConfigError when there is nothing to learn from.
     """
 
@@ -38,23 +39,22 @@ class R3VDataModule(pl.LightningDataModule):
         policy: Policy | None = None,
         dir: str | Path | None = None,
         train: TrainConfig | None = None,
-        sample: SampleConfig = SampleConfig(),
-        build: BuildConfig = BuildConfig(),
+        sample: SampleConfig | None = None,
+        build: BuildConfig | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.examples, self.problems, self.policy = examples, problems, policy
         self.dir = None if dir is None else Path(dir)
-        self.train_config, self.sample, self.build = train, sample, build
+        self.train_config = train
+        self.sample, self.build = sample or SampleConfig(), build or BuildConfig()
         self.seed = seed
         if examples is None and (problems is None or dir is None):
             raise ConfigError(
                 "found no examples, expected `examples`, or `problems` with a `dir` that keeps what is sampled"
             )
         if isinstance(examples, (str, Path)) and problems is None:
-            raise ConfigError(
-                "found a path of examples without `problems`; they hold the images, give them too"
-            )
+            raise ConfigError("found a path of examples without `problems`; they hold the images, give them too")
         self._loader: StepLoader | None = None
 
     @property
@@ -67,12 +67,11 @@ class R3VDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Bootstrap and build, where there are no examples yet. Lightning calls this on one process."""
         if self.examples is None and not self._examples_path.exists():
-            assert self.problems is not None and self.dir is not None
+            assert self.problems is not None
+            assert self.dir is not None
             module = _module(self.trainer)
             policy = self.policy if self.policy is not None else module.policy()
-            bootstrap_examples(
-                policy, self.problems, self.dir, self.sample, self.build, module.config, self.seed
-            )
+            bootstrap_examples(policy, self.problems, self.dir, self.sample, self.build, module.config, self.seed)
 
     def _train_examples(self) -> Sequence[Example]:
         if self.examples is not None and not isinstance(self.examples, (str, Path)):
@@ -90,7 +89,7 @@ class R3VDataModule(pl.LightningDataModule):
             self._loader = self._make_loader(examples)
 
     def _make_loader(self, examples: Sequence[Example]) -> StepLoader:
-        trainer = self.trainer
+        trainer: Any = self.trainer
         module = _module(trainer)
         config = self.train_config or module.train_config
         return StepLoader(
@@ -114,7 +113,8 @@ class R3VDataModule(pl.LightningDataModule):
         trainer: Any = self.trainer
         if trainer.accumulate_grad_batches != loader.accumulate:
             raise ConfigError(
-                f"found accumulate_grad_batches {trainer.accumulate_grad_batches} in the middle of a fit that began with "
+                f"found accumulate_grad_batches {trainer.accumulate_grad_batches} in the middle of a fit "
+                f"that began with "
                 f"{loader.accumulate}, expected it to stay: denominators are known in advance. "
                 "Remove the GradientAccumulationScheduler and set train.problems_per_step"
             )
@@ -122,19 +122,22 @@ class R3VDataModule(pl.LightningDataModule):
 
 
 def check_division(config: TrainConfig, world: int, accumulate: int) -> int:
-    """`accumulate`, if the problems of a step so divided fit in a forward pass. Raises ConfigError otherwise."""
+    """`accumulate`, if the problems of a step so divided fit in a forward pass. Raises ConfigError
+    otherwise."""
     fit, wanted = config.problems_per_batch, config.problems_per_step
     if -(-wanted // (world * accumulate)) > fit:
+        needed = -(-wanted // (world * fit))
         raise ConfigError(
-            f"train.problems_per_step {wanted} over {world} device(s) and {accumulate} accumulated batch(es) is more than "
-            f"train.problems_per_batch {fit} at once; set accumulate_grad_batches={-(-wanted // (world * fit))} in the "
+            f"train.problems_per_step {wanted} over {world} device(s) and {accumulate} accumulated batch(es) is "
+            f"more than train.problems_per_batch {fit} at once; set accumulate_grad_batches={needed} in the "
             "Trainer or raise train.problems_per_batch"
         )
     return accumulate
 
 
 def accumulation(config: TrainConfig, world: int) -> int:
-    """Batches to accumulate so that a step of `problems_per_step` fits `problems_per_batch` on each device."""
+    """Batches to accumulate so that a step of `problems_per_step` fits `problems_per_batch` on each
+    device."""
     return max(1, -(-config.problems_per_step // (world * config.problems_per_batch)))
 
 
@@ -144,7 +147,8 @@ def _module(trainer: Any) -> Any:
     module = trainer.lightning_module if trainer is not None else None
     if not isinstance(module, R3VModule):
         raise ConfigError(
-            f"R3VDataModule found {type(module).__name__} being fitted, expected an R3VModule: encoding and loss are its"
+            f"R3VDataModule found {type(module).__name__} being fitted, expected an R3VModule: encoding "
+            f"and loss are its"
         )
     return module
 

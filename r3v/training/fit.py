@@ -1,8 +1,9 @@
 """One fit: a model and examples in, an adapter folder out. The function the self-training loop calls.
 
-`out/` gets `adapter/` (peft format), `losses.csv` (step, loss, learning rate) and, last, `fit.json`. While the fit
-runs, `out/.fit/last.ckpt` is replaced every few steps; the same call after a kill goes on from there and ends, in
-float32 on the same machine, with the same adapter as an undisturbed fit. A finished fit returns its result at once.
+`out/` gets `adapter/` (peft format), `losses.csv` (step, loss, learning rate) and, last, `fit.json`. While
+the fit runs, `out/.fit/last.ckpt` is replaced every few steps; the same call after a kill goes on from there
+and ends, in float32 on the same machine, with the same adapter as an undisturbed fit. A finished fit returns
+its result at once.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from r3v.training.trie import TrieStats, group_examples
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit did. `losses`: one per optimiser step. `dropped`: branches too long, by kind. `tokens`: tokens that
-    went through the model; `tokens_target`: those that were supervised. `fused`: prefix tries were used to the end."""
+    """What a fit did. `losses`: one per optimiser step. `dropped`: branches too long, by kind. `tokens`:
+    tokens that went through the model; `tokens_target`: those that were supervised. `fused`: prefix tries
+    were used to the end."""
 
     adapter: Path
     steps: int
@@ -67,9 +69,9 @@ def fit(
 ) -> FitResult:
     """Train a fresh LoRA adapter (or go on with `adapter`) on `examples` and save it in `out/adapter`.
 
-    `loaded` is a base model; it is the base model again afterwards. `checkpoint_every`: optimiser steps between
-    checkpoints, 0 for none. Raises DataError without examples, RunError for a folder of another fit or a loss that
-    is not finite.
+    `loaded` is a base model; it is the base model again afterwards. `checkpoint_every`: optimiser steps
+    between checkpoints, 0 for none. Raises DataError without examples, RunError for a folder of another fit
+    or a loss that is not finite.
     """
     out = Path(out)
     if not examples:
@@ -170,7 +172,8 @@ class _Keeper(pl.Callback):
         found = note.read_text() if note.exists() else "none"
         if found != self.fingerprint:
             raise RunError(
-                f"{self.checkpoint}: found a checkpoint of another fit ({found}, expected {self.fingerprint}): examples "
+                f"{self.checkpoint}: found a checkpoint of another fit ({found}, expected "
+                f"{self.fingerprint}): examples "
                 f"or settings have changed. Delete {self.out / '.fit'} to begin anew"
             )
         return str(self.checkpoint)
@@ -189,7 +192,8 @@ class _Keeper(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, R3VModule) and pl_module.step_loss is not None
+        assert isinstance(pl_module, R3VModule)
+        assert pl_module.step_loss is not None
         self.share = pl_module.step_loss if self.share is None else self.share + pl_module.step_loss
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -198,11 +202,7 @@ class _Keeper(pl.Callback):
         assert isinstance(self.share, Tensor)
         self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
         self.share = None
-        if (
-            self.every
-            and trainer.global_step % self.every == 0
-            and batch_idx + 1 < trainer.num_training_batches
-        ):
+        if self.every and trainer.global_step % self.every == 0 and batch_idx + 1 < trainer.num_training_batches:
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -239,7 +239,8 @@ class _Keeper(pl.Callback):
             value = float(loss)
             if not math.isfinite(value):
                 raise RunError(
-                    f"{self.out}: found loss {value} at step {len(self.rows) + 1}, expected a finite number. Lower "
+                    f"{self.out}: found loss {value} at step {len(self.rows) + 1}, expected a finite "
+                    f"number. Lower "
                     "train.lr, or use precision 32-true"
                 )
             self.rows.append((value, lr))
@@ -294,9 +295,7 @@ def _fingerprint(
     examples: Sequence[Example], train: TrainConfig, model: ModelConfig, seed: int, adapter: object
 ) -> str:
     """16 hexadecimal digits over everything the adapter depends on."""
-    digest = hashlib.sha256(
-        json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode()
-    )
+    digest = hashlib.sha256(json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]
@@ -305,7 +304,8 @@ def _fingerprint(
 
 
 def _restore(module: R3VModule, device: torch.device) -> None:
-    """Take the adapter off and leave the base model as it was found (Lightning moves it to the CPU at the end)."""
+    """Take the adapter off and leave the base model as it was found (Lightning moves it to the CPU at the
+    end)."""
     if module.train_config.gradient_checkpointing:
         module.model.gradient_checkpointing_disable()
     module.model.unload()
@@ -315,7 +315,8 @@ def _restore(module: R3VModule, device: torch.device) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's own announcements (devices, tips) are of no use inside a loop; its warnings stay, save one."""
+    """Lightning's own announcements (devices, tips) are of no use inside a loop; its warnings stay, save
+    one."""
     loggers = [logging.getLogger(n) for n in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning")]
     levels = [log.level for log in loggers]
     try:
@@ -324,6 +325,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # A model on the CPU of a machine with a GPU was put there on purpose.
             warnings.filterwarnings("ignore", message="GPU available but not used")
+            # Lightning's loader asks torch's pytree in a deprecated way.
+            warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec", category=FutureWarning)
             yield
     finally:
         for log, level in zip(loggers, levels, strict=True):

@@ -1,12 +1,13 @@
 """Log-probabilities of a batch's target tokens under a vision-language model, by one of three paths.
 
-`fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask. Both run the
-inner model and apply the head to target positions only. `plain`: `rows` through the model's own complete forward,
-which computes its positions itself: slow, and therefore the reference that the self-test compares with.
+`fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask.
+Both run the inner model and apply the head to target positions only. `plain`: `rows` through the model's own
+complete forward, which computes its positions itself: slow, and therefore the reference that the self-test
+compares with.
 
-Checked against transformers 5.23: a 4-D attention mask is handed through untouched (`_preprocess_mask_arguments`),
-and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as they are, DeepStack included.
-Suffixes as in `batching`; H hidden width.
+Checked against transformers 5.23: a 4-D attention mask is handed through untouched
+(`_preprocess_mask_arguments`), and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as
+they are, DeepStack included. Suffixes as in `batching`; H hidden width.
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
     Raises ModelError when the batch was collated for another path.
     """
     if batch.fused != (path == "fused"):
-        raise ModelError(
-            f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path"
-        )
+        raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
     if path == "plain":
         logits = base(**_plain_inputs(base, batch)).logits
@@ -85,9 +84,7 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
     if path == "fused" and getattr(text_config(base), "_attn_implementation", "eager") == "eager":
         # Eager attention adds its mask to the scores.
         dtype = base.get_input_embeddings().weight.dtype
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
-            ~mask, torch.finfo(dtype).min
-        )
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
     inputs = {
         "input_ids": batch.ids_RL,
         "attention_mask": mask,

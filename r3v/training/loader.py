@@ -1,8 +1,9 @@
 """Batches of a fit, made ahead of time in a background thread.
 
-Encoding (chat template, tokenizer, image processor) costs a tenth of a step of a small model, so it runs beside the
-step. A plain iterable rather than a torch DataLoader: its order is a function of (seed, epoch), it can start at any
-batch of any epoch (a resumed fit goes on where it stopped), and each batch knows the denominators of its whole step.
+Encoding (chat template, tokenizer, image processor) costs a tenth of a step of a small model, so it runs
+beside the step. A plain iterable rather than a torch DataLoader: its order is a function of (seed, epoch),
+it can start at any batch of any epoch (a resumed fit goes on where it stopped), and each batch knows the
+denominators of its whole step.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class StepLoader:
     """Iterable over the batches of one device; `len` is batches per pass.
 
     groups: examples of each problem. per_step: problems per optimiser step over all devices and accumulation.
-    world, rank, accumulate: how a step is divided. epochs: epochs in one pass. place: (epoch, batch within the pass)
-    at which the next pass starts. max_steps: steps in one pass at most. cache_bytes: memory for tries seen before.
+    world, rank, accumulate: how a step is divided. epochs: epochs in one pass. place: (epoch, batch within
+    the pass) at which the next pass starts. max_steps: steps in one pass at most. cache_bytes: memory for
+    tries seen before.
     """
 
     groups: Sequence[Sequence[Example]]
@@ -75,7 +77,8 @@ class StepLoader:
         return self.steps * self.accumulate
 
     def __iter__(self) -> Iterator[Batch]:
-        # The place is asked for when the first batch is wanted: by then a resumed trainer knows where it stands.
+        # The place is asked for when the first batch is wanted: by then a resumed trainer knows where it
+        # stands.
         epoch, start = self.place()
         if start >= len(self):
             return
@@ -138,9 +141,7 @@ def _size(group: Sequence[Example]) -> int:
 def _bytes(trie: Trie | None) -> int:
     if trie is None:
         return 0
-    tensors = [
-        v for v in (*vars(trie).values(), *trie.images.values(), *trie.path_BL) if isinstance(v, Tensor)
-    ]
+    tensors = [v for v in (*vars(trie).values(), *trie.images.values(), *trie.path_BL) if isinstance(v, Tensor)]
     return sum(t.numel() * t.element_size() for t in tensors)
 
 

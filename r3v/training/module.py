@@ -1,37 +1,44 @@
-"""The LightningModule: any loss of `r3v.losses` on any vision-language model, in a plain `pytorch_lightning.Trainer`.
+"""The LightningModule: any loss of `r3v.losses` on any vision-language model, in a plain
+`pytorch_lightning.Trainer`.
 
     module = R3VModule(ModelConfig(), TrainConfig())
     trainer = pl.Trainer(max_epochs=1)
     trainer.fit(module, R3VDataModule(problems=problems, dir="run"))     # bootstraps, then optimises
     module.select(problem, n=8)
 
-The trainer does not know which loss it runs, and the loss does not know that there is a trainer: denominators of a
-whole optimiser step come with the batch and are summed over devices, so accumulation and DDP give the number of one
-big batch.
+The trainer does not know which loss it runs, and the loss does not know that there is a trainer:
+denominators of a whole optimiser step come with the batch and are summed over devices, so accumulation and
+DDP give the number of one big batch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from r3v.config import ModelConfig, TrainConfig
+from r3v.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
 from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
+from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.training.batching import Batch, collate, counts
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
 from r3v.training.loader import BatchMaker
 from r3v.training.parity import ParityWarning, check_parity, half_precision
 from r3v.training.trie import Trie, TrieStats, build_trie
+
+if TYPE_CHECKING:
+    from r3v.policies.hf import HFPolicy
+    from r3v.reflection.methods import Selection
 
 SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
 """Strategies under which a parameter's gradient is not whole on one device."""
@@ -50,7 +57,7 @@ class R3VModule(pl.LightningModule):
     def __init__(
         self,
         model: Any,
-        train: TrainConfig = TrainConfig(),
+        train: TrainConfig | None = None,
         *,
         config: ModelConfig | None = None,
         loss: Loss | None = None,
@@ -64,15 +71,13 @@ class R3VModule(pl.LightningModule):
             config, model = model, load(model)
         self.config = config or ModelConfig()
         self.loaded: Loaded = model
-        self.train_config = train
+        self.train_config = train = train or TrainConfig()
         self.seed = seed
         self.model: Any = self.loaded.model
         if not hasattr(self.model, "peft_config"):
             self.model = add_lora(self.model, self.config, seed)
         self.encoder = self.loaded.encoder
-        self.loss: Loss = loss or make_loss(
-            train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {})
-        )
+        self.loss: Loss = loss or make_loss(train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {}))
         self.reference = reference if reference is not None else (loss is None and train.loss == "dpo")
         self.path: Path = self._planned_path()
         self.progress = TrieStats()
@@ -100,7 +105,8 @@ class R3VModule(pl.LightningModule):
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             self.model.enable_input_require_grads()
 
-    # --- data -------------------------------------------------------------------------------------------------
+    # --- data
+    # -------------------------------------------------------------------------------------------------
 
     @property
     def max_tokens(self) -> int:
@@ -110,9 +116,7 @@ class R3VModule(pl.LightningModule):
 
     def maker(self) -> BatchMaker:
         """How examples become batches for this model, tokenizer and loss."""
-        return BatchMaker(
-            trie=self._trie, collate=self._collate, counts=lambda batch: counts(self.loss, batch)
-        )
+        return BatchMaker(trie=self._trie, collate=self._collate, counts=lambda batch: counts(self.loss, batch))
 
     def _trie(self, examples: Sequence[Example]) -> tuple[Trie | None, TrieStats]:
         return build_trie(examples, self.encoder, model=self.model, max_tokens=self.max_tokens)
@@ -122,7 +126,8 @@ class R3VModule(pl.LightningModule):
         pad_id = self.encoder.tokenizer.pad_token_id or 0
         return collate(tries, fused=fused, pad_id=pad_id, collate_images=self.encoder.collate_images)
 
-    # --- one step ---------------------------------------------------------------------------------------------
+    # --- one step
+    # ---------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's share of the loss of its optimiser step, scaled for Lightning's averaging."""
@@ -143,9 +148,9 @@ class R3VModule(pl.LightningModule):
             total_K = self.trainer.strategy.reduce(total_K.clone(), reduce_op="sum")
         if not batch.tries:
             # Every branch of this share was too long; the other devices still wait for gradients.
-            return sum(
-                (p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)
-            ), {"loss": torch.zeros((), device=self.device)}
+            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {
+                "loss": torch.zeros((), device=self.device)
+            }
         if batch.fused != (self.path == "fused"):
             batch = self._recollate(batch)
         logprobs_T = token_logprobs(self.model, batch, self.path)
@@ -163,9 +168,7 @@ class R3VModule(pl.LightningModule):
             return None
         trainable = self._trainable()
         if not self._start:
-            raise ModelError(
-                "the reference weights are taken in setup('fit'), which has not run; use a Trainer"
-            )
+            raise ModelError("the reference weights are taken in setup('fit'), which has not run; use a Trainer")
         now = {name: p.data for name, p in trainable.items()}
         training = self.model.training
         self.model.eval()
@@ -179,14 +182,17 @@ class R3VModule(pl.LightningModule):
                 p.data = now[name]
             self.model.train(training)
 
-    # --- self-test --------------------------------------------------------------------------------------------
+    # --- self-test
+    # --------------------------------------------------------------------------------------------
 
     def _self_test(self, batch: Batch) -> None:
-        """Fast path against the model's own forward; on a mismatch the next slower path is tried, with a warning."""
+        """Fast path against the model's own forward; on a mismatch the next slower path is tried, with a
+        warning."""
         self._tested = True
         device = batch.ids_RL.device
         whole = self.trainer.strategy.__class__.__name__ not in SHARDED
-        for path, slower in (("fused", "rows"), ("rows", "plain")):
+        ways: tuple[tuple[Path, Path], ...] = (("fused", "rows"), ("rows", "plain"))
+        for path, slower in ways:
             if self.path != path:
                 continue
             found = check_parity(
@@ -204,14 +210,17 @@ class R3VModule(pl.LightningModule):
             if not bool(ok):
                 self.path = slower
                 warnings.warn(
-                    f"parity self-test: path {path!r} disagrees with the model's own forward ({found.describe()}); "
-                    f"{'fusing is off and ' if path == 'fused' else ''}training goes on with path {slower!r}, which is "
+                    f"parity self-test: path {path!r} disagrees with the model's own forward "
+                    f"({found.describe()}); "
+                    f"{'fusing is off and ' if path == 'fused' else ''}training goes on with path "
+                    f"{slower!r}, which is "
                     "slower and has the same loss",
                     ParityWarning,
                     stacklevel=2,
                 )
 
-    # --- optimiser --------------------------------------------------------------------------------------------
+    # --- optimiser
+    # --------------------------------------------------------------------------------------------
 
     def _trainable(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -235,7 +244,8 @@ class R3VModule(pl.LightningModule):
         total = float(self.trainer.estimated_stepping_batches)
         if math.isinf(total) and (c.schedule != "constant" or c.warmup):
             raise ConfigError(
-                f"schedule {c.schedule!r} with warm-up {c.warmup} needs a known number of steps, found an endless "
+                f"schedule {c.schedule!r} with warm-up {c.warmup} needs a known number of steps, found an "
+                f"endless "
                 "Trainer; give it max_steps or max_epochs, or use schedule 'constant' with warmup 0"
             )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, c))
@@ -251,7 +261,8 @@ class R3VModule(pl.LightningModule):
         value = gradient_clip_val if gradient_clip_val is not None else self.train_config.grad_clip
         self.clip_gradients(optimizer, value or None, gradient_clip_algorithm or "norm")
 
-    # --- life of a fit ----------------------------------------------------------------------------------------
+    # --- life of a fit
+    # ----------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
@@ -295,19 +306,31 @@ class R3VModule(pl.LightningModule):
         self.path, self._tested, self._rng = kept["path"], kept["tested"], kept["rng"]
         self.progress = TrieStats(*kept["progress"])
 
-    # --- use --------------------------------------------------------------------------------------------------
+    # --- use
+    # --------------------------------------------------------------------------------------------------
 
-    def policy(self) -> Any:
-        """An HFPolicy on the live weights."""
+    def policy(self) -> HFPolicy:
+        """An HFPolicy on the live weights, named after their content, because caches key on the name."""
         from r3v.policies.hf import HFPolicy
 
-        return HFPolicy(self.model, self.loaded.processor)
+        loaded = replace(self.loaded, model=self.model)
+        return HFPolicy(loaded, name=f"{loaded.name}+live{self._name_of_weights()}")
 
-    def select(self, problem: Problem, n: int = 8, selector: str = "fused", **options: Any) -> Any:
-        """Sample n candidates with the live weights and choose one; see `r3v.reflection.selector.Selector`."""
+    def _name_of_weights(self) -> str:
+        digest = hashlib.sha256()
+        for p in self._trainable().values():
+            digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def select(
+        self, problem: Problem, n: int = 8, method: str = "fused", *, seed: int = 0, cfg: SelectConfig | None = None
+    ) -> Selection:
+        """Sample n candidates of a problem with the live weights and choose one; methods:
+        `reflection.selector`."""
         from r3v.reflection.selector import Selector
 
-        return Selector(self.policy(), selector, **options).select(problem, n=n)
+        selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
+        return selector.select(problem, n, method, seed)
 
 
 def lr_factor(step: int, total: float, config: TrainConfig) -> float:

@@ -1,7 +1,7 @@
 """Which problems make up which optimiser step: a pure function of (sizes, seed, epoch), whatever the devices.
 
-Problems of similar length share a step, so that padding is small, but steps come in random order and so do the
-neighbours of equal length. Devices and accumulation only divide a step, they never change it.
+Problems of similar length share a step, so that padding is small, but steps come in random order and so do
+the neighbours of equal length. Devices and accumulation only divide a step, they never change it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import random
 from collections.abc import Sequence
 
 BUCKET_STEPS = 8
-"""Lengths are sorted within this many steps' worth of problems at a time: enough to pad little, random enough."""
+"""Lengths are sorted within this many steps' worth of problems at a time: enough to pad little, random
+enough."""
 
 
 def plan_epoch(sizes: Sequence[int], per_step: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Problem indices of every optimiser step of one epoch; each index exactly once, the last step may be short.
+    """Problem indices of every optimiser step of one epoch; each index exactly once, the last step may be
+    short.
 
     `sizes` are relative lengths. Within a step the indices are in order of size.
     """
@@ -31,7 +33,8 @@ def plan_epoch(sizes: Sequence[int], per_step: int, *, seed: int, epoch: int) ->
 
 
 def divide(step: Sequence[int], parts: int) -> list[list[int]]:
-    """A step in `parts` runs of neighbours whose lengths differ by at most one; some are empty if there are too few."""
+    """A step in `parts` runs of neighbours whose lengths differ by at most one; some are empty if there are
+    too few."""
     whole, extra = divmod(len(step), parts)
     out, start = [], 0
     for part in range(parts):

@@ -1,8 +1,9 @@
 """Does the fast path compute what the model itself computes? Asked on the first batch of every fit.
 
-The reference is the model's own complete forward, one branch at a time (little memory, no padding, no tree mask, its
-own positions). Compared are every target token's log-probability, the mean negative log-likelihood and its gradient.
-A loss is a function of these log-probabilities alone, so what holds for this one holds for all.
+The reference is the model's own complete forward, one branch at a time (little memory, no padding, no tree
+mask, its own positions). Compared are every target token's log-probability, the mean negative log-likelihood
+and its gradient. A loss is a function of these log-probabilities alone, so what holds for this one holds for
+all.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from r3v.training.trie import Trie
 Collate = Callable[[Sequence[Trie], bool], Batch]
 
 TOLERANCE = {"full": (1e-4, 1e-3), "half": (2e-2, 2.5e-1)}
-"""Relative difference allowed in loss and in gradient, for float32 and for 16-bit (or quantised) arithmetic, whose
-rounding alone moves a gradient by several per cent. A missing mask moves both by far more."""
+"""Relative difference allowed in loss and in gradient, for float32 and for 16-bit (or quantised) arithmetic,
+whose rounding alone moves a gradient by several per cent. A missing mask moves both by far more."""
 
 
 class ParityWarning(UserWarning):
@@ -31,7 +32,8 @@ class ParityWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Parity:
-    """Relative differences between a fast path and the model's own forward, and whether they are tolerable."""
+    """Relative differences between a fast path and the model's own forward, and whether they are
+    tolerable."""
 
     loss: float
     reference: float
@@ -44,7 +46,8 @@ class Parity:
     def describe(self) -> str:
         return (
             f"loss {self.loss:.6f} against {self.reference:.6f}, gradient norm {self.norm:.4g} against "
-            f"{self.reference_norm:.4g}, gradient differs by {self.gradient:.1e}, tokens by up to {self.token:.1e} nats"
+            f"{self.reference_norm:.4g}, gradient differs by {self.gradient:.1e}, tokens by up to "
+            f"{self.token:.1e} nats"
         )
 
 
@@ -57,8 +60,9 @@ def check_parity(
     half: bool,
     gradients: bool = True,
 ) -> Parity:
-    """Compare `path` with the model's own forward on these tries, with dropout off. Gradients of parameters are not
-    touched. `half`: 16-bit or quantised arithmetic. `gradients`: False where parameters are sharded."""
+    """Compare `path` with the model's own forward on these tries, with dropout off. Gradients of parameters
+    are not touched. `half`: 16-bit or quantised arithmetic. `gradients`: False where parameters are
+    sharded."""
     parameters = [p for p in model.parameters() if p.requires_grad] if gradients else []
     training = [m for m in model.modules() if m.training]
     model.eval()
@@ -84,9 +88,7 @@ def _evaluate(
         if parameters:
             grads = torch.autograd.grad(-logprobs_T.sum() / total, parameters, allow_unused=True)
             pairs = zip(grads, parameters, strict=True)
-            gradient += torch.cat(
-                [(torch.zeros_like(p) if g is None else g).flatten().float().cpu() for g, p in pairs]
-            )
+            gradient += torch.cat([(torch.zeros_like(p) if g is None else g).flatten().float().cpu() for g, p in pairs])
         logprobs.append(logprobs_T.detach().float().cpu())
     return torch.cat(logprobs), gradient
 

@@ -1,11 +1,13 @@
 """One problem's branches as one row: every token that two branches share is stored, and computed, once.
 
-The shared parts are found in the token ids, not declared, so no chat template is special. Branches are sorted, and a
-branch adds to the row only what its predecessor does not already have; that is a depth-first walk of the trie. In such
-a row, token i may attend to token j exactly if `j <= i < exit[j]`, where `exit[j]` is where the last branch through j
-ends. This one vector is the whole description of the tree; plain causal attention is `exit = L`.
+The shared parts are found in the token ids, not declared, so no chat template is special. Branches are
+sorted, and a branch adds to the row only what its predecessor does not already have; that is a depth-first
+walk of the trie. In such a row, token i may attend to token j exactly if `j <= i < exit[j]`, where `exit[j]`
+is where the last branch through j ends. This one vector is the whole description of the tree; plain causal
+attention is `exit = L`.
 
-Suffixes: L tokens of the row, T supervised target tokens, B branches, P preference pairs, 2 chosen and rejected.
+Suffixes: L tokens of the row, T supervised target tokens, B branches, P preference pairs, 2 chosen and
+rejected.
 """
 
 from __future__ import annotations
@@ -59,8 +61,10 @@ class Trie:
 
     ids_L: token ids of the row. positions: [L], or [3, L] for M-RoPE: those each branch would have had alone.
     exit_L: attention of the row, see the module docstring.
-    source_T: row index of the hidden state that predicts a target token; the first token of a target is predicted
-        from the last token of its prompt. target_T: the target ids. branch_T: the branch, in the order of the examples.
+    source_T: row index of the hidden state that predicts a target token; the first token of a target is
+    predicted
+        from the last token of its prompt. target_T: the target ids. branch_T: the branch, in the order of
+        the examples.
     path_BL, prompt_B: row indices of each branch and how many of them are its prompt (for unfused rows).
     pair_P2: branch indices (chosen, rejected). images: pixel inputs, once.
     """
@@ -187,9 +191,9 @@ def build_trie(
 ) -> tuple[Trie | None, TrieStats]:
     """The trie of examples that belong to one problem and show the same images; None when all were dropped.
 
-    A branch longer than `max_tokens` (image tokens included) is dropped whole and counted, never cut; its partner in
-    a preference pair goes with it. `model` is handed to `encoder.positions` (M-RoPE needs its rope index).
-    Raises DataError for an empty prompt or target and for half a preference pair.
+    A branch longer than `max_tokens` (image tokens included) is dropped whole and counted, never cut; its
+    partner in a preference pair goes with it. `model` is handed to `encoder.positions` (M-RoPE needs its
+    rope index). Raises DataError for an empty prompt or target and for half a preference pair.
     """
     coded = [_encode(e, encoder) for e in examples]
     out = _too_long(examples, [len(p) + len(t) for p, t, _ in coded], max_tokens)
@@ -232,7 +236,8 @@ def _positions(
     model: Any,
     images: Mapping[str, Any],
 ) -> Tensor:
-    """Positions of the row: those of each branch alone. Shared tokens agree, because positions depend on the past."""
+    """Positions of the row: those of each branch alone. Shared tokens agree, because positions depend on the
+    past."""
     first = encoder.positions(model, sequences[0], images)
     row = torch.zeros((*first.shape[:-1], len(layout.ids_L)), dtype=torch.long)
     if first.dim() == 1:

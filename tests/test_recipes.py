@@ -1,0 +1,69 @@
+"""Every recipe: its header says what to know, its settings are read, and a dry run of it goes through to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from recipe_data import LAYOUTS
+from tiny_models import torchvision_missing
+
+from r3v.cli import main
+from r3v.policies.loading import family
+from r3v.settings import read, recipe_folder
+
+RECIPES = sorted(path.name for path in recipe_folder().glob("*.yaml"))
+HEADER = ("# command:", "# hardware:", "# time:", "# expect:")
+
+
+def test_there_are_ten_recipes() -> None:
+    assert len(RECIPES) == 10, RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_header_states_command_hardware_time_and_number(name: str) -> None:
+    text = (recipe_folder() / name).read_text()
+    header = text[: text.index("\nrun:")]
+    assert all(line.startswith("#") for line in header.splitlines())
+    for part in HEADER:
+        assert part in header, f"{name} says nothing of {part}"
+    assert f"recipes/{name}" in header
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_settings_are_read_and_runs_do_not_share_a_folder(name: str) -> None:
+    config = read(recipe_folder() / name).config
+    assert config.run.dir == f"checkpoints/runs/{name.removesuffix('.yaml')}"
+    assert config.build.preset == "r3v"
+    if config.model.path != "geoworld-tiny":
+        assert config.model.quantization == "nf4"
+        assert config.train.precision == "bf16-mixed"
+
+
+def test_families() -> None:
+    """Nine models named by the recipes' files, told by name alone."""
+    found = {name: family(read(recipe_folder() / name).config.model) for name in RECIPES if "qwen" in name}
+    wanted = {"qwen2vl": "qwen2_vl", "qwen25vl": "qwen2_5_vl", "qwen3vl": "qwen3_vl"}
+    assert found == {name: wanted[name.split("_")[-2]] for name in found}
+    assert len(found) == 7
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", RECIPES)
+def test_dry_run(name: str, tmp_path: Path) -> None:
+    """Real data files, chat template, image tokens, quantisation, LoRA, fit, evaluation and report; random weights."""
+    if "qwen" in name and (reason := torchvision_missing()):
+        pytest.skip(reason)
+    layout = LAYOUTS.get(name.rsplit("_", 2)[0] if "qwen" in name else name.split("_")[0])
+    flags = []
+    if layout is not None:
+        for field, split in (("train", "train"), ("gate", "gate"), ("eval", "test")):
+            flags += [f"--data.{field}", layout(tmp_path / "data", split)]
+    run = tmp_path / "run"
+    assert main(["train", name, "--dry-run", "--run.dir", str(run), *flags]) == 0
+    value = json.loads((run / "run.json").read_text())
+    assert [entry["round"] for entry in value["rounds"]] == [0, 1]
+    assert value["rounds"][1]["eval"]["greedy"]["n"] == 2
+    assert (run / "round_01" / "adapter" / "adapter_model.safetensors").is_file()
+    assert (run / "report.html").stat().st_size > 10_000
