@@ -55,9 +55,7 @@ def run_step(
     return {name: float(value) for name, value in metrics.items()}
 
 
-def accelerate_step(
-    accelerator: Any, model: Any, batches: Sequence[Batch], row_loss: RowLoss
-) -> dict[str, float]:
+def accelerate_step(accelerator: Any, model: Any, batches: Sequence[Batch], row_loss: RowLoss) -> dict[str, float]:
     """`run_step` under an `accelerate.Accelerator`, over all processes.
 
     Accelerate divides each loss by `gradient_accumulation_steps` and averages gradients over processes;
@@ -85,9 +83,7 @@ def hf_compute_loss(row_loss: RowLoss) -> Callable[..., Tensor]:
     arguments set `remove_unused_columns=False`; for TRL also `loss_type="nll"`.
     """
 
-    def compute_loss_func(
-        outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None
-    ) -> Tensor:
+    def compute_loss_func(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         return row_loss(_logits(outputs), labels, _denominators(num_items_in_batch, labels, row_loss.mode))[0]
 
     return compute_loss_func

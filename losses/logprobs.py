@@ -62,16 +62,13 @@ def from_hidden(
         )
     if head_weight_VH.ndim != 2 or head_weight_VH.shape[1] != hidden_TH.shape[1]:
         raise ValueError(
-            f"from_hidden: found head weight {tuple(head_weight_VH.shape)}, "
-            f"expected (V, {hidden_TH.shape[1]})"
+            f"from_hidden: found head weight {tuple(head_weight_VH.shape)}, expected (V, {hidden_TH.shape[1]})"
         )
     if chunk < 1:
         raise ValueError(f"from_hidden: found chunk={chunk}, expected at least 1")
     kind = hidden_TH.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_TH.dtype
-    result = _ChunkedLogprobs.apply(
-        hidden_TH, head_weight_VH, bias, target_T, chunk, temperature, softcap, dtype
-    )
+    result = _ChunkedLogprobs.apply(hidden_TH, head_weight_VH, bias, target_T, chunk, temperature, softcap, dtype)
     assert isinstance(result, Tensor)
     return result
 
@@ -130,9 +127,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         want_hidden, want_weight, want_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden_TH) if want_hidden else None
         # Sums over all chunks, so wider than the 16-bit parameters they end up in.
-        grad_weight = (
-            widen(weight_VH.new_zeros((), dtype=dtype)).new_zeros(weight_VH.shape) if want_weight else None
-        )
+        grad_weight = widen(weight_VH.new_zeros((), dtype=dtype)).new_zeros(weight_VH.shape) if want_weight else None
         grad_bias = widen(bias_V.new_zeros((), dtype=dtype)).new_zeros(bias_V.shape) if want_bias else None
         with torch.autocast(hidden_TH.device.type, enabled=False):
             weight = weight_VH.to(dtype)

@@ -88,9 +88,7 @@ def dapo(
     return _output(inputs, "dapo", terms, values_T, metrics, beta, "token")
 
 
-def gspo(
-    inputs: LossInputs, *, clip_low: float = 3e-4, clip_high: float = 4e-4, beta: float = 0.0
-) -> LossOutput:
+def gspo(inputs: LossInputs, *, clip_low: float = 3e-4, clip_high: float = 4e-4, beta: float = 0.0) -> LossOutput:
     """Sequence-level ratio: exp of the mean log-ratio over the branch (that mean is the ratio, not a
     reduction).
     """
@@ -187,9 +185,7 @@ def _clipped(
     """The clipped surrogate of each token and its metrics."""
     ratio_T = log_ratio_T.exp()
     free_T = ratio_T if cap is None else ratio_T.clamp(max=cap)
-    values_T = -torch.minimum(
-        free_T * terms.advantage_T, ratio_T.clamp(1 - low, 1 + high) * terms.advantage_T
-    )
+    values_T = -torch.minimum(free_T * terms.advantage_T, ratio_T.clamp(1 - low, 1 + high) * terms.advantage_T)
     below_T = (ratio_T < 1 - low) & (terms.advantage_T < 0)
     above_T = (ratio_T > 1 + high) & (terms.advantage_T > 0)
     return values_T, _metrics(terms, ratio_T, below_T | above_T)

@@ -83,9 +83,7 @@ def _later(name: str) -> Handler:
 
 
 def _add(commands: argparse._SubParsersAction, name: str, text: str, fields: bool = False) -> argparse.ArgumentParser:
-    p = commands.add_parser(
-        name, help=text, description=text, allow_abbrev=False, epilog=EPILOG if fields else None
-    )
+    p = commands.add_parser(name, help=text, description=text, allow_abbrev=False, epilog=EPILOG if fields else None)
     p.set_defaults(handler=_later(name.replace("-", "_")), takes_fields=fields)
     return p
 

@@ -150,15 +150,18 @@ def selection_dict(chosen: Any) -> dict[str, Any]:
         "text": chosen.chosen.text,
         "tokens": chosen.tokens,
         "candidates": [
-            {"text": c.text, "score": score}
-            for c, score in zip(chosen.candidates, chosen.scores, strict=True)
+            {"text": c.text, "score": score} for c, score in zip(chosen.candidates, chosen.scores, strict=True)
         ],
     }
 
 
 def selection_text(chosen: Any) -> str:
     """A Selection for people: the chosen rationale, then every candidate with its score."""
-    lines = [chosen.chosen.text.strip(), "", f"chosen answer: {chosen.answer}  ({chosen.method}, {chosen.tokens} tokens)"]
+    lines = [
+        chosen.chosen.text.strip(),
+        "",
+        f"chosen answer: {chosen.answer}  ({chosen.method}, {chosen.tokens} tokens)",
+    ]
     for candidate, score in sorted(zip(chosen.candidates, chosen.scores, strict=True), key=lambda pair: -pair[1]):
         lines.append(f"  {score:6.3f}  {' / '.join(candidate.text.split(chr(10)))[:140]}")
     return "\n".join(lines)
@@ -246,8 +249,6 @@ def run_table(value: Mapping[str, Any]) -> str:
         lines.append(f"{entry['round']:<6}{mark}{shown}{sum(entry['seconds'].values()):>10.0f}")
     n = value["rounds"][0]["eval"][names[0]]["n"]
     return "\n".join([*lines, f"accuracy in %, half width of the 95 % interval, n = {n}; * is the accepted round"])
-
-
 
 
 def _with_half_width(cell: Mapping[str, Any]) -> str:

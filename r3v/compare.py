@@ -57,7 +57,9 @@ def compare(
     """Run every preset with every seed below `out`, write `compare.json`, `compare.md` and `compare.svg`, and return
     the table. Interrupted comparisons are resumed. Raises ConfigError for fewer than two or repeated presets."""
     if len(presets) < 2 or len(set(presets)) != len(presets) or seeds < 1:
-        raise ConfigError(f"found presets {list(presets)} and seeds {seeds}, expected two or more different presets, a seed or more")
+        raise ConfigError(
+            f"found presets {list(presets)} and seeds {seeds}, expected two or more different presets, a seed or more"
+        )
     folder, stages, count = Path(out), stages or real_stages(dry_run), count or one_pass_counter(dry_run)
     budgets: dict[int, list[int]] = {}
     for preset in presets:
@@ -71,11 +73,16 @@ def compare(
     text = markdown(entries, seeds)
     atomic_write(folder / "compare.md", text)
     atomic_write(folder / "compare.svg", plot(entries))
-    write_json(folder / "compare.json", {"schema": 1, "recipe": str(recipe), "seeds": seeds, "presets": [_plain(e) for e in entries]})
+    write_json(
+        folder / "compare.json",
+        {"schema": 1, "recipe": str(recipe), "seeds": seeds, "presets": [_plain(e) for e in entries]},
+    )
     return text
 
 
-def preset_config(preset: str, recipe: str | Path, flags: Sequence[str], folder: Path, seed: int, dry_run: bool) -> Config:
+def preset_config(
+    preset: str, recipe: str | Path, flags: Sequence[str], folder: Path, seed: int, dry_run: bool
+) -> Config:
     """The recipe under another preset, with what makes budgets equal taken from the recipe."""
     shared = read(recipe, flags).config
     config = read(recipe, [*flags, f"--build.preset={preset}"]).config
@@ -168,7 +175,10 @@ def _right(folder: Path, preset: str, metric: str, seeds: int) -> dict[str, floa
 def markdown(entries: Sequence[Entry], seeds: int) -> str:
     """The table: accuracy per metric, and under it the paired difference to the first preset."""
     metrics = list(entries[0].accuracy)
-    lines = ["| preset | samples | training tokens | " + " | ".join(metrics) + " |", "|---|" + "---:|" * (len(metrics) + 2)]
+    lines = [
+        "| preset | samples | training tokens | " + " | ".join(metrics) + " |",
+        "|---|" + "---:|" * (len(metrics) + 2),
+    ]
     for e in entries:
         cells = []
         for metric in metrics:
@@ -179,7 +189,9 @@ def markdown(entries: Sequence[Entry], seeds: int) -> str:
                 text += f"<br>{100 * d:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
             cells.append(text)
         lines.append(f"| {e.preset} | {e.samples:,} | {e.tokens:,} | " + " | ".join(cells) + " |")
-    note = f"Accuracy in % with 95 % intervals, {seeds} seed(s); second line: difference to {entries[0].preset}, paired."
+    note = (
+        f"Accuracy in % with 95 % intervals, {seeds} seed(s); second line: difference to {entries[0].preset}, paired."
+    )
     return "\n".join([*lines, "", note]) + "\n"
 
 

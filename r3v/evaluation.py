@@ -124,9 +124,7 @@ def evaluate(
         write_rows(out, [row for path in paths for row in read_rows(path)], settings)
         shutil.rmtree(parts, ignore_errors=True)
     elif _written_with(out) != settings:
-        raise RunError(
-            f"{out}: written with another model, data or settings; delete it or choose another file"
-        )
+        raise RunError(f"{out}: written with another model, data or settings; delete it or choose another file")
     return block(read_rows(out), selectors, select.n)
 
 
@@ -145,9 +143,7 @@ def check_selectors(selectors: Sequence[str]) -> None:
 def _selection_row(problem: Problem, s: Selection, n: int) -> Row:
     c, verdict = s.chosen, grade(problem, s.chosen.text)
     index = c.index if any(c is candidate for candidate in s.candidates) else None
-    row = _row(
-        problem, s.method, metric_name(s.method, n), c.text, verdict, s.tokens, index, c.stop, s.scores
-    )
+    row = _row(problem, s.method, metric_name(s.method, n), c.text, verdict, s.tokens, index, c.stop, s.scores)
     return {**row, "details": json.dumps(dict(s.details), ensure_ascii=False)}
 
 

@@ -43,7 +43,9 @@ def export(config: Config, out: str | Path) -> Exported:
         raise ModelError("found no adapter to merge; name it with --adapter FOLDER or --run RUN")
     target = Path(out)
     if target.exists() and any(target.iterdir()) and not (target / "config.json").exists():
-        raise ModelError(f"{target}: found other files, expected a new folder or an earlier export; choose another --out")
+        raise ModelError(
+            f"{target}: found other files, expected a new folder or an earlier export; choose another --out"
+        )
     dtype = config.model.dtype
     if config.model.quantization != "none" and dtype == "float32":
         dtype = "bfloat16"
@@ -54,7 +56,9 @@ def export(config: Config, out: str | Path) -> Exported:
     with atomic_dir(target) as folder:
         merged.save_pretrained(folder, safe_serialization=True)
         loaded.processor.save_pretrained(folder)
-        again = load(replace(config.model, path=str(folder), adapter=None, revision=None, quantization="none", dtype=dtype))
+        again = load(
+            replace(config.model, path=str(folder), adapter=None, revision=None, quantization="none", dtype=dtype)
+        )
         result = _compare(target, dtype, with_adapter, [log_probabilities(again, prompt) for prompt in prompts])
         if result.difference > TOLERANCE[dtype]:
             raise ModelError(

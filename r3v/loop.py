@@ -56,9 +56,7 @@ class Stages:
     load: Callable[[DataConfig], Splits]
     policy: Callable[[Config, Path | None], Policy]
     sample: Callable[[Policy, Sequence[Problem], Path, Config, int], dict[str, Any]]
-    build: Callable[
-        [Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]
-    ]
+    build: Callable[[Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]]
     fit: Callable[[Sequence[Problem], Path, Path | None, Path, Config, int], dict[str, Any]]
     evaluate: Callable[[Policy, Sequence[Problem], Sequence[str], Path, Config], dict[str, Any]]
 
@@ -104,9 +102,7 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
         for number in range(config.run.rounds + 1):
             if number < len(run.reports):
                 continue
-            report = (
-                measure_base(run, splits, stages) if number == 0 else play_round(run, number, splits, stages)
-            )
+            report = measure_base(run, splits, stages) if number == 0 else play_round(run, number, splits, stages)
             run.reports.append(report)
             write_run(run)
             say(round_line(report))
@@ -138,9 +134,7 @@ def play_round(run: Run, number: int, splits: Splits, stages: Stages) -> dict[st
         "build": stage(
             folder, "build", lambda: stages.build(splits.train, candidates, examples, config, number, sampler)
         ),
-        "fit": stage(
-            folder, "fit", lambda: stages.fit(splits.train, examples, start, adapter, config, number)
-        ),
+        "fit": stage(folder, "fit", lambda: stages.fit(splits.train, examples, start, adapter, config, number)),
         "evaluate": stage(folder, "evaluate", lambda: measure(run, folder, adapter, splits, stages)),
     }
     gate, best = done["evaluate"]["gate"]["greedy"]["accuracy"], run.best_gate

@@ -102,9 +102,7 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path}: found {type(tree).__name__}, expected a mapping of groups such as `train:`"
-        )
+        raise ConfigError(f"{path}: found {type(tree).__name__}, expected a mapping of groups such as `train:`")
     names = set()
     for name in _walk(tree, known):
         leaf = _leaf_of(name, known)

@@ -100,9 +100,7 @@ def round_seed(config: Config, number: int) -> int:
     return config.run.seed * 1000 + number
 
 
-def _sample(
-    policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int
-) -> dict[str, Any]:
+def _sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
     from r3v.reflection.rollout import bootstrap
 
     words = style(config.model.prompt_style)

@@ -118,9 +118,7 @@ def collate_rows(rows: Sequence[Row], encoder: Encoder) -> dict[str, Tensor]:
 
 def main(train: Callable[[Settings], list[float]], documentation: str | None) -> None:
     """Command line of a recipe: settings as flags, the loss of every step on the terminal."""
-    parser = argparse.ArgumentParser(
-        description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Settings()
     parser.add_argument("--steps", type=int, default=default.steps)
     parser.add_argument("--problems-per-step", type=int, default=default.problems_per_step)

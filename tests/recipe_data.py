@@ -29,7 +29,13 @@ def _lines(path: Path, rows: list[dict]) -> None:
 def m3cot(folder: Path, split: str) -> str:
     problems = _write(folder, split)
     rows = [
-        {"id": p.id, "question": p.question, "choices": list(p.choices or ()), "answer": p.answer, "image": f"{p.id}.png"}
+        {
+            "id": p.id,
+            "question": p.question,
+            "choices": list(p.choices or ()),
+            "answer": p.answer,
+            "image": f"{p.id}.png",
+        }
         for p in problems
     ]
     _lines(folder / f"{split}.jsonl", rows)
@@ -37,7 +43,10 @@ def m3cot(folder: Path, split: str) -> str:
 
 
 def clevr_math(folder: Path, split: str) -> str:
-    rows = [{"id": p.id, "question": p.question, "label": p.gold_text, "image": f"{p.id}.png"} for p in _write(folder, split)]
+    rows = [
+        {"id": p.id, "question": p.question, "label": p.gold_text, "image": f"{p.id}.png"}
+        for p in _write(folder, split)
+    ]
     _lines(folder / f"{split}.jsonl", rows)
     return f"clevr_math:{folder / f'{split}.jsonl'}"
 
@@ -54,7 +63,13 @@ def chartqa(folder: Path, split: str) -> str:
 def tabmwp(folder: Path, split: str) -> str:
     name = {"gate": "dev"}.get(split, split)
     rows = {
-        p.id: {"question": p.question, "choices": None, "answer": p.gold_text, "unit": None, "ans_type": "decimal_number"}
+        p.id: {
+            "question": p.question,
+            "choices": None,
+            "answer": p.gold_text,
+            "unit": None,
+            "ans_type": "decimal_number",
+        }
         for p in _write(folder / "tables", split)
     }
     (folder / f"problems_{name}.json").write_text(json.dumps(rows))

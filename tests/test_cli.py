@@ -109,7 +109,10 @@ def test_a_missing_recipe_is_an_error(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_print_config_is_the_effective_config(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    assert main(["train", "--train.lr", "2e-4", "geoworld_tiny", "--select.selectors", "greedy,fused", "--print_config"]) == 0
+    assert (
+        main(["train", "--train.lr", "2e-4", "geoworld_tiny", "--select.selectors", "greedy,fused", "--print_config"])
+        == 0
+    )
     path = tmp_path / "c.yaml"
     path.write_text(capsys.readouterr().out)
     config = read(path).config
@@ -119,7 +122,9 @@ def test_print_config_is_the_effective_config(capsys: pytest.CaptureFixture, tmp
 
 
 def test_yaml_round_trip_keeps_every_field(tmp_path: Path) -> None:
-    config = read(None, ["--train.kind_weights.refine", "0.5", "--train.betas", "0.8,0.9", "--data.n_train", "7"]).config
+    config = read(
+        None, ["--train.kind_weights.refine", "0.5", "--train.betas", "0.8,0.9", "--data.n_train", "7"]
+    ).config
     assert config.train.kind_weights == {"refine": 0.5}
     assert set(flatten(config)) == set(field_types())
     (tmp_path / "c.yaml").write_text(to_yaml(config))
@@ -177,7 +182,10 @@ def test_eval_writes_block_rows_and_config(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.usefixtures("scripted")
 def test_eval_open_takes_the_choices_away(tmp_path: Path) -> None:
     out = tmp_path / "e.json"
-    assert main(["eval", "--data", "geoworld:test", "--limit", "4", "--selectors", "greedy", "--open", "--out", str(out)]) == 0
+    assert (
+        main(["eval", "--data", "geoworld:test", "--limit", "4", "--selectors", "greedy", "--open", "--out", str(out)])
+        == 0
+    )
     assert json.loads(out.read_text())["open"] is True
 
 
@@ -248,7 +256,9 @@ def test_report_of_no_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None
     assert "expected a run folder made by `r3v train`" in capsys.readouterr().err
 
 
-def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     def interrupt(args, rest):
         raise KeyboardInterrupt
 

@@ -107,7 +107,16 @@ def test_a_killed_evaluation_goes_on_with_whole_shards(tmp_path: Path) -> None:
 
 def test_shards_give_the_rows_of_one_piece(tmp_path: Path) -> None:
     for shard in (1, 3, 64):
-        evaluate(scripted(), problems(), ("greedy", "fused"), SELECT, STYLE, 0, out=tmp_path / f"{shard}.parquet", shard=shard)
+        evaluate(
+            scripted(),
+            problems(),
+            ("greedy", "fused"),
+            SELECT,
+            STYLE,
+            0,
+            out=tmp_path / f"{shard}.parquet",
+            shard=shard,
+        )
 
     def key(row):
         return row["problem_id"], row["metric"], row["index"] or 0
@@ -145,7 +154,9 @@ def test_breakdown_by_skill_family_and_level(tmp_path: Path) -> None:
     out = tmp_path / "e.parquet"
     evaluate(scripted(), problems(), ("greedy",), SELECT, STYLE, 0, out=out)
     found = breakdown(read_rows(out))
-    shares = {k: {v: (c["greedy"]["accuracy"], c["greedy"]["n"]) for v, c in values.items()} for k, values in found.items()}
+    shares = {
+        k: {v: (c["greedy"]["accuracy"], c["greedy"]["n"]) for v, c in values.items()} for k, values in found.items()
+    }
     assert shares == {
         "skill": {"all": (0.5, 4), "even": (1.0, 2), "odd": (0.0, 2)},
         "family": {"sums": (0.5, 4)},

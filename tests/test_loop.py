@@ -16,13 +16,7 @@ from r3v.errors import DataError, RunError
 from r3v.loop import Splits, train
 
 STAGES = ("gate", "evaluate", "sample", "build", "fit")
-POINTS = [
-    (s, n, after)
-    for n in range(3)
-    for s in STAGES
-    for after in (False, True)
-    if n or s in ("gate", "evaluate")
-]
+POINTS = [(s, n, after) for n in range(3) for s in STAGES for after in (False, True) if n or s in ("gate", "evaluate")]
 
 
 def run(world: World, folder: Path, **kwargs) -> dict:
@@ -94,7 +88,7 @@ def test_more_rounds_prolong_a_run_and_fewer_are_an_error(tmp_path: Path) -> Non
     world = World()
     run(world, tmp_path, rounds=2)
     assert world.calls[0] == "sample 2"
-    with pytest.raises(RunError, match="found 2 finished rounds, more than run.rounds 1"):
+    with pytest.raises(RunError, match=r"found 2 finished rounds, more than run\.rounds 1"):
         run(World(), tmp_path, rounds=1)
 
 
@@ -106,10 +100,7 @@ def test_a_round_that_lowers_the_gate_is_not_accepted(tmp_path: Path) -> None:
     reports = [json.loads((tmp_path / f"round_{n:02d}/report.json").read_text()) for n in range(4)]
     assert [r["accepted"] for r in reports] == [True, True, False, True]
     assert (tmp_path / "round_03/candidates/content").read_text() == "sampled by round_01"
-    assert any(
-        "not accepted: gate accuracy 0.4000 is below 0.6000 of round 1, whose model is kept" in s
-        for s in lines
-    )
+    assert any("not accepted: gate accuracy 0.4000 is below 0.6000 of round 1, whose model is kept" in s for s in lines)
     assert reports[2]["gate"]["greedy"]["accuracy"] == 0.4
 
 

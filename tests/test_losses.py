@@ -76,9 +76,7 @@ def test_table_is_complete() -> None:
     assert len(LOSSES) == 10
     for name, loss in LOSSES.items():
         output = loss(full_inputs())
-        assert output.values_U.shape == output.mask_U.shape == output.kind_U.shape == output.count_U.shape, (
-            name
-        )
+        assert output.values_U.shape == output.mask_U.shape == output.kind_U.shape == output.count_U.shape, name
         assert denominators(output).sum() > 0, name
 
 
@@ -91,9 +89,7 @@ def test_nll_by_hand() -> None:
 
     Values 2 ln2, 0, 3 ln2. Kind mode: 2 ln2 / 1 + 3 ln2 / 1 = 5 ln2. Token mode: 5 ln2 / 2.
     """
-    inputs = make_inputs(
-        [-LN2, -2 * LN2, -3 * LN2], [0, 0, 1], ["answer", "select"], [True, False, True], [2.0, 1.0]
-    )
+    inputs = make_inputs([-LN2, -2 * LN2, -3 * LN2], [0, 0, 1], ["answer", "select"], [True, False, True], [2.0, 1.0])
     output = make_loss("nll")(inputs)
     torch.testing.assert_close(output.values_U, doubles(2 * LN2, 0, 3 * LN2))
     assert output.count_U.tolist() == [1, 0, 1]
@@ -243,9 +239,7 @@ def test_gspo_by_hand() -> None:
     assert float(loss.detach()) == pytest.approx(1.0669873)
     loss.backward()
     assert inputs.logprobs_T.grad is not None
-    torch.testing.assert_close(
-        inputs.logprobs_T.grad, doubles(-0.21650635, -0.21650635, 1.5), atol=1e-7, rtol=1e-6
-    )
+    torch.testing.assert_close(inputs.logprobs_T.grad, doubles(-0.21650635, -0.21650635, 1.5), atol=1e-7, rtol=1e-6)
 
 
 def test_cispo_by_hand() -> None:
@@ -446,9 +440,7 @@ def test_unknown_names_are_errors_with_the_nearest() -> None:
         reduce(make_loss("nll")(full_inputs()), kind_weights={"solve": 1.0})
 
 
-@pytest.mark.parametrize(
-    ("name", "field"), [("dpo", "reference_T"), ("dpo", "pair_P2"), ("grpo", "advantage_B")]
-)
+@pytest.mark.parametrize(("name", "field"), [("dpo", "reference_T"), ("dpo", "pair_P2"), ("grpo", "advantage_B")])
 def test_missing_inputs_are_named(name: str, field: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}': found {field}=None"):
         make_loss(name)(replace(full_inputs(), **{field: None}))

@@ -63,9 +63,7 @@ def example_rows() -> list[dict[str, Any]]:
         length, prompt = 5 + index % 4, 2 + index % 3
         ids = torch.randint(3, VOCABULARY, (length,), generator=generator).tolist()
         kind, weight = KINDS_OF_ROWS[index % ROWS], WEIGHTS[index % ROWS]
-        rows.append(
-            {"input_ids": ids, "labels": [-100] * prompt + ids[prompt:], "kind": kind, "weight": weight}
-        )
+        rows.append({"input_ids": ids, "labels": [-100] * prompt + ids[prompt:], "kind": kind, "weight": weight})
     return rows
 
 
@@ -90,8 +88,7 @@ def steps_of(micro: int) -> list[list[dict[str, Tensor]]]:
     """The micro-batches of each step, `micro` rows at a time."""
     rows = example_rows()
     return [
-        [collate(rows[i : i + micro]) for i in range(start, start + ROWS, micro)]
-        for start in range(0, len(rows), ROWS)
+        [collate(rows[i : i + micro]) for i in range(start, start + ROWS, micro)] for start in range(0, len(rows), ROWS)
     ]
 
 
@@ -114,9 +111,7 @@ def plain_run(model: Any, row_loss: RowLoss, lr: float = 0.1) -> tuple[list[floa
 
 def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, atol=2e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(found[name], value, atol=2e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
 ROW_LOSSES = {
@@ -284,9 +279,7 @@ def test_token_mode_refuses_rows_it_does_not_train() -> None:
         hf_compute_loss(ROW_LOSSES["tokens"])({"logits": logits_BSV}, labels_BS, 2)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("trl") is None, reason="trl is not installed (pip install r3v[bench])"
-)
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (pip install r3v[bench])")
 @pytest.mark.parametrize(("mode", "micro"), [("tokens", 2), ("kind", 6), ("kind", 2)])
 def test_trl_sft_trainer(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
     """TRL's SFTTrainer takes the same function and the same mixin; it warns that the argument goes away
@@ -407,9 +400,7 @@ def test_verl_signature(name: str) -> None:
     torch.testing.assert_close(grad, expected_grad)
     assert 0 < metrics["actor/clipped"] < 1
     without_dual = verl_reference(batch, AGGREGATION[name], 0.1, 0.3, 1e9)
-    assert float(without_dual.detach()) != pytest.approx(float(expected.detach())), (
-        "the dual clip was not tried"
-    )
+    assert float(without_dual.detach()) != pytest.approx(float(expected.detach())), "the dual clip was not tried"
 
 
 @pytest.mark.parametrize("name", list(AGGREGATION))

@@ -56,9 +56,7 @@ def test_from_hidden_equals_from_logits(options: dict[str, float], chunk: int, w
 @pytest.mark.parametrize("options", OPTIONS)
 def test_gradcheck(options: dict[str, float]) -> None:
     hidden, weight, bias, target, _ = example(n=4, width=3, vocabulary=5)
-    assert torch.autograd.gradcheck(
-        lambda h, w, b: from_hidden(h, w, target, b, 2, **options), (hidden, weight, bias)
-    )
+    assert torch.autograd.gradcheck(lambda h, w, b: from_hidden(h, w, target, b, 2, **options), (hidden, weight, bias))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])

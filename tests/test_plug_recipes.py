@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 
 import pytest
+from r3v.recipes import plug_common
 from r3v.recipes.plug_common import Settings
 
 SETTINGS = Settings(steps=3, problems_per_step=2)
@@ -41,3 +42,19 @@ def test_the_curve_depends_on_the_learning_rate(fused: list[float]) -> None:
     slower = importlib.import_module("r3v.recipes.plug_torch").train(Settings(3, 2, lr=1e-5))
     assert slower[0] == pytest.approx(fused[0], rel=1e-6)
     assert slower[-1] > fused[-1] * (1 + 50 * TOLERANCE)
+
+
+def test_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Flags become settings; the loss of every step and a summary are printed."""
+    monkeypatch.setattr("sys.argv", ["plug", "--steps", "2", "--problems-per-step", "3", "--lr", "0.5"])
+    seen: list[Settings] = []
+
+    def train(settings: Settings) -> list[float]:
+        seen.append(settings)
+        return [2.0, 1.0]
+
+    plug_common.main(train, "documentation")
+    assert seen == [Settings(2, 3, 0.5)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["step   0  loss 2.0000", "step   1  loss 1.0000"]
+    assert lines[2].endswith("2.0000 -> 1.0000")

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from r3v.data import fields
 from r3v.data.images import locate
@@ -149,7 +149,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
 def _kind(fieldmap: FieldMap, row: Row, answer: str) -> AnswerKind:
     """The kind the spec says, the kind the row says, or the kind the answer looks like."""
     named = fieldmap.kind if fieldmap.kind != "auto" else row.value.get("kind")
-    return next((kind for kind in _OPEN_KINDS if kind == named), answer_kind(answer))
+    return cast(AnswerKind, named) if named in _OPEN_KINDS else answer_kind(answer)
 
 
 def _optional_text(fieldmap: FieldMap, row: Row, option: str) -> str | None:

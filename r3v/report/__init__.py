@@ -87,7 +87,12 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
     names = list(reports[0]["eval"])
     series = {n: [_point(r["round"], r["eval"][n], r["accepted"]) for r in reports] for n in names}
     rows = [
-        [_name(r), *(_percent(r["eval"][n]) for n in names), _percent(r["gate"]["greedy"]), "yes" if r["accepted"] else "no"]
+        [
+            _name(r),
+            *(_percent(r["eval"][n]) for n in names),
+            _percent(r["gate"]["greedy"]),
+            "yes" if r["accepted"] else "no",
+        ]
         for r in reports
     ]
     worst = max(cell["unparsed"] for r in reports for cell in r["eval"].values())
@@ -116,7 +121,10 @@ def _skills(reports: Sequence[Mapping[str, Any]], accepted: int) -> str:
         often = sorted(both, key=lambda v: -base[v]["greedy"]["n"])[:MAX_ROWS]
         drawn = [(v, _point(0, base[v]["greedy"], False), _point(1, after[v]["greedy"])) for v in both if v in often]
         names = list(after[both[0]])
-        rows = [[v, str(after[v]["greedy"]["n"]), _percent(base[v]["greedy"]), *(_percent(after[v][n]) for n in names)] for v in both]
+        rows = [
+            [v, str(after[v]["greedy"]["n"]), _percent(base[v]["greedy"]), *(_percent(after[v][n]) for n in names)]
+            for v in both
+        ]
         head = ["", "n", "base greedy", *names]
         chart = charts.change_chart(f"Greedy accuracy by {title}", drawn, ("base", _name(reports[accepted])))
         parts.append(

@@ -37,8 +37,9 @@ def svg(title: str, description: str, body: Sequence[str], width: int = WIDTH, h
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers that cover [low, high]: steps of 1, 2 or 5 times a power of ten."""
-    span = max(high - low, 1e-9)
-    raw = span / about
+    if high - low < 1e-9:
+        high = low + 1.0
+    raw = (high - low) / about
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -96,7 +97,9 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
             body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" class="whisker {css}"/>')
             tip = f"{name}, round {p.x:g}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
             dot = f"dot {css}" if p.solid else f"dot hollow {css}"
-            body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>')
+            body.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>'
+            )
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
         body.append(
             f'<line x1="{at[-1][0] + 6:.1f}" y1="{at[-1][1]:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>'

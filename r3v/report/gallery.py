@@ -110,9 +110,7 @@ def question(problem: Problem | None, problem_id: str, gold: str) -> str:
     return f"<p>{escape(problem.question)}{choices}{answer}</p><p>{tags}</p>"
 
 
-def problem_card(
-    problem: Problem | None, before: Sequence[Row], after: Sequence[Row], names: tuple[str, str]
-) -> str:
+def problem_card(problem: Problem | None, before: Sequence[Row], after: Sequence[Row], names: tuple[str, str]) -> str:
     """One problem: its picture, greedy before and after, the samples, and which of them each selector chose."""
     greedy = []
     for rows, name in ((before, names[0]), (after, names[1])):
