@@ -107,7 +107,7 @@ def fit_tokens(run: Path) -> list[int]:
 
 
 def with_token_budget(stages: Stages, budget: Sequence[int], count: Count) -> Stages:
-    """The same stages, the fit of round t with as many epochs as use `budget[t - 1]` tokens; its report says how many."""
+    """The same stages; the fit of round t has as many epochs as use `budget[t - 1]` tokens, and its report says so."""
 
     def fit(problems: Any, examples: Path, start: Any, out: Path, config: Config, number: int) -> dict[str, Any]:
         epochs = budget[number - 1] / max(1, count(problems, examples, config))
@@ -200,11 +200,11 @@ def plot(entries: Sequence[Entry]) -> str:
     from r3v.report.charts import difference_chart
     from r3v.report.page import COLOUR_RULES, STYLE
 
-    rows = [
-        (f"{e.preset}, {metric}", *(100 * value for value in e.difference[metric]))
-        for metric in entries[0].accuracy
-        for e in entries[1:]
-    ]
+    rows = []
+    for metric in entries[0].accuracy:
+        for e in entries[1:]:
+            value, low, high = e.difference[metric]
+            rows.append((f"{e.preset}, {metric}", 100 * value, 100 * low, 100 * high))
     drawing = difference_chart(f"Points more or less than {entries[0].preset}", rows)
     opening, rest = drawing.split(">", 1)
     style = f"<style>{STYLE}{COLOUR_RULES}svg{{background:var(--bg);font-family:sans-serif}}</style>"

@@ -30,6 +30,7 @@ class DataConfig:
 
     train: str = "geoworld:train"
     gate: str = "geoworld:gate"
+    """Rounds are accepted on these; where it is the same spec as `train`, `n_gate` problems are held out of it."""
     eval: str = "geoworld:test"
     n_train: int | None = None
     """Use the first n problems; None is all."""

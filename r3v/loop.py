@@ -199,7 +199,8 @@ def _without_seconds(result: Mapping[str, Any]) -> dict[str, Any]:
 def round_line(report: Mapping[str, Any]) -> str:
     """One line for the terminal: the numbers of a round and whether it is accepted."""
     numbers = "  ".join(f"{name} {100 * cell['accuracy']:.1f}%" for name, cell in report["eval"].items())
-    return f"round {report['round']}: {numbers}  [{'accepted' if report['accepted'] else 'not accepted'}: {report['reason']}]"
+    verdict = "accepted" if report["accepted"] else "not accepted"
+    return f"round {report['round']}: {numbers}  [{verdict}: {report['reason']}]"
 
 
 def write_run(run: Run) -> dict[str, Any]:

@@ -149,9 +149,9 @@ def parser() -> Any:
 
 def recipe_folder() -> Path:
     """Where the recipes of the library lie, in a checkout and in an installed wheel."""
-    import r3v.recipes
+    from importlib import import_module
 
-    return Path(next(iter(r3v.recipes.__path__)))
+    return Path(next(iter(import_module("r3v.recipes").__path__)))
 
 
 def find_recipe(name: str | Path) -> Path:

@@ -84,7 +84,7 @@ class World:
         return {"steps": 1}
 
     def evaluate(
-        self, policy: FakePolicy, asked: Sequence[Problem], selectors: Any, out: Path, config: Config
+        self, policy: Any, asked: Sequence[Problem], selectors: Any, out: Path, config: Config
     ) -> dict[str, Any]:
         number = int(out.parent.name.removeprefix("round_"))
         expected = "base" if number == 0 else f"round_{number:02d}"

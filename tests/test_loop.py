@@ -140,7 +140,10 @@ def test_a_damaged_report_is_an_error_that_says_what_to_do(tmp_path: Path) -> No
 
 def test_two_processes_cannot_share_a_run(tmp_path: Path) -> None:
     """A second process holds the lock; it is told to let go by closing its input."""
-    code = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()"
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:

@@ -295,7 +295,7 @@ def _model(path: Path, config: ModelConfig) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On such CPUs bitsandbytes repacks a layer for good when it is first used without gradients, and the
             # repacked layer has no backward: training after sampling would silently lose gradients.
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # pyright: ignore[reportArgumentType]
     return model
 
 

@@ -207,7 +207,7 @@ def _llava_config(ids: dict[str, int]) -> Any:
         patch_size=8,
     )
     text = LlamaConfig(**_TEXT, vocab_size=ids["vocab"], eos_token_id=ids["eos"], pad_token_id=0)
-    return LlavaConfig(vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16)
+    return LlavaConfig(vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16)  # pyright: ignore[reportCallIssue]
 
 
 def _llava_processor(tokenizer: Any, config: Any, template: str) -> Any:
@@ -240,7 +240,7 @@ def _idefics_config(ids: dict[str, int]) -> Any:
         vision_config={**vision, "image_size": 32, "patch_size": 4},
         image_token_id=ids["<image>"],
         scale_factor=2,
-        pad_token_id=0,
+        pad_token_id=0,  # pyright: ignore[reportCallIssue]
     )
 
 
@@ -262,7 +262,7 @@ def _gemma_config(ids: dict[str, int]) -> Any:
         text_config={**text, "layer_types": kinds, "eos_token_id": ids["eos"]},
         vision_config={**vision, "image_size": 32, "patch_size": 8},
         mm_tokens_per_image=4,
-        image_token_id=ids["<image_soft_token>"],
+        image_token_id=ids["<image_soft_token>"],  # pyright: ignore[reportCallIssue]
         boi_token_index=ids["<start_of_image>"],
         eoi_token_index=ids["<end_of_image>"],
     )

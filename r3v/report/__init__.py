@@ -200,7 +200,8 @@ def _gallery(folder: Path, accepted: int, n: int) -> str:
         missing = f"<p class='soft'>No pictures: {escape(str(error))}</p>"
     name = "base" if accepted == 0 else f"round {accepted}"
     cards = [gallery.problem_card(found.get(i), before.get(i, []), after[i], ("base", name)) for i in ids]
-    return f"<h2>Problems</h2><p class='soft'>Newly right, rescued or misled by a selector, and still wrong.</p>{missing}{''.join(cards)}"
+    told = "<p class='soft'>Newly right, rescued or misled by a selector, and still wrong.</p>"
+    return f"<h2>Problems</h2>{told}{missing}{''.join(cards)}"
 
 
 def _taught(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:

@@ -101,9 +101,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>'
             )
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
-        body.append(
-            f'<line x1="{at[-1][0] + 6:.1f}" y1="{at[-1][1]:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>'
-        )
+        x, y = at[-1][0] + 6, at[-1][1]
+        body.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>')
     return svg(title, f"{len(series)} selectors over {len(xs)} rounds", body)
 
 
@@ -123,14 +122,13 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
     for i, (name, before, after) in enumerate(rows):
         y = 38 + 24 * i
         body.append(_text(left - 10, y + 4, name, "end"))
-        for p, css, dy in ((before, "c7", -3), (after, "c0", 3)):
+        for p, css, at in ((before, "c7", y - 3), (after, "c0", y + 3)):
+            ends = f'x1="{x_of(p.low):.1f}" x2="{x_of(p.high):.1f}" y1="{at}" y2="{at}"'
+            body.append(f'<line {ends} class="whisker {css}"/>')
+            tip = escape(f"{name}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})")
+            css += "" if p.solid else " hollow"
             body.append(
-                f'<line x1="{x_of(p.low):.1f}" x2="{x_of(p.high):.1f}" y1="{y + dy}" y2="{y + dy}" class="whisker {css}"/>'
-            )
-            tip = f"{name}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
-            body.append(
-                f'<circle cx="{x_of(p.value):.1f}" cy="{y + dy}" r="4.5" class="dot {css}{"" if p.solid else " hollow"}">'
-                f"<title>{escape(tip)}</title></circle>"
+                f'<circle cx="{x_of(p.value):.1f}" cy="{at}" r="4.5" class="dot {css}"><title>{tip}</title></circle>'
             )
     return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
 

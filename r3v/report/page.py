@@ -37,9 +37,11 @@ details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
 .problem img{width:100%;background:#fff;border-radius:8px;border:1px solid var(--rule);image-rendering:auto}
 .says{border-left:3px solid var(--rule);padding:2px 0 2px 12px;margin:8px 0;white-space:pre-wrap;overflow-wrap:anywhere;
 font-size:14.5px}
-.says.right{border-color:var(--good)}.says.wrong{border-color:var(--bad)}.says.picked{background:color-mix(in srgb,var(--c0) 9%,transparent)}
+.says.right{border-color:var(--good)}.says.wrong{border-color:var(--bad)}
+.says.picked{background:color-mix(in srgb,var(--c0) 9%,transparent)}
 .who{display:block;color:var(--soft);font-size:13px;white-space:normal}
-.tag{display:inline-block;border:1px solid var(--rule);border-radius:99px;padding:0 9px;font-size:12.5px;color:var(--soft);margin:0 4px 4px 0}
+.tag{display:inline-block;border:1px solid var(--rule);border-radius:99px;padding:0 9px;font-size:12.5px;
+color:var(--soft);margin:0 4px 4px 0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:0 18px}
 code{font-size:14px;overflow-wrap:anywhere}
 @media print{.card,.tile{break-inside:avoid}}
