@@ -39,6 +39,8 @@ class Splits:
     train: Sequence[Problem]
     gate: Sequence[Problem]
     eval: Sequence[Problem]
+    left_out: int = 0
+    """Training problems not used because they show a picture of the other two sets."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
             say(f"run {run.folder} is finished: round {run.accepted} of {config.run.rounds} is accepted")
             return write_run(run)
         splits = disjoint(stages.load(config.data))
+        if splits.left_out:
+            say(f"left out {splits.left_out} training problems that show a picture of the gate or evaluation problems")
         for number in range(config.run.rounds + 1):
             if number < len(run.reports):
                 continue

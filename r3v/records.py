@@ -110,10 +110,15 @@ class Problem:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise DataError(
-                    f"found {value!r}, expected a non-empty string", file=self.source or None, row=self.id or None, field=name
+                    f"found {value!r}, expected a non-empty string",
+                    file=self.source or None,
+                    row=self.id or None,
+                    field=name,
                 )
         if self.kind not in ANSWER_KINDS:
-            raise DataError(f"found {self.kind!r}, expected one of {', '.join(ANSWER_KINDS)}", row=self.id, field="kind")
+            raise DataError(
+                f"found {self.kind!r}, expected one of {', '.join(ANSWER_KINDS)}", row=self.id, field="kind"
+            )
         if self.kind == "choice":
             if not self.choices or len(self.choices) < 2:
                 raise DataError(f"found {self.choices!r}, expected at least two choices", row=self.id, field="choices")

@@ -19,7 +19,7 @@ from r3v.errors import ConfigError, ModelError, RunError
 from r3v.loop import Splits, Stages
 from r3v.policies.base import Policy
 from r3v.prompts import style
-from r3v.records import Problem
+from r3v.records import ImageSource, Problem, image_hash
 
 DRY = {"data.n_train": 4, "data.n_gate": 2, "data.n_eval": 2, "run.rounds": 1, "sample.k": 3}
 DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_steps": 2, "build.qa": 1.0}
@@ -63,14 +63,26 @@ def load_splits(data: DataConfig) -> Splits:
     if data.gate != data.train:
         train = load(data.train, limit=data.n_train, skip_bad=data.skip_bad, open=data.open)
         gate = load(data.gate, limit=data.n_gate, skip_bad=data.skip_bad, open=data.open)
-        return Splits(train, gate, evaluation)
+        return apart(train, gate, evaluation)
     if data.train.startswith("geoworld:"):
         raise ConfigError("data.gate is the same as data.train; use geoworld:gate, which never overlaps with it")
     whole = load(data.train, skip_bad=data.skip_bad, open=data.open)
     order = sorted(range(len(whole)), key=lambda i: hashlib.sha256(whole[i].id.encode()).digest())
     size = data.n_gate if data.n_gate is not None else max(1, len(whole) // 10)
     held, kept = order[:size], sorted(order[size:])
-    return Splits([whole[i] for i in kept[: data.n_train]], [whole[i] for i in held], evaluation)
+    return apart([whole[i] for i in kept[: data.n_train]], [whole[i] for i in held], evaluation)
+
+
+def apart(train: Sequence[Problem], gate: Sequence[Problem], evaluation: Sequence[Problem]) -> Splits:
+    """The sets, without the training problems that show a picture (by its bytes) of the other two. GeoWorld, whose
+    splits share no problem by construction, is not drawn for this."""
+    measured = {image_hash(image) for problems in (gate, evaluation) for p in problems for image in _files(p)}
+    kept = [p for p in train if not any(image_hash(image) in measured for image in _files(p))] if measured else train
+    return Splits(kept, gate, evaluation, left_out=len(train) - len(kept))
+
+
+def _files(problem: Problem) -> Sequence[ImageSource]:
+    return () if problem.source == "geoworld" else problem.images
 
 
 def with_adapter(config: Config, adapter: Path | None) -> Config:

@@ -38,9 +38,7 @@ def _pair(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
             f"found shapes {a_N.shape} and {b_N.shape}, expected two lists of one value per item, same items"
         )
     if not (np.isfinite(a_N).all() and np.isfinite(b_N).all()):
-        raise ValueError(
-            "found nan or infinity; leave out the items that either system could not be measured on"
-        )
+        raise ValueError("found nan or infinity; leave out the items that either system could not be measured on")
     return a_N, b_N
 
 
@@ -131,24 +129,18 @@ def _t_cdf(t: float, df: int) -> float:
     return 0.5 + inside / 2
 
 
-def proportion_report(
-    metric: str, outcomes: Sequence[Verdict], seconds: float = 0.0, tokens: int = 0
-) -> Report:
+def proportion_report(metric: str, outcomes: Sequence[Verdict], seconds: float = 0.0, tokens: int = 0) -> Report:
     """The share of CORRECT verdicts with its Wilson interval.
 
     UNAVAILABLE items leave the denominator and are counted in `unavailable`; UNPARSED ones stay in it as not
     correct, and their share is `unparsed`. Raises DataError for no outcomes, EngineError if all are
     UNAVAILABLE."""
     if not outcomes:
-        raise DataError(
-            f"{metric}: found no verdicts, expected at least one", fix="Check the split and the limit"
-        )
+        raise DataError(f"{metric}: found no verdicts, expected at least one", fix="Check the split and the limit")
     counts = {outcome: sum(v.outcome is outcome for v in outcomes) for outcome in Outcome}
     n = len(outcomes) - counts[Outcome.UNAVAILABLE]
     if n == 0:
-        raise EngineError(
-            f"{metric}: all {len(outcomes)} items are UNAVAILABLE; the first says: {outcomes[0].reason}"
-        )
+        raise EngineError(f"{metric}: all {len(outcomes)} items are UNAVAILABLE; the first says: {outcomes[0].reason}")
     return Report(
         metric=metric,
         value=counts[Outcome.CORRECT] / n,

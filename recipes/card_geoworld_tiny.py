@@ -33,17 +33,12 @@ SELECTORS = ("greedy", "majority", "oracle")
 def reading(policy: Policy, problems: Sequence[Problem]) -> dict[str, Any]:
     """Share of problems whose givens are read exactly, all, in the figure, and in the text."""
     prompts = [read_prompt(problem) for problem in problems]
-    texts = [
-        c[0].text for c in policy.generate(prompts, 1, SamplingParams(temperature=0.0, max_new_tokens=48))
-    ]
+    texts = [c[0].text for c in policy.generate(prompts, 1, SamplingParams(temperature=0.0, max_new_tokens=48))]
     right = [
         (Outcome.CORRECT if text.strip() == item_of(problem).reading else Outcome.WRONG).value
         for problem, text in zip(problems, texts, strict=True)
     ]
-    places = {
-        p: [r for r, q in zip(right, problems, strict=True) if q.meta["place"] == p]
-        for p in ("figure", "text")
-    }
+    places = {p: [r for r, q in zip(right, problems, strict=True) if q.meta["place"] == p] for p in ("figure", "text")}
     return {"all": cell(right), **{place: cell(some) for place, some in places.items()}}
 
 
@@ -111,9 +106,7 @@ def card(result: dict[str, Any], command: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="geoworld-tiny")
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--n-novel", type=int, default=500)
@@ -131,11 +124,7 @@ def main() -> None:
     result["seconds"] = round(time.time() - start)
     write_json(out / "card.json", result)
     atomic_write(out / "README.md", card(result, f"python -m r3v.recipes.card_geoworld_tiny --n {args.n}"))
-    print(
-        json.dumps(
-            {s: {m: result[s][m]["eval"] for m in ("choices", "open")} for s in ("test", "novel")}, indent=1
-        )
-    )
+    print(json.dumps({s: {m: result[s][m]["eval"] for m in ("choices", "open")} for s in ("test", "novel")}, indent=1))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def corpus(n: int = 4000) -> list[str]:
             pair = task(item, rng)
             texts += [pair.text, pair.target]
     fixed = [value for style in tasks.prompts.STYLES.values() for value in style_texts(style)]
-    return texts + (fixed + ["User:", "Assistant:", "System:"]) * 50
+    return texts + ([*fixed, "User:", "Assistant:", "System:"]) * 50
 
 
 def style_texts(style: Any) -> list[str]:
@@ -149,9 +149,7 @@ def fast_attention(model: Any) -> None:
 
     def attention(module, query, key, value, attention_mask, **kwargs):
         with torch.autocast("cpu", enabled=False):
-            return sdpa_attention_forward(
-                module, query.float(), key.float(), value.float(), attention_mask, **kwargs
-            )
+            return sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **kwargs)
 
     AttentionInterface.register("sdpa_fp32", attention)
     AttentionMaskInterface.register("sdpa_fp32", sdpa_mask)
@@ -187,7 +185,10 @@ def step_loss(model: Any, part: Any, pool: Pool, pad: int) -> tuple[Tensor, dict
     ids, mask, labels = collate([row for row, _, _ in part], pad)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden = model.model(
-            input_ids=ids, attention_mask=mask, pixel_values=pixels(pool.pictures[[i for _, i, _ in part]]), use_cache=False
+            input_ids=ids,
+            attention_mask=mask,
+            pixel_values=pixels(pool.pictures[[i for _, i, _ in part]]),
+            use_cache=False,
         ).last_hidden_state[:, :-1]
         flat = (labels[:, 1:] != -100).flatten().nonzero()[:, 0]
         fill = -len(flat) % 512
@@ -261,9 +262,7 @@ def train(args: argparse.Namespace) -> None:
     model = build_model(tokenizer, Size())
     fast_attention(model)
     rows = Rows(processor)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     first, state = 0, work / "state.pt"
     if state.exists():
         saved = torch.load(state, weights_only=True)
@@ -307,9 +306,7 @@ def train(args: argparse.Namespace) -> None:
                 if (step + 1) % args.check == 0:
                     line["held_read"] = quick_check(model, rows, held_items, held_pictures, "read")
                     line["held_open"] = quick_check(model, rows, held_items, held_pictures, "solve")
-                    save_state(
-                        state, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1
-                    )
+                    save_state(state, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
                     if pool.done.value == args.pictures:
                         (work / "pictures.json").write_text(json.dumps({"n": args.pictures}))
                 log.write(json.dumps(line) + "\n")
@@ -332,9 +329,7 @@ def export(model: Any, processor: Any, out: Path, work: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="checkpoints/geoworld-tiny")
     parser.add_argument("--work", default="checkpoints/runs/warmup")
     parser.add_argument("--steps", type=int, default=4000)

@@ -208,9 +208,7 @@ def select(item: Item, rng: random.Random) -> Lesson:
     right = rng.randrange(n)
     shown = [solution if i == right else slip(solution, rng) for i in range(n)]
     answer = solution.rsplit("Answer: ", 1)[1]
-    return Lesson(
-        prompts.select(problem, STYLE, shown).messages[0].text, prompts.select_target(STYLE, right, answer)
-    )
+    return Lesson(prompts.select(problem, STYLE, shown).messages[0].text, prompts.select_target(STYLE, right, answer))
 
 
 Task = Callable[[Item, random.Random], Lesson]

@@ -94,9 +94,7 @@ def test_right_angles_parallels_and_equal_sides_are_drawn_so() -> None:
                     assert math.dist(at[p], at[q]) == pytest.approx(math.dist(at[r], at[s])), fact
                 elif "parallel" in fact or "perpendicular" in fact:
                     (p, q), (r, s) = words[0], words[-1]
-                    turn = opening(
-                        at[q], at[p], (at[p][0] + at[s][0] - at[r][0], at[p][1] + at[s][1] - at[r][1])
-                    )
+                    turn = opening(at[q], at[p], (at[p][0] + at[s][0] - at[r][0], at[p][1] + at[s][1] - at[r][1]))
                     wanted = 90.0 if "perpendicular" in fact else 0.0
                     assert min(turn, 180 - turn) == pytest.approx(wanted, abs=1e-4), (item.problem.id, fact)
                 elif "midpoint" in fact:
@@ -108,9 +106,7 @@ def test_right_angles_parallels_and_equal_sides_are_drawn_so() -> None:
                     assert opening(at[p], at[v], at[m]) == pytest.approx(opening(at[q], at[v], at[m])), fact
                 else:
                     continue
-                seen[
-                    next(w for w in ("=", "parallel", "perpendicular", "midpoint", "bisects") if w in fact)
-                ] += 1
+                seen[next(w for w in ("=", "parallel", "perpendicular", "midpoint", "bisects") if w in fact)] += 1
     assert len(seen) == 5, seen
 
 
@@ -175,9 +171,7 @@ def test_question_reading_and_rationale_have_the_agreed_form(family: str) -> Non
 def test_there_are_enough_families_levels_and_skills() -> None:
     assert len(FAMILIES) >= 18
     assert len(NOVEL) >= 4
-    skills = {
-        skill for family, level in EVERY for item in items(family, level, 3) for skill in item.problem.skills
-    }
+    skills = {skill for family, level in EVERY for item in items(family, level, 3) for skill in item.problem.skills}
     assert len(skills) >= 20, sorted(skills)
     assert {s.split(":")[0] for s in skills} >= {"perception", "theorem", "arithmetic"}
     places = Counter(p.meta["place"] for p in source("train", 1500))
@@ -192,9 +186,7 @@ def test_the_gold_letter_is_uniform() -> None:
 
 def test_the_gold_is_not_given_away_by_its_rank_among_the_options() -> None:
     """Always naming the second smallest option, say, must not beat half of the problems."""
-    ranks = Counter(
-        sorted(map(float, p.choices or ())).index(float(p.gold_text)) for p in source("test", 1000)
-    )
+    ranks = Counter(sorted(map(float, p.choices or ())).index(float(p.gold_text)) for p in source("test", 1000))
     assert max(ranks.values()) < 500, ranks
 
 
@@ -204,12 +196,8 @@ def test_everything_follows_from_the_arguments_in_another_process_too() -> None:
         "print([(p.id, p.question, p.choices, p.answer, image_hash(p.images[0]))"
         " for p in source('test', 40, seed=3)])"
     )
-    here = [
-        (p.id, p.question, p.choices, p.answer, image_hash(p.images[0])) for p in source("test", 40, seed=3)
-    ]
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    here = [(p.id, p.question, p.choices, p.answer, image_hash(p.images[0])) for p in source("test", 40, seed=3)]
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert there.stdout.strip() == str(here)
 
 
@@ -276,10 +264,7 @@ def test_item_of_rebuilds_the_item_after_a_trip_through_json(tmp_path) -> None:
         }
         assert tuple(row["choices"]) == problem.choices
         assert item_of(problem.open()).rationale == item_of(problem).rationale
-        assert (
-            make(**{k: row["meta"][k] for k in ("family", "level", "seed", "split")}).problem.meta
-            == row["meta"]
-        )
+        assert make(**{k: row["meta"][k] for k in ("family", "level", "seed", "split")}).problem.meta == row["meta"]
 
 
 def test_write_dataset_replaces_a_data_set_but_no_other_folder(tmp_path) -> None:

@@ -65,9 +65,7 @@ def test_another_way_to_the_same_result_is_right() -> None:
         f"180 - ({a} + {b}) = {gold}.",
     ):
         assert rationale_is_right(item.problem, f"{left}, {right}. {steps}\nAnswer: {gold}"), steps
-        assert rationale_is_right(item.problem, f"{steps}\nAnswer: {item.problem.answer}"), (
-            "the letter names it too"
-        )
+        assert rationale_is_right(item.problem, f"{steps}\nAnswer: {item.problem.answer}"), "the letter names it too"
 
 
 def test_what_is_not_right() -> None:

@@ -139,9 +139,7 @@ def test_a_script_without_a_main_guard_grades_in_parent_and_children(method, tmp
         process.join()
     """
     script = tmp_path / "script.py"
-    script.write_text(
-        parent + textwrap.indent(textwrap.dedent(body).strip(), "    " if parent else "") + "\n"
-    )
+    script.write_text(parent + textwrap.indent(textwrap.dedent(body).strip(), "    " if parent else "") + "\n")
     warnings = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]  # Python's own word about fork
     run = subprocess.run(
         [sys.executable, *warnings, str(script)], capture_output=True, text=True, timeout=150, cwd=tmp_path

@@ -103,9 +103,7 @@ number_golds = st.one_of(
     st.integers(-(10**9), 10**9).map(str),
     st.floats(-1e6, 1e6).map(lambda x: f"{x:.3f}"),
     st.integers(1000, 10**9).map(lambda x: f"{x:,}"),
-    st.sampled_from(
-        ["3/4", "1 1/2", "45%", "$5.20", "2√3", "\\frac{3}{4}", "1.2e3", "4.330127018922193", "5 clubs"]
-    ),
+    st.sampled_from(["3/4", "1 1/2", "45%", "$5.20", "2√3", "\\frac{3}{4}", "1.2e3", "4.330127018922193", "5 clubs"]),
 )
 
 
@@ -208,9 +206,7 @@ def geoqa_problems(folder) -> list[Problem]:
         else:
             question, choices = record["problem"], tuple(str(number) for number in record["choice_numbers"])
             letter = LETTERS[record["label"]]
-        problems.append(
-            Problem(f"{row['split']}-{row['geoqa_id']}", question, letter, "choice", choices=choices)
-        )
+        problems.append(Problem(f"{row['split']}-{row['geoqa_id']}", question, letter, "choice", choices=choices))
     return problems
 
 

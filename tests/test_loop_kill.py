@@ -18,11 +18,20 @@ import pytest
 from r3v.evaluation import read_rows
 from r3v.reflection.store import read_shards
 
-SMALL = (
-    "--run.rounds=2 --data.n_train=24 --data.n_gate=8 --data.n_eval=12 --sample.k=2 --sample.shard_size=6 "
-    "--sample.max_new_tokens=48 --select.max_new_tokens=48 --select.selectors=greedy,majority,fused --build.qa=1.0 "
-    "--train.problems_per_step=4 --train.problems_per_batch=4"
-).split()
+SMALL = [
+    "--run.rounds=2",
+    "--data.n_train=24",
+    "--data.n_gate=8",
+    "--data.n_eval=12",
+    "--sample.k=2",
+    "--sample.shard_size=6",
+    "--sample.max_new_tokens=48",
+    "--select.max_new_tokens=48",
+    "--select.selectors=greedy,majority,fused",
+    "--build.qa=1.0",
+    "--train.problems_per_step=4",
+    "--train.problems_per_batch=4",
+]
 
 
 def command(folder: Path) -> list[str]:

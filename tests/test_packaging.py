@@ -44,9 +44,7 @@ def test_wheel_holds_every_package_and_no_data(wheel: Path) -> None:
 def test_every_python_file_is_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {str(p.relative_to(ROOT)) for p in (ROOT / "r3v").rglob("*.py")}
-    expected |= {
-        f"r3v/{p.relative_to(ROOT)}" for d in ("losses", "recipes") for p in (ROOT / d).rglob("*.py")
-    }
+    expected |= {f"r3v/{p.relative_to(ROOT)}" for d in ("losses", "recipes") for p in (ROOT / d).rglob("*.py")}
     assert len(expected) > 40
     assert expected <= names, f"missing: {sorted(expected - names)}"
 

@@ -185,18 +185,14 @@ def test_rescued_positives_are_trained_under_the_plain_prompt_and_never_beside_o
     problem = number()
     rescued = {"p0": graded(problem, "As the hint says.\nAnswer: 60", "By the angle sum.\nAnswer: 60")}
     cfg = replace(NONE, positives=3, refine=1, hint=True)
-    made, stats = build_examples(
-        {"p0": graded(problem, "Answer: 50")}, [problem], cfg, FULL, 0, rescued=rescued
-    )
+    made, stats = build_examples({"p0": graded(problem, "Answer: 50")}, [problem], cfg, FULL, 0, rescued=rescued)
     assert [(e.kind, e.target) for e in made] == [
         ("answer", "By the angle sum.\nAnswer: 60"),
         ("refine", "By the angle sum.\nAnswer: 60"),
     ]
     assert made[0].prompt == words.solve(problem, FULL)
     assert (stats.rescued, stats.solved, stats.to_dict()["never_solved"]) == (1, 0, 1)
-    own, stats = build_examples(
-        {"p0": graded(problem, "Answer: 60")}, [problem], cfg, FULL, 0, rescued=rescued
-    )
+    own, stats = build_examples({"p0": graded(problem, "Answer: 60")}, [problem], cfg, FULL, 0, rescued=rescued)
     assert [e.target for e in own] == ["Answer: 60"]
     assert stats.rescued == 0
     with pytest.raises(ConfigError, match=r"rollout\.rescue"):

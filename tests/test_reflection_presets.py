@@ -40,9 +40,7 @@ def made(name: str, rescued=None, **changes) -> list[tuple]:
     names.
     """
     config = apply_preset(replace(Config(), build=BuildConfig(preset=name)))
-    examples, _ = build_examples(
-        POOL, [P0, P1], replace(config.build, **changes), FULL, seed=0, rescued=rescued
-    )
+    examples, _ = build_examples(POOL, [P0, P1], replace(config.build, **changes), FULL, seed=0, rescued=rescued)
     rows = []
     for e in examples:
         text = e.prompt.messages[0].text
@@ -136,9 +134,7 @@ def test_r3v_is_diverse_with_keep_and_distinct_answers() -> None:
 
 
 def test_settings_of_the_user_win_over_the_preset() -> None:
-    config = replace(
-        Config(), build=BuildConfig(preset="r3v-paper", positives=7), sample=replace(Config().sample, k=9)
-    )
+    config = replace(Config(), build=BuildConfig(preset="r3v-paper", positives=7), sample=replace(Config().sample, k=9))
     found = apply_preset(config, {"build.positives", "sample.k"})
     assert (found.build.positives, found.sample.k) == (7, 9)
     assert (found.build.keep, found.build.preset) == (0, "r3v-paper")

@@ -41,9 +41,7 @@ def test_candidates_are_graded_and_counted(tmp_path: Path) -> None:
     assert (stats.problems, stats.candidates, stats.correct, stats.wrong, stats.unparsed) == (5, 15, 5, 5, 5)
     assert (stats.solved, stats.tokens, stats.unavailable, stats.resumed_shards) == (5, 45, 0, 0)
     assert stats.accuracy == pytest.approx(1 / 3)
-    assert [item.candidate.id for item in read_shards(tmp_path)] == [
-        f"p{i}/0/{k}" for i in range(5) for k in range(3)
-    ]
+    assert [item.candidate.id for item in read_shards(tmp_path)] == [f"p{i}/0/{k}" for i in range(5) for k in range(3)]
     assert sorted(p.name for p in tmp_path.glob("*.parquet")) == [f"shard-0000{i}.parquet" for i in range(3)]
 
 
@@ -217,7 +215,5 @@ def test_rescue_asks_never_solved_problems_with_hint_and_prefix(tmp_path: Path) 
     begun = [text for name, i, text in seen if i >= 20_000]
     assert all("Hint: the final answer is 60." in text for text in hinted)
     assert all("First.\nSecond." in text and "Third" not in text for text in begun)
-    none = rescue(
-        FakePolicy(), problems, pool, tmp_path / "x", build=BuildConfig(), sample=SAMPLE, style=FULL, seed=0
-    )
+    none = rescue(FakePolicy(), problems, pool, tmp_path / "x", build=BuildConfig(), sample=SAMPLE, style=FULL, seed=0)
     assert none is None

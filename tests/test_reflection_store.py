@@ -67,9 +67,7 @@ def test_half_written_and_foreign_files_are_errors_with_advice(tmp_path: Path) -
     write_shard(path, ITEMS)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(
-        RunError, match=r"shard-00000.parquet: not a whole Parquet file.*Delete this file and run"
-    ):
+    with pytest.raises(RunError, match=r"shard-00000.parquet: not a whole Parquet file.*Delete this file and run"):
         read_shard(path)
     middle = bytearray(whole)
     middle[40] ^= 0xFF

@@ -25,9 +25,7 @@ def numbered(*texts_and_logprobs: tuple[str, float]):
     return problem, [candidate(problem, t, i, logprob=p) for i, (t, p) in enumerate(texts_and_logprobs)]
 
 
-def selector(
-    weigh=lambda prompt, text: 0.0, answer=lambda prompt, index: "", letters=False, **cfg
-) -> Selector:
+def selector(weigh=lambda prompt, text: 0.0, answer=lambda prompt, index: "", letters=False, **cfg) -> Selector:
     return Selector(FakePolicy(answer, weigh), FULL, SelectConfig(**cfg), letters)
 
 
@@ -54,9 +52,7 @@ def test_majority_counts_normalised_answers_and_leaves_unparsed_out() -> None:
 
 def test_majority_breaks_ties_by_mean_log_probability() -> None:
     """Two votes each; 40 averages -0.3, 50 averages -0.4 though its best is the best of all."""
-    problem, items = numbered(
-        ("Answer: 50", -0.1), ("Answer: 40", -0.3), ("Answer: 50", -0.7), ("Answer: 40", -0.3)
-    )
+    problem, items = numbered(("Answer: 50", -0.1), ("Answer: 40", -0.3), ("Answer: 50", -0.7), ("Answer: 40", -0.3))
     assert selector().choose("majority", problem, items).chosen.index == 1
 
 
@@ -81,9 +77,7 @@ def test_self_select_is_the_models_probability_over_distinct_answers() -> None:
     """Answers 50 (three times), 60 (once): two shown, plus "none". Weights e^2 : 1 : 1 give 60 the share
     e^2 / (e^2 + 1) after "none" is renormalised away; "none" itself has 1 / (e^2 + 2).
     """
-    problem, items = numbered(
-        ("Answer: 50", -0.1), ("Answer: 50", -0.2), ("Answer: 60", -0.9), ("Answer: 50", -0.3)
-    )
+    problem, items = numbered(("Answer: 50", -0.1), ("Answer: 50", -0.2), ("Answer: 60", -0.9), ("Answer: 50", -0.3))
     model = selector(prefers("60"), permutations=2)
     chosen = model.choose("self_select", problem, items)
     share = math.e**2 / (math.e**2 + 1)
@@ -121,9 +115,7 @@ def test_a_model_that_likes_the_first_place_decides_nothing() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
-def test_orders_are_different_permutations_and_even_numbers_are_balanced(
-    n: int, count: int, seed: int
-) -> None:
+def test_orders_are_different_permutations_and_even_numbers_are_balanced(n: int, count: int, seed: int) -> None:
     found = orders(n, count, problem_rng(seed, "p", "x"))
     assert len(set(found)) == len(found) <= count
     assert all(sorted(order) == list(range(n)) for order in found)
@@ -136,9 +128,7 @@ def test_fused_mixes_votes_and_self_select() -> None:
     """Votes 3/4 : 1/4; self-select share of 60 is s = e^2/(e^2+1) = 0.881. At weight 0.5, 60 has 0.565 and
     wins; at weight 0.9 it has 0.313 and 50 wins.
     """
-    problem, items = numbered(
-        ("Answer: 50", -0.1), ("Answer: 50", -0.2), ("Answer: 60", -0.9), ("Answer: 50", -0.3)
-    )
+    problem, items = numbered(("Answer: 50", -0.1), ("Answer: 50", -0.2), ("Answer: 60", -0.9), ("Answer: 50", -0.3))
     share = math.e**2 / (math.e**2 + 1)
     half = selector(prefers("60"), fused_weight=0.5).choose("fused", problem, items)
     assert (half.answer, half.scores[2]) == ("60", pytest.approx(0.5 * 0.25 + 0.5 * share))
@@ -242,11 +232,7 @@ def test_no_method_but_the_oracle_sees_the_gold(make) -> None:
         "self_select",
         "tournament",
     ]
-    texts = (
-        ["Answer: B", "Answer: C", "Answer: 60", "hm"]
-        if make is choice
-        else ["Answer: 60", "Answer: 70", "hm"]
-    )
+    texts = ["Answer: B", "Answer: C", "Answer: 60", "hm"] if make is choice else ["Answer: 60", "Answer: 70", "hm"]
     answer = lambda prompt, index: texts[index % len(texts)]  # noqa: E731
     golds = ("A", "B", "C") if make is choice else ("50", "60", "70")
     found = []

@@ -105,9 +105,7 @@ def _by_label(problem: Problem, text: str) -> Reading | Unread | None:
     named = by_value(problem, rest) if rest else None
     if isinstance(named, int) and index < len(table):
         if table[named][2] != table[index][2]:
-            return Unread(
-                f"letter {letter} and the text of option {LETTERS[named]} contradict each other", blocks=True
-            )
+            return Unread(f"letter {letter} and the text of option {LETTERS[named]} contradict each other", blocks=True)
         return _named(problem, index, text)
     if not marked and not _AFTER_LABEL.match(rest):
         return None
@@ -138,9 +136,7 @@ def by_value(problem: Problem, text: str) -> int | Unread | None:
     for rule in rules:
         found = {first for option, first in options if rule(option)}
         if len(found) > 1:
-            return Unread(
-                f"{text[:60]!r} fits options {', '.join(LETTERS[i] for i in sorted(found))}", blocks=True
-            )
+            return Unread(f"{text[:60]!r} fits options {', '.join(LETTERS[i] for i in sorted(found))}", blocks=True)
         if found:
             return found.pop()
     return None

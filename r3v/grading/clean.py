@@ -31,9 +31,7 @@ _VULGAR = {
     "⅝": "5/8",
 }
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_CHAT_TOKEN = re.compile(
-    r"<\|[^<>|]{1,30}\|>|</?(?:s|answer|end_of_utterance|eos|bos|pad|think)>", re.IGNORECASE
-)
+_CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,30}\|>|</?(?:s|answer|end_of_utterance|eos|bos|pad|think)>", re.IGNORECASE)
 _WRAPPED = re.compile(
     r"^(?:\\(?:text|textbf|mathrm|mathbf|textit|boxed|fbox|mbox)\s*\{([^{}]*)\}|\\\((.*)\\\)|\\\[(.*)\\\]"
     r"|\$\$?([^$]*)\$\$?|\*{1,3}([^*]*)\*{1,3}|`([^`]*)`|\"([^\"]*)\"|“([^”]*)”|'([^']*)')$",
@@ -74,13 +72,7 @@ def plain_math(text: str) -> str:
     text = re.sub(r"10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: "10^" + m[1].translate(_SUPERSCRIPT), text)
     text = unicodedata.normalize("NFKC", text.replace("²", "^2").replace("³", "^3").replace("°", "\\degree "))
     text = _INLINE_TEXT.sub(r" \1 ", text)
-    text = (
-        text.replace("{,}", ",")
-        .replace("\\,", " ")
-        .replace("\\!", "")
-        .replace("\\ ", " ")
-        .replace("\\;", " ")
-    )
+    text = text.replace("{,}", ",").replace("\\,", " ").replace("\\!", "").replace("\\ ", " ").replace("\\;", " ")
     text = text.replace("\\%", "%").replace("\\$", "$").replace("\\times", "×").replace("\\cdot", "*")
     text = re.sub(r"\^\s*\{?\s*(?:\\circ|∘|º)\s*\}?|\\degrees?\b|∘", "°", text)
     text = _FRACTION.sub(lambda m: f" {m[1] or m[3]}/{m[2] or m[4]} ", text)

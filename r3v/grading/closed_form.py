@@ -10,9 +10,7 @@ import re
 
 MAX_LENGTH = 80
 MAX_DEPTH = 12
-_TOKEN = re.compile(
-    r"\s*(\d+(?:\.\d+)?|\.\d+|\\[dtc]?frac|\\sqrt|sqrt|√|\\pi|pi|π|\\cdot|\\times|[-+*/^(){}×·])"
-)
+_TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+|\\[dtc]?frac|\\sqrt|sqrt|√|\\pi|pi|π|\\cdot|\\times|[-+*/^(){}×·])")
 
 
 class _Unreadable(Exception):

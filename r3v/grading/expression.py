@@ -87,9 +87,7 @@ def compare(gold: Reading, answer: Reading, tolerance: float | None) -> pool.Ans
     if gold.canonical == answer.canonical:
         return pool.Answer("equal")
     if gold.quantity is not None and answer.quantity is not None:
-        return pool.Answer(
-            "equal" if number.equal(gold.quantity, answer.quantity, tolerance) else "different"
-        )
+        return pool.Answer("equal" if number.equal(gold.quantity, answer.quantity, tolerance) else "different")
     result = _verify(gold.raw, answer.raw)
     if result.status == "down":  # a process that did not start says nothing about this pair
         _verify.cache_clear()

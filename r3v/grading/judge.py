@@ -133,9 +133,7 @@ def _compare(problem: Problem, reading: Reading) -> Verdict:
     if answer.status == "bad_gold":
         return _unavailable(problem, reading)
     if answer.status == "bad_answer":
-        return Verdict(
-            Outcome.UNPARSED, None, f"{reading.raw[:60]!r} is no expression that math-verify reads"
-        )
+        return Verdict(Outcome.UNPARSED, None, f"{reading.raw[:60]!r} is no expression that math-verify reads")
     if answer.status in ("failed", "down"):
         return Verdict(Outcome.UNAVAILABLE, reading.canonical, f"problem {problem.id}: {answer.text}")
     return _verdict(problem, reading, answer.status == "equal")

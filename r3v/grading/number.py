@@ -54,9 +54,7 @@ _NUMBER = (
     r"|(?P<plain>\d+(?:\.\d*)?|\.\d+))"
     r"(?:\s*[×x*]\s*10\s*\^\s*\{?(?P<power>[-+]?\d{1,3})\}?|[eE](?P<exp>[-+]?\d{1,3})(?![\w.]))?"
 )
-_SCALE = (
-    r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion|mn|bn)\b|(?P<letter>[kKMB])(?![A-Za-z]))?"
-)
+_SCALE = r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion|mn|bn)\b|(?P<letter>[kKMB])(?![A-Za-z]))?"
 _PERCENT = r"\s*(?P<percent>%|percent\b|per cent\b)?"
 _UNIT = r"\s*(?P<unit>[^\d]*(?:\^\s*\{?[23]\}?|[²³])?[^\d]*)"
 _QUANTITY = re.compile(rf"^{_HEDGE}\(?\s*{_NUMBER}{_SCALE}{_PERCENT}{_UNIT}$")
@@ -105,10 +103,7 @@ def _finite(value: Fraction | float) -> bool:
 def _value(match: re.Match[str]) -> tuple[Fraction, int | None] | None:
     """Value and printed decimals of a match of `_NUMBER`; None for a zero denominator or too many digits."""
     part = match.groupdict()
-    if (
-        sum(len(part[name] or "") for name in ("whole", "mn", "md", "n", "d", "grouped", "plain"))
-        > MAX_DIGITS
-    ):
+    if sum(len(part[name] or "") for name in ("whole", "mn", "md", "n", "d", "grouped", "plain")) > MAX_DIGITS:
         return None
     decimals: int | None = None
     if part["whole"]:
@@ -168,9 +163,7 @@ def parse(text: str, unit: str | None = None, max_unit_words: int = 4) -> Quanti
     if match and _is_unit(match["unit"], max_unit_words):
         quantity = _scaled(match, unit)
         rest = match["unit"].strip(" ().,")
-        return quantity and Quantity(
-            quantity.value, quantity.decimals, quantity.percent, quantity.written, rest
-        )
+        return quantity and Quantity(quantity.value, quantity.decimals, quantity.percent, quantity.written, rest)
     word = re.match(r"^([A-Za-z]+)\b\s*(.*)$", text)
     if word and word[1].lower() in WORDS and _is_unit(word[2], max_unit_words):
         return Quantity(Fraction(WORDS[word[1].lower()]), 0, written=text, unit=word[2].strip())
@@ -231,9 +224,7 @@ def _equal_values(gold: Quantity, answer: Quantity, tolerance: float | None) -> 
     if same(gold.value, answer.value):
         return True
     if tolerance is not None:
-        return abs(float(answer.value) - float(gold.value)) <= tolerance * abs(float(gold.value)) * (
-            1 + 1e-12
-        )
+        return abs(float(answer.value) - float(gold.value)) <= tolerance * abs(float(gold.value)) * (1 + 1e-12)
     if rounds_to(answer, gold):
         return True
     long_gold = gold.decimals is not None and gold.decimals >= 6

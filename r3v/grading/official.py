@@ -41,9 +41,7 @@ def geoqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
     for letter, choice in zip(LETTERS, problem.choices or (), strict=False):
         if part.strip() and choice in part:
             return _verdict(letter == problem.answer, letter, "option text found as a substring")
-    return _verdict(
-        _rng(seed, problem, text).random() < 0.75, None, "nothing parsed: right with probability 0.75"
-    )
+    return _verdict(_rng(seed, problem, text).random() < 0.75, None, "nothing parsed: right with probability 0.75")
 
 
 def tabmwp(problem: Problem, text: str, seed: int = 0) -> Verdict:

@@ -87,9 +87,7 @@ class _Worker:
 class Pool:
     """`size` workers, started when first needed and ended by `close`."""
 
-    def __init__(
-        self, size: int = 2, cpu_seconds: float = CPU_SECONDS, wall_seconds: float = WALL_SECONDS
-    ) -> None:
+    def __init__(self, size: int = 2, cpu_seconds: float = CPU_SECONDS, wall_seconds: float = WALL_SECONDS) -> None:
         self.size, self.cpu_seconds, self.wall_seconds = size, cpu_seconds, wall_seconds
         self._all: list[_Worker] = []
         self._idle: list[_Worker] = []
@@ -108,9 +106,7 @@ class Pool:
                 return Answer(reply["status"], reply.get("text", ""))
             self._replace(worker)
             if not worker.ready:
-                return Answer(
-                    "down", "the math-verify process did not start; check that math-verify is installed"
-                )
+                return Answer("down", "the math-verify process did not start; check that math-verify is installed")
         return Answer("failed", f"math-verify needed more than {self.cpu_seconds} s in each of {tries} tries")
 
     def _take(self) -> _Worker | None:

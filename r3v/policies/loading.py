@@ -139,7 +139,8 @@ def save_adapter(model: Any, path: str | Path) -> str:
     if not hasattr(model, "peft_config"):
         raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
     with atomic_dir(path) as folder:
-        model.save_pretrained(folder, safe_serialization=True)
+        # Adapters here are on linear layers only; "auto" would look for the base model's config, online if need be.
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         readme = folder / "README.md"
         readme.unlink(missing_ok=True)
     return weights_hash(path)

@@ -69,9 +69,7 @@ def check_build(cfg: BuildConfig) -> None:
     """Raises ConfigError for settings that contradict each other."""
     unknown = [name for name in cfg.filters if name not in FILTERS]
     if unknown:
-        raise ConfigError(
-            f"found filter {unknown[0]!r} in build.filters, expected one of {', '.join(FILTERS)}"
-        )
+        raise ConfigError(f"found filter {unknown[0]!r} in build.filters, expected one of {', '.join(FILTERS)}")
     if not 2 <= cfg.select_min <= cfg.select_max:
         raise ConfigError(
             f"found build.select_min {cfg.select_min} and build.select_max {cfg.select_max}; "
@@ -146,9 +144,7 @@ def _split(
     return _Parts(problem, positives, negatives, answers, rng)
 
 
-def _example(
-    parts: _Parts, kind: Any, prompt: Any, target: str, weight: float, *used: Graded, **more: Any
-) -> Example:
+def _example(parts: _Parts, kind: Any, prompt: Any, target: str, weight: float, *used: Graded, **more: Any) -> Example:
     sources = tuple(item.candidate.id for item in used)
     return Example(kind, parts.problem.id, prompt, target.strip(), weight, sources, **more)
 
@@ -177,9 +173,7 @@ def _keep(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
         yield _example(parts, "keep", prompt, item.candidate.text, cfg.weight_keep, item)
 
 
-def _select_example(
-    parts: _Parts, shown: list[Graded], cfg: BuildConfig, style: Style, letters: bool
-) -> Example:
+def _select_example(parts: _Parts, shown: list[Graded], cfg: BuildConfig, style: Style, letters: bool) -> Example:
     """Show candidates in a random order; the target names the first right one, or none."""
     parts.rng.shuffle(shown)
     right = next((i for i, item in enumerate(shown) if item.verdict.correct), None)
@@ -221,9 +215,7 @@ def _select_random(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[l
     return sets
 
 
-def _select(
-    parts: _Parts, cfg: BuildConfig, style: Style, letters: bool, stats: BuildStats
-) -> Iterable[Example]:
+def _select(parts: _Parts, cfg: BuildConfig, style: Style, letters: bool, stats: BuildStats) -> Iterable[Example]:
     if cfg.select_mix == "published":
         sets = _select_published(parts, cfg)
     else:

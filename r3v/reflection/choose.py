@@ -40,9 +40,7 @@ def diverse(items: Sequence[Graded], most: int) -> list[Graded]:
     taken: list[Graded] = []
     left = list(items)
     while left and len(taken) < most:
-        likeness = [
-            max((similarity(i.candidate.text, t.candidate.text) for t in taken), default=0.0) for i in left
-        ]
+        likeness = [max((similarity(i.candidate.text, t.candidate.text) for t in taken), default=0.0) for i in left]
         best = min(range(len(left)), key=likeness.__getitem__)
         if likeness[best] >= SAME:
             break

@@ -73,9 +73,7 @@ def blank_image(image: ImageSource) -> BytesImage:
 
 def without_images(prompt: Prompt) -> Prompt:
     """The same prompt with every image blank."""
-    messages = tuple(
-        type(m)(m.role, m.text, tuple(blank_image(image) for image in m.images)) for m in prompt.messages
-    )
+    messages = tuple(type(m)(m.role, m.text, tuple(blank_image(image) for image in m.images)) for m in prompt.messages)
     return Prompt(prompt.problem_id, messages)
 
 
@@ -83,8 +81,7 @@ def grounding(policy: Policy, prompt: Prompt, texts: Sequence[str]) -> list[floa
     """Mean log-probability per token of each text with the images, less the same with blank ones."""
     seen, blind = policy.score([prompt, without_images(prompt)], [texts, texts])
     return [
-        a.total / max(1, len(a.logprobs)) - b.total / max(1, len(b.logprobs))
-        for a, b in zip(seen, blind, strict=True)
+        a.total / max(1, len(a.logprobs)) - b.total / max(1, len(b.logprobs)) for a, b in zip(seen, blind, strict=True)
     ]
 
 
@@ -98,9 +95,7 @@ def _each(rule: Callable[[Problem, str], bool]) -> Keep:
 def grounded(problem: Problem, texts: Sequence[str], style: Style, policy: Policy | None) -> list[bool]:
     """The rationale is less likely without the image. Problems without images are kept. Needs a policy."""
     if policy is None:
-        raise ConfigError(
-            "filter 'grounded' scores rationales: give build_examples a policy, or leave it out"
-        )
+        raise ConfigError("filter 'grounded' scores rationales: give build_examples a policy, or leave it out")
     if not problem.images or not texts:
         return [True] * len(texts)
     return [gain > 0.0 for gain in grounding(policy, words.solve(problem, style), texts)]
@@ -114,9 +109,7 @@ FILTERS: dict[str, Keep] = {
 }
 
 
-def keep(
-    name: str, problem: Problem, texts: Sequence[str], style: Style, policy: Policy | None = None
-) -> list[bool]:
+def keep(name: str, problem: Problem, texts: Sequence[str], style: Style, policy: Policy | None = None) -> list[bool]:
     """Which texts the filter called `name` keeps. Raises ConfigError for an unknown name."""
     if name not in FILTERS:
         raise ConfigError(f"found filter {name!r} in build.filters, expected one of {', '.join(FILTERS)}")

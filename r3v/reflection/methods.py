@@ -182,9 +182,7 @@ def _self_select(ask: Ask, method: str, vote_weight: float) -> list[Selection]:
         scores = [vote_weight * v + (1.0 - vote_weight) * p for v, p in zip(votes, own, strict=True)]
         best = best_of(scores, candidates, [a.best for a in answers])
         shares = dict(zip((a.key for a in answers), match.probabilities, strict=True))
-        found.append(
-            ask.selection(row, method, best, scores, match.tokens, none=match.none, self_select=shares)
-        )
+        found.append(ask.selection(row, method, best, scores, match.tokens, none=match.none, self_select=shares))
     return found
 
 
@@ -213,20 +211,14 @@ def tournament(ask: Ask) -> list[Selection]:
     if size < 2:
         raise ConfigError(f"found select.group {size}, expected at least 2")
     left = {
-        row: sorted(answers, key=lambda a: -len(a.members))
-        for row, answers in enumerate(ask.answers_PA)
-        if answers
+        row: sorted(answers, key=lambda a: -len(a.members)) for row, answers in enumerate(ask.answers_PA) if answers
     }
-    scores: list[dict[str, float]] = [
-        dict.fromkeys((a.key for a in answers), 0.0) for answers in ask.answers_PA
-    ]
+    scores: list[dict[str, float]] = [dict.fromkeys((a.key for a in answers), 0.0) for answers in ask.answers_PA]
     extra, level = [0] * len(scores), 0
     while any(len(answers) > 1 for answers in left.values()):
         played = [(row, g) for row, a in left.items() if len(a) > 1 for g in _groups(a, size)]
         winners: dict[int, list[Answer]] = {}
-        for (row, group), match in zip(
-            played, ask.play([r for r, _ in played], [g for _, g in played]), strict=True
-        ):
+        for (row, group), match in zip(played, ask.play([r for r, _ in played], [g for _, g in played]), strict=True):
             for answer, share in zip(group, match.probabilities, strict=True):
                 scores[row][answer.key] = level + share
             extra[row] += match.tokens
@@ -268,9 +260,7 @@ def refine(ask: Ask) -> list[Selection]:
         if not rows:
             break
         prompts = [words.refine(ask.problems[r], ask.style, current[r].text) for r in rows]
-        for row, (answered,) in zip(
-            rows, ask.policy.generate(prompts, 1, params, seed=ask.seed), strict=True
-        ):
+        for row, (answered,) in zip(rows, ask.policy.generate(prompts, 1, params, seed=ask.seed), strict=True):
             extra[row] += len(answered.token_ids)
             key = extract(ask.problems[row], answered.text)
             trail[row].append(key)

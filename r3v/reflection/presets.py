@@ -173,9 +173,5 @@ def apply_preset(config: Config, explicit: Collection[str] = ()) -> Config:
             sections.setdefault(section, {})[name] = value
     return replace(
         config,
-        **{
-            f.name: replace(getattr(config, f.name), **sections[f.name])
-            for f in fields(config)
-            if f.name in sections
-        },
+        **{f.name: replace(getattr(config, f.name), **sections[f.name]) for f in fields(config) if f.name in sections},
     )

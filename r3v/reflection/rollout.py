@@ -67,8 +67,7 @@ def _ids(problems: Sequence[Problem]) -> tuple[list[str], str]:
     for problem in problems:
         if problem.id in seen:
             raise RunError(
-                f"problem id {problem.id!r} occurs twice; ids must be unique, check the data with `r3v "
-                f"data check`"
+                f"problem id {problem.id!r} occurs twice; ids must be unique, check the data with `r3v data check`"
             )
         seen[problem.id] = None
         digest.update(f"{problem.id}\n{words.question_text(problem)}\n{problem.answer}\n".encode())
@@ -204,9 +203,7 @@ def bootstrap(
     for path in shard_paths(out):
         _check_settings(path, settings)
         if path.name not in wanted:
-            raise RunError(
-                f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder"
-            )
+            raise RunError(f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder")
     for half in out.glob(f".{SHARD.split('{')[0]}*.tmp"):
         half.unlink()
     write_json(out / ".settings.json", settings)
@@ -245,9 +242,7 @@ def first_part(text: str, share: float = 0.5) -> str:
     word.
     """
     body = text.rsplit("Answer:", 1)[0].strip()
-    pieces = [
-        piece for line in body.splitlines() for piece in line.replace(". ", ".\n").splitlines() if piece
-    ]
+    pieces = [piece for line in body.splitlines() for piece in line.replace(". ", ".\n").splitlines() if piece]
     if len(pieces) < 2:
         tokens = body.split()
         return " ".join(tokens[: max(1, int(len(tokens) * share))])

@@ -78,15 +78,11 @@ class Selector:
                 "expected at least 1, and a share from 0 to 1"
             )
         if any(not candidates for candidates in candidates_PN) and method != "greedy":
-            raise ConfigError(
-                f"selector {method!r} was given a problem without candidates; sample at least one"
-            )
+            raise ConfigError(f"selector {method!r} was given a problem without candidates; sample at least one")
         hidden = [blind(problem) for problem in problems]
         answers = [group_answers(p, c) for p, c in zip(hidden, candidates_PN, strict=True)]
         lists = [tuple(candidates) for candidates in candidates_PN]
-        ask = Ask(
-            self.policy, self.style, self.cfg, self.letters, seed, hidden, lists, answers, self._matches()
-        )
+        ask = Ask(self.policy, self.style, self.cfg, self.letters, seed, hidden, lists, answers, self._matches())
         return SELECTORS[method](ask)
 
     def _matches(self) -> dict[Any, Any]:
@@ -108,9 +104,7 @@ class Selector:
         candidates = self.sample_candidates(problems, n, seed) if wanted else [[] for _ in problems]
         return {method: self.choose_many(method, problems, candidates, seed) for method in methods}
 
-    def select(
-        self, problem: Problem, n: int | None = None, method: str = "fused", seed: int = 0
-    ) -> Selection:
+    def select(self, problem: Problem, n: int | None = None, method: str = "fused", seed: int = 0) -> Selection:
         """Sample `n` (default `cfg.n`) candidates of one problem and choose among them."""
         return self.select_many([problem], self.cfg.n if n is None else n, [method], seed)[method][0]
 
@@ -119,7 +113,5 @@ class Selector:
         chosen = self.choose("majority", problem, candidates, seed)
         if any(right):
             best = best_of(right, candidates, range(len(candidates)))
-            chosen = replace(
-                chosen, chosen=candidates[best], answer=extract(blind(problem), candidates[best].text)
-            )
+            chosen = replace(chosen, chosen=candidates[best], answer=extract(blind(problem), candidates[best].text))
         return replace(chosen, method=ORACLE, scores=tuple(right))

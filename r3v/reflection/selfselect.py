@@ -48,10 +48,7 @@ def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Ans
         key = extract(problem, candidate.text)
         if key is not None:
             members.setdefault(key, []).append(i)
-    return [
-        Answer(key, tuple(m), max(m, key=lambda i: (candidates[i].mean_logprob, -i)))
-        for key, m in members.items()
-    ]
+    return [Answer(key, tuple(m), max(m, key=lambda i: (candidates[i].mean_logprob, -i))) for key, m in members.items()]
 
 
 def shown_answer(problem: Problem, key: str, text: str, letters: bool) -> str:
@@ -145,15 +142,11 @@ def play(
     """
     requests = [
         request
-        for number, (problem, candidates, answers) in enumerate(
-            zip(problems, candidates_PN, answers_PA, strict=True)
-        )
+        for number, (problem, candidates, answers) in enumerate(zip(problems, candidates_PN, answers_PA, strict=True))
         if len(answers) > 1
         for request in _requests(number, problem, candidates, answers, style, cfg, letters, seed)
     ]
-    scores = (
-        policy.score([r.prompt for r in requests], [r.continuations for r in requests]) if requests else []
-    )
+    scores = policy.score([r.prompt for r in requests], [r.continuations for r in requests]) if requests else []
     sums = [[0.0] * len(answers) for answers in answers_PA]
     none, tokens, count = [0.0] * len(sums), [0] * len(sums), [0] * len(sums)
     for request, found in zip(requests, scores, strict=True):

@@ -103,9 +103,7 @@ def graded_from_row(row: Mapping[str, Any]) -> Graded:
     return Graded(candidate, Verdict(Outcome(row["outcome"]), row["extracted"], row["reason"]))
 
 
-def _write(
-    path: Path, kind: str, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None
-) -> None:
+def _write(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -158,9 +156,7 @@ def _rows(path: Path, kind: str, columns: Sequence[str] | None = None) -> list[d
         ) from error
 
 
-def write_shard(
-    path: str | Path, graded: Sequence[Graded], settings: Mapping[str, Any] | None = None
-) -> None:
+def write_shard(path: str | Path, graded: Sequence[Graded], settings: Mapping[str, Any] | None = None) -> None:
     """Write one shard of graded candidates; `settings` (JSON values) are kept in the file's metadata."""
     _write(Path(path), CANDIDATES, [graded_to_row(item) for item in graded], settings)
 
@@ -227,9 +223,7 @@ def write_examples(path: str | Path, examples: Iterable[Example], problems: Mapp
             "schema": SCHEMA,
             "kind": e.kind,
             "problem_id": e.problem_id,
-            "messages": [
-                _message_to_row(m, _problem(problems, e.problem_id, path)) for m in e.prompt.messages
-            ],
+            "messages": [_message_to_row(m, _problem(problems, e.problem_id, path)) for m in e.prompt.messages],
             "target": e.target,
             "weight": e.weight,
             "sources": list(e.sources),
@@ -254,8 +248,7 @@ def read_examples(path: str | Path, problems: Mapping[str, Problem]) -> list[Exa
                 "the data has changed since the examples were built: build them again"
             )
         messages = tuple(
-            Message(m["role"], m["text"], tuple(problem.images[i] for i in m["images"]))
-            for m in row["messages"]
+            Message(m["role"], m["text"], tuple(problem.images[i] for i in m["images"])) for m in row["messages"]
         )
         examples.append(
             Example(

@@ -126,9 +126,7 @@ def circle_diameter(d: Draw) -> Draft | None:
             Method(PYTHAGORAS, ("r * 2 = d", "d * d = u", "p * p = v", "u - v = t")),
             Method("The chords sum.", ("p + r = t",)),
         )
-        note = (
-            "An angle in a half circle is 90, so double the radius, subtract the squares and take the root."
-        )
+        note = "An angle in a half circle is 90, so double the radius, subtract the squares and take the root."
         theorem, fact = THALES, f"{a}{b} is a diameter"
     else:
         r, back = d.length(3, 30), d.flip()

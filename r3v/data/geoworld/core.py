@@ -197,9 +197,7 @@ def run(method: Method, values: Mapping[str, float]) -> tuple[float, list[str]]:
     for step in method.steps:
         expression, _, name = step.partition(" = ")
         answer = known[name] = evaluate(expression, known)
-        written = re.sub(
-            r"[a-z_]\w*", lambda m: number(known[m[0]]) if m[0] != "sqrt" else "sqrt", expression
-        )
+        written = re.sub(r"[a-z_]\w*", lambda m: number(known[m[0]]) if m[0] != "sqrt" else "sqrt", expression)
         lines.append(f"{written} = {number(answer)}")
     return answer, lines
 

@@ -30,9 +30,7 @@ def glyph(text: str, slanted: bool, scale: int) -> Image.Image:
     )
     if slanted:
         shift = SLANT * mask.height / 2
-        mask = mask.transform(
-            mask.size, Image.Transform.AFFINE, (1, SLANT, -shift, 0, 1, 0), Image.Resampling.BILINEAR
-        )
+        mask = mask.transform(mask.size, Image.Transform.AFFINE, (1, SLANT, -shift, 0, 1, 0), Image.Resampling.BILINEAR)
     box = mask.getbbox()
     return mask.crop(box)
 

@@ -69,8 +69,7 @@ _NOVEL_BUILDERS = (
     novel.sector,
 )
 FAMILIES: dict[str, Family] = {
-    build.__name__: Family(build.__name__, build, build in _NOVEL_BUILDERS)
-    for build in (*_BUILDERS, *_NOVEL_BUILDERS)
+    build.__name__: Family(build.__name__, build, build in _NOVEL_BUILDERS) for build in (*_BUILDERS, *_NOVEL_BUILDERS)
 }
 NOVEL: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if family.novel)
 SEEN: tuple[str, ...] = tuple(name for name, family in FAMILIES.items() if not family.novel)
@@ -130,9 +129,7 @@ def make(family: str, level: int, seed: int, split: str) -> Item:
     """
     every = families_of(split)
     if family not in every:
-        raise ConfigError(
-            f"found geoworld family {family!r} for split {split!r}, expected one of {', '.join(every)}"
-        )
+        raise ConfigError(f"found geoworld family {family!r} for split {split!r}, expected one of {', '.join(every)}")
     if level not in range(1, 6):
         raise ConfigError(f"found geoworld level {level!r}, expected 1 to 5")
     return _make(family, level, seed, split)

@@ -104,9 +104,7 @@ class Placer:
         self.cost = max(self.cost, best)
         return chosen
 
-    def _cheapest(
-        self, candidates: Iterable[tuple[Point, float]], half_w: float, half_h: float
-    ) -> tuple[float, Box]:
+    def _cheapest(self, candidates: Iterable[tuple[Point, float]], half_w: float, half_h: float) -> tuple[float, Box]:
         """The cheapest of the (centre, bias) candidates, each moved into the picture first."""
         best, chosen = math.inf, (0.0, 0.0, 0.0, 0.0)
         for (x, y), bias in candidates:

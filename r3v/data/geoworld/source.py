@@ -66,9 +66,7 @@ class GeoWorldSource(Sequence[Problem]):
         return replace(item.problem, id=f"geoworld-{self.split}{tag}-{position:06d}")
 
 
-def source(
-    split: str, n: int | None = None, seed: int = 0, families: Iterable[str] | None = None
-) -> GeoWorldSource:
+def source(split: str, n: int | None = None, seed: int = 0, families: Iterable[str] | None = None) -> GeoWorldSource:
     """The first `n` problems of a split (None: its usual size). Raises ConfigError for an unknown split or
     family.
     """
@@ -81,9 +79,7 @@ def source(
         )
     size = SIZES[split] if n is None else n
     if not 0 <= size <= _SEED_STRIDE // 2 or seed < 0:
-        raise ConfigError(
-            f"found n {size} and seed {seed}, expected n up to {_SEED_STRIDE // 2} and seed at least 0"
-        )
+        raise ConfigError(f"found n {size} and seed {seed}, expected n up to {_SEED_STRIDE // 2} and seed at least 0")
     return GeoWorldSource(split, size, seed, wanted)
 
 
@@ -110,8 +106,7 @@ def write_dataset(split: str, n: int | None, out: str | Path, seed: int = 0) -> 
     target = Path(out)
     if target.exists() and any(target.iterdir()) and not (target / "problems.jsonl").exists():
         raise ConfigError(
-            f"found other files in {target}, expected a new folder or an earlier data set. "
-            "Choose another --out"
+            f"found other files in {target}, expected a new folder or an earlier data set. Choose another --out"
         )
     with atomic_dir(target) as folder:
         (folder / "images").mkdir()
