@@ -1,4 +1,4 @@
-"""Train geoworld-tiny from scratch on GeoWorld's warm-up split: first to see, then to reason badly.
+"""Train geoworld-tiny from scratch on GeoWorld's warm-up split: first to see, then to read, then to reason badly.
 
     python -m r3v.recipes.warmup_geoworld_tiny --out checkpoints/geoworld-tiny --work checkpoints/runs/warmup
 
@@ -6,7 +6,8 @@ Hardware: 2 CPU cores with bf16 matrix units (AMX); slower without them.
 Time and numbers to expect: in checkpoints/geoworld-tiny/README.md, beside the log of the run that made it.
 
 Plain torch on purpose: one loop that reads top to bottom, no Lightning, no adapter. Trained straight on solving, a
-model of this size guesses the commonest numbers and never looks at the picture; so it reads first. Interrupted, the
+model of this size guesses the commonest numbers and never looks at the picture; so it sees and reads
+first. Interrupted, the
 same command goes on from the last checkpoint.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from r3v.recipes import warmup_eyes as eyes
 from r3v.recipes import warmup_tasks as tasks
 from r3v.recipes.warmup_model import (
     IMAGE_SIZE,
@@ -37,7 +39,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from r3v.data.geoworld import Item, item_of, source
-from r3v.data.images import decode
+from r3v.data.geoworld.render import draw
 from r3v.io import atomic_dir, atomic_path
 
 
@@ -59,22 +61,19 @@ def style_texts(style: Any) -> list[str]:
     return [getattr(style, name) for name in style.__dataclass_fields__]
 
 
-def render_pool(path: str, n: int, done: Any) -> None:
-    """Fill the picture pool in a process of its own, so that training need not wait for drawing."""
-    pool = np.lib.format.open_memmap(path, mode="r+")
-    problems = source("warmup", n)
-    for i in range(done.value, n):
-        pool[i] = np.asarray(decode(problems[i].images[0]).convert("L").resize((IMAGE_SIZE, IMAGE_SIZE)))
-        done.value = i + 1
-    pool.flush()
+def render_one(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and cell targets of one warm-up problem."""
+    item = item_of(source("warmup", index + 1)[index])
+    picture, layout = draw(item)
+    return np.asarray(picture), eyes.targets(item, layout)
 
 
 @dataclass
 class Pool:
-    """Pictures as uint8 [n, 112, 112] and their items, made once and drawn from many times."""
+    """Pictures, uint8 [n, 112, 112], what their cells show, uint8 [n, 49, F], and their items."""
 
     pictures: np.ndarray
-    done: Any
+    cells: np.ndarray
     items: dict[int, Item]
     problems: Any
 
@@ -85,15 +84,18 @@ class Pool:
 
 
 def open_pool(work: Path, n: int) -> Pool:
-    path, mark = work / "pictures.npy", work / "pictures.json"
-    made = json.loads(mark.read_text())["n"] if mark.exists() else 0
-    if not path.exists() or made < n:
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, IMAGE_SIZE, IMAGE_SIZE)).flush()
-        made = 0
-    done = mp.get_context("spawn").Value("i", made)
-    if made < n:
-        mp.get_context("spawn").Process(target=render_pool, args=(str(path), n, done), daemon=True).start()
-    return Pool(np.lib.format.open_memmap(path, mode="r"), done, {}, source("warmup", n))
+    """Draw every picture once, on two processes, and keep them for the next start."""
+    path = work / f"pictures-{n}.npz"
+    if not path.exists():
+        pictures = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+        cells = np.zeros((n, eyes.CELLS, eyes.FIELDS), dtype=np.uint8)
+        with mp.get_context("spawn").Pool(2) as workers:
+            for i, (picture, cell) in enumerate(workers.imap(render_one, range(n), chunksize=32)):
+                pictures[i], cells[i] = picture, cell
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, pictures=pictures, cells=cells)
+    saved = np.load(path)
+    return Pool(saved["pictures"], saved["cells"], {}, source("warmup", n))
 
 
 class Rows:
@@ -171,7 +173,7 @@ def batches(pool: Pool, rows: Rows, step: int, mix: dict[str, float], size: int,
     rng = random.Random(f"warmup-{step}")
     drawn = []
     for _ in range(size * group):
-        index = rng.randrange(pool.done.value)
+        index = rng.randrange(len(pool.pictures))
         name, lesson = tasks.lesson(pool.item(index), mix, rng)
         drawn.append((rows.row(lesson), index, name))
     drawn.sort(key=lambda entry: len(entry[0][0]))
@@ -180,27 +182,41 @@ def batches(pool: Pool, rows: Rows, step: int, mix: dict[str, float], size: int,
     return parts
 
 
-def step_loss(model: Any, part: Any, pool: Pool, pad: int) -> tuple[Tensor, dict[str, tuple[float, int]]]:
-    """Mean token loss of one batch, and (sum, tokens) per task for the log."""
+def add(meter: dict[str, tuple[float, int]], found: dict[str, tuple[float, int]]) -> None:
+    for name, (total, count) in found.items():
+        old = meter.get(name, (0.0, 0))
+        meter[name] = (old[0] + total, old[1] + count)
+
+
+def see_loss(model: Any, heads: eyes.Eyes, step: int, pool: Pool, size: int) -> tuple[Tensor, dict]:
+    """The vision tower and the connector alone, on pictures alone."""
+    index = np.random.default_rng(step).integers(0, len(pool.pictures), size)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens_BCH = torch.stack(list(model.model.get_image_features(pixels(pool.pictures[index])).pooler_output))
+    return heads(tokens_BCH, torch.from_numpy(pool.cells[index]))
+
+
+def speak_loss(model: Any, heads: eyes.Eyes, part: Any, pool: Pool, pad: int) -> tuple[Tensor, dict]:
+    """Mean token loss of one batch, plus 0.3 times the heads' loss; and (sum, tokens) per task for the log."""
     ids, mask, labels = collate([row for row, _, _ in part], pad)
+    index = [i for _, i, _ in part]
+    shown: list[Tensor] = []
+    hook = model.model.connector.register_forward_hook(lambda _m, _i, out: shown.append(out))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden = model.model(
-            input_ids=ids,
-            attention_mask=mask,
-            pixel_values=pixels(pool.pictures[[i for _, i, _ in part]]),
-            use_cache=False,
+            input_ids=ids, attention_mask=mask, pixel_values=pixels(pool.pictures[index]), use_cache=False
         ).last_hidden_state[:, :-1]
         flat = (labels[:, 1:] != -100).flatten().nonzero()[:, 0]
         fill = -len(flat) % 512
         logits = model.lm_head(hidden.flatten(0, 1)[F.pad(flat, (0, fill))])[: len(flat)]
+    hook.remove()
     losses = F.cross_entropy(logits.float(), labels[:, 1:].flatten()[flat], reduction="none")
-    per_task: dict[str, tuple[float, int]] = {}
+    seen, meter = heads(shown[0], torch.from_numpy(pool.cells[index]))
     owner = flat // (labels.shape[1] - 1)
     for b, (_, _, name) in enumerate(part):
         mine = losses.detach()[owner == b]
-        total, count = per_task.get(name, (0.0, 0))
-        per_task[name] = (total + float(mine.sum()), count + len(mine))
-    return losses.mean(), per_task
+        add(meter, {name: (float(mine.sum()), len(mine))})
+    return losses.mean() + 0.3 * seen, meter
 
 
 @torch.inference_mode()
@@ -240,11 +256,12 @@ def quick_check(model: Any, rows: Rows, items: list[Item], pictures: np.ndarray,
     return right / len(items)
 
 
-def rate(step: int, total: int, peak: float) -> float:
-    """Linear warm-up over 100 steps, then cosine to a twentieth of the peak."""
-    if step < 100:
-        return peak * (step + 1) / 100
-    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - 100) / max(1, total - 100))))
+def rate(step: int, first: int, last: int, peak: float) -> float:
+    """Linear warm-up over 100 steps from `first`, then cosine to a twentieth of the peak at `last`."""
+    done = step - first
+    if done < 100:
+        return peak * (done + 1) / 100
+    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (done - 100) / max(1, last - first - 100))))
 
 
 def save_state(path: Path, **state: Any) -> None:
@@ -253,62 +270,61 @@ def save_state(path: Path, **state: Any) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    work = Path(args.work)
+    work, state = Path(args.work), Path(args.work) / "state.pt"
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    pool = open_pool(work, args.pictures)
     tokenizer = build_tokenizer(corpus())
     processor = build_processor(tokenizer)
-    model = build_model(tokenizer, Size())
+    model, size = build_model(tokenizer, Size()), Size()
+    heads = eyes.Eyes(size.text_width)
     fast_attention(model)
     rows = Rows(processor)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    first, state = 0, work / "state.pt"
+    both = [*model.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(both, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    first = 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"])
+        heads.load_state_dict(saved["heads"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
-    pool = open_pool(work, args.pictures)
-    while pool.done.value < min(args.pictures, args.first):
-        time.sleep(0.5)
-    held = source("gate", 128)
-    held_items = [item_of(held[i]) for i in range(len(held))]
-    held_pictures = np.stack(
-        [np.asarray(decode(p.images[0]).convert("L").resize((IMAGE_SIZE, IMAGE_SIZE))) for p in held]
-    )
+    held = source("gate", args.held)
+    held_items = [item_of(problem) for problem in held]
+    held_pictures = np.stack([np.asarray(draw(item)[0]) for item in held_items])
     model.train()
     compile_layers(model, True)
-    started, queue, meter = time.time(), [], {}
+    started, meter = time.time(), {}
+    queue: list[Any] = []
     with (work / "log.jsonl").open("a") as log:
         for step in range(first, args.steps):
-            mix = tasks.READING_MIX if step < args.read_steps else tasks.SOLVING_MIX
-            if not queue or (step == args.read_steps):
-                queue = batches(pool, rows, step, mix, args.batch)
-            loss, per_task = step_loss(model, queue.pop(), pool, tokenizer.pad_token_id)
+            if step < args.see_steps:
+                loss, found = see_loss(model, heads, step, pool, args.batch)
+                lr = rate(step, 0, args.see_steps, args.lr)
+            else:
+                mix = tasks.READING_MIX if step < args.read_steps else tasks.SOLVING_MIX
+                if not queue or step == args.read_steps:
+                    queue = batches(pool, rows, step, mix, args.batch)
+                loss, found = speak_loss(model, heads, queue.pop(), pool, tokenizer.pad_token_id)
+                lr = rate(step, args.see_steps, args.steps, args.lr)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(both, 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = rate(step, args.steps, args.lr)
+                group["lr"] = lr
             optimizer.step()
-            for name, (total, count) in per_task.items():
-                old = meter.get(name, (0.0, 0))
-                meter[name] = (old[0] + total, old[1] + count)
+            add(meter, found)
             if (step + 1) % 50 == 0:
-                line: dict[str, Any] = {
-                    "step": step + 1,
-                    "seconds": round(time.time() - started, 1),
-                    "pictures": pool.done.value,
-                    **{name: round(total / count, 4) for name, (total, count) in sorted(meter.items())},
-                }
+                line: dict[str, Any] = {"step": step + 1, "seconds": round(time.time() - started, 1)}
+                line |= {name: round(total / max(1, count), 4) for name, (total, count) in sorted(meter.items())}
                 meter = {}
-                if (step + 1) % args.check == 0:
-                    line["held_read"] = quick_check(model, rows, held_items, held_pictures, "read")
-                    line["held_open"] = quick_check(model, rows, held_items, held_pictures, "solve")
-                    save_state(state, model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1)
-                    if pool.done.value == args.pictures:
-                        (work / "pictures.json").write_text(json.dumps({"n": args.pictures}))
+                if (step + 1) % args.check == 0 or step + 1 == args.steps:
+                    if step >= args.see_steps:
+                        line["held_read"] = quick_check(model, rows, held_items, held_pictures, "read")
+                        line["held_open"] = quick_check(model, rows, held_items, held_pictures, "solve")
+                    parts = {"model": model, "heads": heads, "optimizer": optimizer}
+                    save_state(state, step=step + 1, **{name: part.state_dict() for name, part in parts.items()})
                 log.write(json.dumps(line) + "\n")
                 log.flush()
                 print(json.dumps(line), flush=True)
@@ -332,13 +348,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="checkpoints/geoworld-tiny")
     parser.add_argument("--work", default="checkpoints/runs/warmup")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--read-steps", type=int, default=1200)
+    parser.add_argument("--see-steps", type=int, default=1000, help="steps of the vision tower alone")
+    parser.add_argument("--read-steps", type=int, default=1200, help="step at which reading gives way to the full mix")
+    parser.add_argument("--steps", type=int, default=2400, help="last step")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--pictures", type=int, default=24000)
-    parser.add_argument("--first", type=int, default=2000, help="pictures to wait for before the first step")
-    parser.add_argument("--check", type=int, default=250)
+    parser.add_argument("--pictures", type=int, default=24000, help="different pictures, drawn once")
+    parser.add_argument("--check", type=int, default=200, help="steps between checks on held-out problems")
+    parser.add_argument("--held", type=int, default=96, help="held-out problems of a check")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     train(parser.parse_args())

@@ -7,6 +7,7 @@ ever run (`trust_remote_code` stays off), and a hub model is pinned by `revision
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import warnings
@@ -141,9 +142,22 @@ def save_adapter(model: Any, path: str | Path) -> str:
     with atomic_dir(path) as folder:
         # Adapters here are on linear layers only; "auto" would look for the base model's config, online if need be.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        readme = folder / "README.md"
-        readme.unlink(missing_ok=True)
+        (folder / "README.md").unlink(missing_ok=True)
+        _name_targets(folder)
     return weights_hash(path)
+
+
+def _name_targets(folder: Path) -> None:
+    """Write the adapted modules into the config by full name, sorted: peft keeps them as a set and shortens them in an
+    order that differs from process to process, and equal adapters must be equal files."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+        names = {key.removeprefix("base_model.model.").split(".lora_")[0] for key in weights.keys()}  # noqa: SIM118
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["target_modules"] = sorted(names)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> Any:

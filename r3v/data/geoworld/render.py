@@ -32,9 +32,12 @@ _MOST_TRIES = 60
 
 @dataclass(frozen=True, slots=True)
 class Label:
+    """A number or a letter on the picture; `given` is the key of the given a number states."""
+
     text: str
     kind: str
     box: Box
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def _attempt(draft: Draft, level: int, numbers: bool, rng: random.Random) -> tup
         at = [points[p] for p in g.measure[1:]]
         text = str(g.value)
         box = placer.angle(text, *at) if g.measure[0] == "angle" else placer.side(text, *at)
-        labels.append(Label(text, "number", box))
+        labels.append(Label(text, "number", box, g.key))
     for name, point in points.items():
         if name not in draft.hidden:
             labels.append(Label(name, "letter", placer.letter(name, point)))
