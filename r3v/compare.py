@@ -198,17 +198,14 @@ def markdown(entries: Sequence[Entry], seeds: int) -> str:
 def plot(entries: Sequence[Entry]) -> str:
     """An SVG file: for every metric, the paired difference of each preset to the first one, with its interval."""
     from r3v.report.charts import difference_chart
-    from r3v.report.page import COLOUR_RULES, STYLE
+    from r3v.report.page import standalone
 
     rows = []
     for metric in entries[0].accuracy:
         for e in entries[1:]:
             value, low, high = e.difference[metric]
             rows.append((f"{e.preset}, {metric}", 100 * value, 100 * low, 100 * high))
-    drawing = difference_chart(f"Points more or less than {entries[0].preset}", rows)
-    opening, rest = drawing.split(">", 1)
-    style = f"<style>{STYLE}{COLOUR_RULES}svg{{background:var(--bg);font-family:sans-serif}}</style>"
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+    return standalone(difference_chart(f"Points more or less than {entries[0].preset}", rows))
 
 
 def _plain(e: Entry) -> dict[str, Any]:

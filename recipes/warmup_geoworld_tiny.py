@@ -30,6 +30,8 @@ from r3v.recipes import warmup_tasks as tasks
 from r3v.recipes.warmup_model import (
     IMAGE_SIZE,
     IMAGE_TOKENS,
+    SPREAD,
+    WHITE,
     Size,
     build_model,
     build_processor,
@@ -138,8 +140,8 @@ def collate(rows: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tensor
 
 
 def pixels(pictures: np.ndarray) -> Tensor:
-    """[B, 1, 3, 112, 112] as the processor would give: grey to RGB, scaled to [-1, 1]."""
-    grey = torch.from_numpy(pictures.copy()).float().div_(127.5).sub_(1.0)
+    """[B, 1, 3, 112, 112] as the processor would give: grey to RGB, scaled to its mean and spread."""
+    grey = torch.from_numpy(pictures.copy()).float().div_(255.0).sub_(WHITE).div_(SPREAD)
     return grey[:, None, None].expand(-1, 1, 3, -1, -1).contiguous()
 
 

@@ -12,6 +12,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# transformers decides once, on import, whether torchvision exists; so it is made importable before any test runs.
+from tiny_models import torchvision_missing
+
+torchvision_missing()
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

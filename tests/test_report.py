@@ -145,3 +145,13 @@ def test_a_flat_curve_and_a_single_round_can_be_drawn() -> None:
     one = charts.rounds_chart("accuracy", {"greedy": [charts.Point(0, 0.5, 0.5, 0.5)]})
     assert "nan" not in one
     assert "base" in one
+
+
+def test_the_first_chart_is_a_file_of_its_own(run: Path) -> None:
+    """It parses as SVG with its own style and the names of the selectors."""
+    from xml.etree import ElementTree
+
+    page = write_report(run)
+    root = ElementTree.parse(page.with_suffix(".svg")).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "greedy" in "".join(root.itertext())

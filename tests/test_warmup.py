@@ -1,4 +1,4 @@
-"""How geoworld-tiny is made: its lessons, its tokenizer, its rows, and a training of two steps."""
+"""How geoworld-tiny is made: its lessons, its tokenizer, its rows, and a short training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from r3v.recipes import warmup_eyes as eyes
 from r3v.recipes import warmup_tasks as tasks
 from r3v.recipes.warmup_geoworld_tiny import Rows, pixels, rate
 
 from r3v.config import ModelConfig
 from r3v.data.geoworld import NOVEL, SPLITS, item_of, rationale_is_right, source
+from r3v.data.geoworld.render import draw
 from r3v.grading import grade
 from r3v.policies.encode import Encoder
 from r3v.policies.loading import load
@@ -109,17 +111,36 @@ def test_rows_are_what_the_processor_would_give() -> None:
 
 
 def test_rate_rises_then_falls() -> None:
-    """Peak after 100 steps; a twentieth of the peak at the end."""
-    assert rate(0, 1000, 1.0) == pytest.approx(0.01)
-    assert rate(100, 1000, 1.0) == pytest.approx(1.0)
-    assert rate(1000, 1000, 1.0) == pytest.approx(0.05)
+    """From step 500 to 1500: a hundredth at first, the peak after 100 steps, a twentieth of it at the end."""
+    assert rate(500, 500, 1500, 1.0) == pytest.approx(0.01)
+    assert rate(600, 500, 1500, 1.0) == pytest.approx(1.0)
+    assert rate(1500, 500, 1500, 1.0) == pytest.approx(0.05)
+
+
+def test_cell_targets_say_what_is_drawn_there() -> None:
+    """Every label is in exactly one cell, the one its centre falls in; numbers carry their digits and owners."""
+    for problem in source("warmup", 30):
+        item = item_of(problem)
+        _, layout = draw(item)
+        cells = eyes.targets(item, layout)
+        assert cells.shape == (49, eyes.FIELDS)
+        numbers = [label for label in layout.labels if label.kind == "number"]
+        letters = {label.text for label in layout.labels if label.kind == "letter"}
+        assert 0 < cells[:, 0].sum() <= len(numbers) or not numbers
+        assert {eyes.LETTERS[c] for c in cells[:, 5] if c < len(eyes.LETTERS)} <= letters
+        for label in numbers[:1]:
+            x0, y0, x1, y1 = label.box
+            cell = cells[int((y0 + y1) / 2 / 16) * 7 + int((x0 + x1) / 2 / 16)]
+            if len(numbers) == 1:
+                assert "".join(str(d) for d in cell[1:4] if d < 10) == label.text
+                assert cell[6:].sum() in (1, 2)
 
 
 @pytest.mark.slow
-def test_two_steps_make_a_loadable_model(tmp_path: Path) -> None:
-    """The recipe as a user runs it, cut to two steps; a second call resumes and ends at once."""
+def test_a_short_run_makes_a_loadable_model(tmp_path: Path) -> None:
+    """The recipe as a user runs it, cut to fifty steps."""
     command = [sys.executable, "-W", "ignore", "-m", "r3v.recipes.warmup_geoworld_tiny", "--steps", "50"]
-    command += ["--read-steps", "25", "--batch", "2", "--pictures", "16", "--first", "16", "--check", "50"]
+    command += ["--see-steps", "10", "--read-steps", "25", "--batch", "2", "--pictures", "16", "--held", "4"]
     command += ["--out", str(tmp_path / "model"), "--work", str(tmp_path / "work")]
     subprocess.run(command, check=True, capture_output=True, timeout=900)
     line = json.loads((tmp_path / "model" / "log.jsonl").read_text().splitlines()[-1])

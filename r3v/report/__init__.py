@@ -13,14 +13,16 @@ from r3v.evaluation import read_rows
 from r3v.io import atomic_write
 from r3v.report import charts, gallery
 from r3v.report.charts import Point
-from r3v.report.page import card, details, page, table, tile
+from r3v.report.page import card, details, page, standalone, table, tile
 
 MAX_ROWS = 40
 """Skills or families drawn in one chart."""
 
 
 def write_report(run: str | Path, out: str | Path | None = None, *, problems: int = 12) -> Path:
-    """Write `RUN/report.html` (or `out`) and return its path. `problems`: how many are shown.
+    """Write `RUN/report.html` (or `out`), and its first chart beside it as `.svg`; return the page's path.
+
+    `problems`: how many are shown.
 
     Raises RunError where the folder is no run or a file of it is missing.
     """
@@ -43,6 +45,7 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
         details("Settings of the run", f"<pre><code>{escape((folder / 'config.yaml').read_text())}</code></pre>"),
     ]
     atomic_write(target, page(title, body))
+    atomic_write(target.with_suffix(".svg"), standalone(_accuracy_chart(reports)))
     return target
 
 
@@ -83,9 +86,14 @@ def _tiles(value: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> st
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
+def _accuracy_chart(reports: Sequence[Mapping[str, Any]]) -> str:
     names = list(reports[0]["eval"])
     series = {n: [_point(r["round"], r["eval"][n], r["accepted"]) for r in reports] for n in names}
+    return charts.rounds_chart("Accuracy by round and selector", series)
+
+
+def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
+    names = list(reports[0]["eval"])
     rows = [
         [
             _name(r),
@@ -101,7 +109,7 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
         "<h2>Accuracy by round and selector</h2>"
         f"<p class='soft'>On {n} held-out problems, with 95 % Wilson intervals. Hollow points: the round did worse on "
         f"the gate problems and was not accepted. Highest unparsed rate: {100 * worst:.1f}%.</p>"
-        + card(charts.rounds_chart("Accuracy by round and selector", series))
+        + card(_accuracy_chart(reports))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(r))}: {escape(r['reason'])}.</p>" for r in reports[1:])
     )

@@ -89,3 +89,10 @@ def says(who: str, text: str, css: str = "") -> str:
     """Something the model wrote, with who wrote it."""
     shown = escape(text.strip()) or '<span class="soft">(nothing)</span>'
     return f'<div class="says {css}"><span class="who">{escape(who)}</span>{shown}</div>'
+
+
+def standalone(drawing: str) -> str:
+    """A chart as an SVG file of its own, with the page's colours in it."""
+    opening, rest = drawing.split(">", 1)
+    style = f"<style>{STYLE}{COLOUR_RULES}svg{{background:var(--bg);font-family:sans-serif}}</style>"
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
