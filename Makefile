@@ -23,8 +23,9 @@ slow: $(VENV)/.dev $(VISION)/.done
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p build/pyright/r3v
-	for name in losses recipes checkpoints; do ln -sfn $(CURDIR)/$$name build/pyright/r3v/$$name; done
+	# pyright cannot follow package_dir; it is shown the packages in one folder
+	rm -rf build/pyright && mkdir -p build/pyright/r3v
+	for path in r3v/* losses recipes checkpoints; do ln -s $(CURDIR)/$$path build/pyright/r3v/; done
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(VENV)/bin/python:

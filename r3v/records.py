@@ -289,5 +289,7 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
 
 def candidate_from_dict(row: Mapping[str, Any]) -> Candidate:
     names = {f.name for f in fields(Candidate)}
-    values = {k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in row.items()}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in row.items()
+    }
     return Candidate(**{k: v for k, v in values.items() if k in names})

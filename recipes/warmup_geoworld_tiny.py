@@ -283,8 +283,13 @@ def train(args: argparse.Namespace) -> None:
     heads = eyes.Eyes(size.text_width)
     fast_attention(model)
     rows = Rows(processor)
-    both = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(both, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    sight = [*model.model.vision_model.parameters(), *model.model.connector.parameters(), *heads.parameters()]
+    known = {id(p) for p in sight}
+    speech = [p for p in model.parameters() if id(p) not in known]
+    both = [*sight, *speech]
+    optimizer = torch.optim.AdamW(
+        [{"params": sight}, {"params": speech}], lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     first = 0
     if state.exists():
         saved = torch.load(state, weights_only=True)
@@ -303,17 +308,19 @@ def train(args: argparse.Namespace) -> None:
         for step in range(first, args.steps):
             if step < args.see_steps:
                 loss, found = see_loss(model, heads, step, pool, args.batch)
-                lr = rate(step, 0, args.see_steps, args.lr)
+                rates = [rate(step, 0, args.see_steps, args.lr)] * 2
             else:
                 mix = tasks.READING_MIX if step < args.read_steps else tasks.SOLVING_MIX
                 if not queue or step == args.read_steps:
                     queue = batches(pool, rows, step, mix, args.batch)
                 loss, found = speak_loss(model, heads, queue.pop(), pool, tokenizer.pad_token_id)
+                # What the tower has learned does not survive the language model's rate.
                 lr = rate(step, args.see_steps, args.steps, args.lr)
+                rates = [0.25 * lr, lr]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(both, 1.0)
-            for group in optimizer.param_groups:
+            for group, lr in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = lr
             optimizer.step()
             add(meter, found)

@@ -124,7 +124,7 @@ def build_model(tokenizer, size: Size = Size()):
         vision_config=vision,
         image_token_id=ids["<image>"],
         scale_factor=SHUFFLE,
-        pad_token_id=ids["<pad>"],
+        pad_token_id=ids["<pad>"],  # pyright: ignore[reportCallIssue]
         tie_word_embeddings=True,
     )
     model = Idefics3ForConditionalGeneration(config)
@@ -137,7 +137,6 @@ def build_model(tokenizer, size: Size = Size()):
 
 def scale_vision(vision: Any, layers: int) -> None:
     """Variance-preserving weights for the vision tower; transformers' 0.02 is meant for widths near a thousand."""
-    import torch
     from torch import nn
 
     for name, module in vision.named_modules():
@@ -146,4 +145,5 @@ def scale_vision(vision: Any, layers: int) -> None:
             nn.init.normal_(module.weight, std=shrink * module.in_features**-0.5)
         elif isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=(module.weight[0].numel()) ** -0.5)
-            torch.nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
