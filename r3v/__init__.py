@@ -28,7 +28,16 @@ _LAZY = {
     "R3VDataModule": "r3v.training.data",
     "R3VModule": "r3v.training.module",
 }
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = [
+    "Candidate",
+    "HFPolicy",
+    "Problem",
+    "R3VDataModule",
+    "R3VModule",
+    "Selector",
+    "Verdict",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -107,6 +107,7 @@ class Rows:
         self.tokenizer = processor.tokenizer
         self.image_id = self.tokenizer.convert_tokens_to_ids("<image>")
         self.eos = self.tokenizer.eos_token_id
+        self.pad: int = self.tokenizer.convert_tokens_to_ids("<pad>")
         around = "<fake_token_around_image>"
         self.picture = self.encode(f"{around}<global-img>{'<image>' * IMAGE_TOKENS}{around}")
         self.head, self.tail = self.encode("<bos>User:"), self.encode("<end_of_utterance>\nAssistant:")
@@ -227,7 +228,7 @@ def quick_check(model: Any, rows: Rows, items: list[Item], pictures: np.ndarray,
     model.eval()
     compile_layers(model, False)
     right = 0
-    pad = rows.tokenizer.pad_token_id
+    pad = rows.pad
     for start in range(0, len(items), 64):
         part = items[start : start + 64]
         texts = [
@@ -313,7 +314,7 @@ def train(args: argparse.Namespace) -> None:
                 mix = tasks.READING_MIX if step < args.read_steps else tasks.SOLVING_MIX
                 if not queue or step == args.read_steps:
                     queue = batches(pool, rows, step, mix, args.batch)
-                loss, found = speak_loss(model, heads, queue.pop(), pool, tokenizer.pad_token_id)
+                loss, found = speak_loss(model, heads, queue.pop(), pool, rows.pad)
                 # What the tower has learned does not survive the language model's rate.
                 lr = rate(step, args.see_steps, args.steps, args.lr)
                 rates = [0.25 * lr, lr]
@@ -357,8 +358,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="checkpoints/geoworld-tiny")
     parser.add_argument("--work", default="checkpoints/runs/warmup")
-    parser.add_argument("--see-steps", type=int, default=1000, help="steps of the vision tower alone")
-    parser.add_argument("--read-steps", type=int, default=1200, help="step at which reading gives way to the full mix")
+    parser.add_argument("--see-steps", type=int, default=1600, help="steps of the vision tower alone")
+    parser.add_argument("--read-steps", type=int, default=1700, help="step at which reading gives way to the full mix")
     parser.add_argument("--steps", type=int, default=2400, help="last step")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
