@@ -2,8 +2,8 @@
 
 Each recipe is one trainer people already have, with the fused reflection loss (answer + keep + refine +
 select) put into it. All take the same examples in the same order through `AdamW(lr)` without schedule,
-clipping or weight decay, so all print the same loss curve. Every step is on new problems: it compares trainers, it is no
-learning curve.
+clipping or weight decay, so all print the same loss curve. Every step is on new problems: the curve
+compares trainers, it is no learning curve.
 """
 
 from __future__ import annotations
