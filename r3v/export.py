@@ -14,7 +14,7 @@ from r3v.config import Config
 from r3v.errors import ModelError
 from r3v.io import atomic_dir
 
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.4, "float16": 0.05}
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.4, "float16": 0.02}
 """Largest allowed difference of log-probabilities per dtype. Rounding alone makes 0.18 in bfloat16: that is how far a
 bfloat16 geoworld-tiny is from its float32 self (465 positions); a merge compares two such models."""
 
