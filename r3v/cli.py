@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     _export(commands)
     _report(commands)
     _compare(commands)
+    _filters(commands)
     _add(commands, "version", "print the version")
     return parser
 
@@ -192,6 +193,13 @@ def _compare(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--out", required=True, help="folder of the runs, the table and the plot")
     p.add_argument("--seeds", type=int, default=1, help="runs per preset (default 1)")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights, a few problems")
+
+
+def _filters(commands: argparse._SubParsersAction) -> None:
+    p = _add(commands, "filters", "how many of a run's positives are lucky, and what each filter against them costs")
+    p.add_argument("run", help="run folder; its training problems must be GeoWorld's, whose rationales can be checked")
+    p.add_argument("--grounded", action="store_true", help="also the filter that scores rationales without the image")
+    p.add_argument("--out", help="write the rows to this JSON file")
 
 
 if __name__ == "__main__":

@@ -221,6 +221,43 @@ def compare(args: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def filters(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data import load
+    from r3v.data.geoworld import rationale_is_right
+    from r3v.prompts import style
+    from r3v.reflection.filters import measure_filters
+    from r3v.reflection.store import read_shards
+
+    config = read(Path(args.run) / "config.yaml", rest).config
+    if not config.data.train.startswith("geoworld"):
+        raise ConfigError(
+            f"found data.train {config.data.train!r}; only GeoWorld can tell whether a rationale is right"
+        )
+    folders = sorted(Path(args.run).glob("round_*/candidates"))
+    if not folders:
+        raise ConfigError(f"found no round_*/candidates in {args.run}, expected the folder of a run that has sampled")
+    problems = {p.id: p for p in load(config.data.train, limit=config.data.n_train, open=config.data.open)}
+    policy = make_policy(config.model, config) if args.grounded else None
+    graded = ((problems[g.candidate.problem_id], g) for folder in folders for g in read_shards(folder))
+    rows = measure_filters(graded, rationale_is_right, style=style(config.model.prompt_style), policy=policy)
+    print(filter_table(rows))
+    if args.out:
+        write_json(args.out, {"schema": 1, "run": str(args.run), "filters": [row.to_dict() for row in rows]})
+    return 0
+
+
+def filter_table(rows: Sequence[Any]) -> str:
+    """Rows of `measure_filters` for the terminal, shares in % with their 95 % intervals."""
+    lines = [f"{'filter':<14} {'kept':>6} {'really right':>13} {'95 % interval':>15} {'right ones lost':>16}"]
+    for row in rows:
+        low, high = row.precision_ci95
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(
+            f"{row.name:<14} {row.kept:>6} {100 * row.precision:>12.1f}% {interval:>15} {100 * row.cost:>15.1f}%"
+        )
+    return "\n".join([*lines, f"n = {rows[0].n if rows else 0} candidates graded correct"])
+
+
 def version(args: argparse.Namespace, rest: list[str]) -> int:
     print(f"r3v {__version__}")
     return 0

@@ -13,12 +13,15 @@ import scripted_run
 import r3v
 from r3v import commands, stages
 from r3v.cli import main, split_fields
-from r3v.config import Config
-from r3v.data.geoworld import source
+from r3v.config import Config, DataConfig
+from r3v.data.geoworld import item_of, source
+from r3v.grading import grade
 from r3v.policies.scripted import ScriptedPolicy
+from r3v.records import Candidate, Graded
+from r3v.reflection.store import write_shard
 from r3v.settings import differences, field_types, flatten, read, to_yaml
 
-COMMANDS = ("train", "eval", "select", "sample", "data", "export", "report", "compare", "version")
+COMMANDS = ("train", "eval", "select", "sample", "data", "export", "report", "compare", "filters", "version")
 
 
 @pytest.fixture
@@ -276,3 +279,32 @@ def test_a_run_brings_its_settings_and_adapter(tmp_path: Path) -> None:
     config: Config = commands.model_config(args, ["--select.n", "7"])
     assert config.model.adapter == str(tmp_path / "round_01" / "adapter")
     assert (config.select.n, config.sample.k) == (7, 3)
+
+
+def test_filters_tells_the_lucky_positives(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Two candidates are graded correct: the gold rationale and a wrong one with the right answer put at its end.
+    computed_last sees that the wrong one computed something else, so it keeps 1 of 2, and that one is right."""
+    item = item_of(source("train", 1)[0])
+    body = item.wrong[0][0].rpartition("Answer:")[0]
+    texts = [item.rationale, f"{body}Answer: {item.problem.gold_text}", item.wrong[0][0]]
+    graded = [
+        Graded(c := Candidate("geoworld-train-000000", 1, i, 0, text), grade(item.problem, c.text))
+        for i, text in enumerate(texts)
+    ]
+    write_shard(tmp_path / "round_01" / "candidates" / "shard-00000.parquet", graded)
+    (tmp_path / "config.yaml").write_text(to_yaml(Config(data=DataConfig(n_train=1))))
+    assert main(["filters", str(tmp_path), "--out", str(tmp_path / "f.json")]) == 0
+    rows = {r["name"]: r for r in json.loads((tmp_path / "f.json").read_text())["filters"]}
+    assert (rows["none"]["kept"], rows["none"]["precision"]) == (2, 0.5)
+    assert (rows["computed_last"]["kept"], rows["computed_last"]["precision"], rows["computed_last"]["cost"]) == (
+        1,
+        1,
+        0,
+    )
+    assert "n = 2 candidates graded correct" in capsys.readouterr().out
+
+
+def test_filters_of_another_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(Config(data=DataConfig(train="geoqa:DIR"))))
+    assert main(["filters", str(tmp_path)]) == 2
+    assert "only GeoWorld can tell" in capsys.readouterr().err

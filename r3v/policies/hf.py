@@ -88,10 +88,12 @@ class HFPolicy:
                     )
                     for prompt in part
                 ]
+                hashes = [prompt.hash for prompt in part]
                 for done in self._run(jobs, params):
-                    prompt = part[done.job]
                     index = first_index + done.sample
-                    out[begin + done.job][done.sample] = self._candidate(prompt, done, index, seed, round)
+                    out[begin + done.job][done.sample] = self._candidate(
+                        part[done.job], hashes[done.job], done, index, seed, round
+                    )
         return [[c for c in row if c is not None] for row in out]
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
@@ -133,7 +135,9 @@ class HFPolicy:
         for index, job in enumerate(jobs):
             yield from sample_plain(self.model, self.encoder, params, job, index)
 
-    def _candidate(self, prompt: Prompt, done: Sampled, index: int, seed: int, round: int) -> Candidate:
+    def _candidate(
+        self, prompt: Prompt, prompt_hash: str, done: Sampled, index: int, seed: int, round: int
+    ) -> Candidate:
         stopped = bool(done.ids) and done.ids[-1] in self.encoder.stop_ids
         return Candidate(
             problem_id=prompt.problem_id,
@@ -145,7 +149,7 @@ class HFPolicy:
             logprobs=done.logprobs,
             stop="eos" if stopped else "length",
             model=self.name,
-            prompt_hash=prompt.hash,
+            prompt_hash=prompt_hash,
         )
 
     def _score(

@@ -90,12 +90,18 @@ class RenderedImage:
 
     def read(self) -> bytes:
         """PNG bytes, the same for the same fields with one version of Pillow."""
-        from r3v.data.geoworld.render import render
-
-        return render(make(self.family, self.level, self.seed, self.split))
+        return _png(self)
 
     def describe(self) -> str:
         return f"geoworld {self.family} level {self.level} seed {self.seed} ({self.split})"
+
+
+@functools.lru_cache(maxsize=4096)
+def _png(image: RenderedImage) -> bytes:
+    """The last pictures drawn are kept (about 7 MB), because a prompt is hashed, encoded and shown from one picture."""
+    from r3v.data.geoworld.render import render
+
+    return render(make(image.family, image.level, image.seed, image.split))
 
 
 def split_of(key: str) -> str:

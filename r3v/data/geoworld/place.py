@@ -18,6 +18,9 @@ Box = tuple[float, float, float, float]
 
 BLOCKED = 1e4
 """The cost of covering another label; no other cost comes near it."""
+LATTICE = (8, 4)
+"""Labels sit on a lattice of so many pixels across and down, as characters do on a terminal: the columns of digits then
+coincide with the patches of a vision tower, and a small one learns each digit in two places instead of in 64."""
 _PAD = 1.5
 
 
@@ -89,9 +92,10 @@ class Placer:
 
     def _best(self, text: str, letter: bool, candidates: Iterable[tuple[Point, float]]) -> Box:
         width, height = ink_size(text, letter)
+        columns = 1 if letter else len(text)
         half_w, half_h = width / 2 + _PAD, height / 2 + _PAD
         tried = list(candidates)
-        best, chosen = self._cheapest(tried, half_w, half_h)
+        best, chosen = self._cheapest(tried, half_w, half_h, columns)
         if best >= BLOCKED:
             (x, y), _ = tried[0]
             anywhere = product(range(0, self.size, 3), repeat=2)
@@ -99,20 +103,23 @@ class Placer:
                 (((float(u), float(v)), 4 + 0.6 * math.dist((u, v), (x, y))) for u, v in anywhere),
                 half_w,
                 half_h,
+                columns,
             )
         self._taken.append(chosen)
         self.cost = max(self.cost, best)
         return chosen
 
-    def _cheapest(self, candidates: Iterable[tuple[Point, float]], half_w: float, half_h: float) -> tuple[float, Box]:
-        """The cheapest of the (centre, bias) candidates, each moved into the picture first."""
+    def _cheapest(
+        self, candidates: Iterable[tuple[Point, float]], half_w: float, half_h: float, columns: int
+    ) -> tuple[float, Box]:
+        """The cheapest of the (centre, bias) candidates, each moved into the picture and onto the lattice first."""
         best, chosen = math.inf, (0.0, 0.0, 0.0, 0.0)
         for (x, y), bias in candidates:
             if bias >= best:
                 continue
-            inside_x = min(max(x, half_w + 0.5), self.size - half_w - 0.5)
-            inside_y = min(max(y, half_h + 0.5), self.size - half_h - 0.5)
-            moved = abs(inside_x - x) + abs(inside_y - y)
+            inside_x = _snap(x, half_w + 0.5, self.size, LATTICE[0], columns % 2 * LATTICE[0] / 2)
+            inside_y = _snap(y, half_h + 0.5, self.size, LATTICE[1], 0.0)
+            moved = max(0.0, abs(inside_x - x) - LATTICE[0] / 2) + max(0.0, abs(inside_y - y) - LATTICE[1] / 2)
             box = (inside_x - half_w, inside_y - half_h, inside_x + half_w, inside_y + half_h)
             cost = bias + 1.5 * moved + 1.6 * self._ink(box) + self._overlap(box)
             if cost < best:
@@ -130,3 +137,9 @@ class Placer:
             if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]:
                 return BLOCKED
         return 0.0
+
+
+def _snap(v: float, room: float, size: int, step: int, phase: float) -> float:
+    """The lattice point nearest to `v` that keeps `room` from both edges."""
+    low, high = math.ceil((room - phase) / step), math.floor((size - room - phase) / step)
+    return phase + step * min(max(round((v - phase) / step), low), high)
