@@ -1,5 +1,8 @@
 """Train geoworld-tiny from scratch on GeoWorld's warm-up split: first to see, then to read, then to reason badly.
 
+Three phases: the vision tower alone (`recipes/warmup_eyes.py`), the language model on what the tower sees, kept in
+memory (half the time of a step), and both together.
+
     python -m r3v.recipes.warmup_geoworld_tiny --out checkpoints/geoworld-tiny --work checkpoints/runs/warmup
 
 Hardware: 2 CPU cores with bf16 matrix units (AMX); slower without them.
@@ -19,8 +22,12 @@ import math
 import multiprocessing as mp
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,6 +86,11 @@ class Pool:
     items: dict[int, Item]
     problems: Any
 
+    @cached_property
+    def numbered(self) -> np.ndarray:
+        """Indices of the pictures with numbers on them; the others state theirs in the text."""
+        return self.cells[:, :, 0].any(axis=1).nonzero()[0]
+
     def item(self, index: int) -> Item:
         if index not in self.items:
             self.items[index] = item_of(self.problems[index])
@@ -87,7 +99,7 @@ class Pool:
 
 def open_pool(work: Path, n: int) -> Pool:
     """Draw every picture once, on two processes, and keep them for the next start."""
-    path = work / f"pictures-{n}.npz"
+    path = work / f"pictures-{n}-{eyes.FIELDS}.npz"
     if not path.exists():
         pictures = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
         cells = np.zeros((n, eyes.CELLS, eyes.FIELDS), dtype=np.uint8)
@@ -192,34 +204,71 @@ def add(meter: dict[str, tuple[float, int]], found: dict[str, tuple[float, int]]
 
 
 def see_loss(model: Any, heads: eyes.Eyes, step: int, pool: Pool, size: int) -> tuple[Tensor, dict]:
-    """The vision tower and the connector alone, on pictures alone."""
-    index = np.random.default_rng(step).integers(0, len(pool.pictures), size)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        tokens_BCH = torch.stack(list(model.model.get_image_features(pixels(pool.pictures[index])).pooler_output))
-    return heads(tokens_BCH, torch.from_numpy(pool.cells[index]))
+    """The vision tower and the connector alone, on pictures with numbers alone."""
+    index = np.random.default_rng(step).choice(pool.numbered, size)
+    with watch(model) as seen, torch.autocast("cpu", dtype=torch.bfloat16):
+        model.model.get_image_features(pixels(pool.pictures[index]))
+    return heads(seen["tokens"], seen["patches"], torch.from_numpy(pool.cells[index]))
 
 
-def speak_loss(model: Any, heads: eyes.Eyes, part: Any, pool: Pool, pad: int) -> tuple[Tensor, dict]:
-    """Mean token loss of one batch, plus 0.3 times the heads' loss; and (sum, tokens) per task for the log."""
+@contextmanager
+def watch(model: Any) -> Iterator[dict[str, Tensor]]:
+    """What passes the connector (`tokens`) and the middle of the tower (`patches`) in the forward inside."""
+    seen: dict[str, Tensor] = {}
+    layers = model.model.vision_model.encoder.layers
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+        for name, module in (("tokens", model.model.connector), ("patches", layers[len(layers) // 2 - 1]))
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.no_grad()
+def look(model: Any, pool: Pool) -> Tensor:
+    """The image tokens of every picture, bf16 [n, 49, H]."""
+    model.eval()
+    parts = []
+    with watch(model) as seen, torch.autocast("cpu", dtype=torch.bfloat16):
+        for start in range(0, len(pool.pictures), 256):
+            model.model.get_image_features(pixels(pool.pictures[start : start + 256]))
+            parts.append(seen["tokens"].bfloat16())
+    model.train()
+    return torch.cat(parts)
+
+
+def speak_loss(
+    model: Any, heads: eyes.Eyes, part: Any, pool: Pool, pad: int, looks: Tensor | None
+) -> tuple[Tensor, dict]:
+    """Mean token loss of one batch; and (sum, tokens) per task for the log.
+
+    `looks`: what `look` returned, where the tower is frozen; None where it learns, and then 0.3 times the heads' loss
+    is added.
+    """
     ids, mask, labels = collate([row for row, _, _ in part], pad)
     index = [i for _, i, _ in part]
-    shown: list[Tensor] = []
-    hook = model.model.connector.register_forward_hook(lambda _m, _i, out: shown.append(out))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = model.model(
-            input_ids=ids, attention_mask=mask, pixel_values=pixels(pool.pictures[index]), use_cache=False
-        ).last_hidden_state[:, :-1]
+    if looks is None:
+        sight = {"pixel_values": pixels(pool.pictures[index])}
+    else:
+        sight = {"mm_encoder_outputs": {"image": SimpleNamespace(pooler_output=list(looks[index].float()))}}
+    with watch(model) as shown, torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False, **sight).last_hidden_state[:, :-1]
         flat = (labels[:, 1:] != -100).flatten().nonzero()[:, 0]
         fill = -len(flat) % 512
         logits = model.lm_head(hidden.flatten(0, 1)[F.pad(flat, (0, fill))])[: len(flat)]
-    hook.remove()
     losses = F.cross_entropy(logits.float(), labels[:, 1:].flatten()[flat], reduction="none")
-    seen, meter = heads(shown[0], torch.from_numpy(pool.cells[index]))
+    loss, meter = losses.mean(), {}
+    if looks is None:
+        seen, meter = heads(shown["tokens"], shown["patches"], torch.from_numpy(pool.cells[index]))
+        loss = loss + 0.3 * seen
     owner = flat // (labels.shape[1] - 1)
     for b, (_, _, name) in enumerate(part):
         mine = losses.detach()[owner == b]
         add(meter, {name: (float(mine.sum()), len(mine))})
-    return losses.mean() + 0.3 * seen, meter
+    return loss, meter
 
 
 @torch.inference_mode()
@@ -281,7 +330,7 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = build_tokenizer(corpus())
     processor = build_processor(tokenizer)
     model, size = build_model(tokenizer, Size()), Size()
-    heads = eyes.Eyes(size.text_width)
+    heads = eyes.Eyes(size.text_width, size.vision_width)
     fast_attention(model)
     rows = Rows(processor)
     sight = [*model.model.vision_model.parameters(), *model.model.connector.parameters(), *heads.parameters()]
@@ -305,16 +354,21 @@ def train(args: argparse.Namespace) -> None:
     compile_layers(model, True)
     started, meter = time.time(), {}
     queue: list[Any] = []
+    looks: Tensor | None = None
     with (work / "log.jsonl").open("a") as log:
         for step in range(first, args.steps):
             if step < args.see_steps:
-                loss, found = see_loss(model, heads, step, pool, args.batch)
+                loss, found = see_loss(model, heads, step, pool, args.see_batch)
                 rates = [rate(step, 0, args.see_steps, args.lr)] * 2
             else:
                 mix = tasks.READING_MIX if step < args.read_steps else tasks.SOLVING_MIX
                 if not queue or step == args.read_steps:
                     queue = batches(pool, rows, step, mix, args.batch)
-                loss, found = speak_loss(model, heads, queue.pop(), pool, rows.pad)
+                if step >= args.listen_steps:
+                    looks = None
+                elif looks is None:
+                    looks = look(model, pool)
+                loss, found = speak_loss(model, heads, queue.pop(), pool, rows.pad, looks)
                 # What the tower has learned does not survive the language model's rate.
                 lr = rate(step, args.see_steps, args.steps, args.lr)
                 rates = [0.25 * lr, lr]
@@ -358,10 +412,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="checkpoints/geoworld-tiny")
     parser.add_argument("--work", default="checkpoints/runs/warmup")
-    parser.add_argument("--see-steps", type=int, default=1600, help="steps of the vision tower alone")
-    parser.add_argument("--read-steps", type=int, default=1700, help="step at which reading gives way to the full mix")
-    parser.add_argument("--steps", type=int, default=2400, help="last step")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--see-steps", type=int, default=2800, help="steps of the vision tower alone")
+    parser.add_argument("--read-steps", type=int, default=3600, help="step at which reading gives way to the full mix")
+    parser.add_argument("--listen-steps", type=int, default=5000, help="step until which the tower then rests")
+    parser.add_argument("--steps", type=int, default=6000, help="last step")
+    parser.add_argument("--see-batch", type=int, default=32, help="pictures a step while the tower learns alone")
+    parser.add_argument("--batch", type=int, default=64, help="lessons a step")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--pictures", type=int, default=24000, help="different pictures, drawn once")
     parser.add_argument("--check", type=int, default=200, help="steps between checks on held-out problems")

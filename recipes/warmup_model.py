@@ -7,9 +7,13 @@ by letter and digit by digit; anything else a user types still encodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 IMAGE_SIZE = 112
 PATCH = 8
@@ -147,3 +151,20 @@ def scale_vision(vision: Any, layers: int) -> None:
             nn.init.normal_(module.weight, std=(module.weight[0].numel()) ** -0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            with torch.no_grad():
+                module.weight.copy_(places(IMAGE_SIZE // PATCH, module.embedding_dim))
+
+
+def places(side: int, width: int) -> Tensor:
+    """Sines and cosines of row and column, [side * side, width], wave lengths from 4 patches to 4 pictures.
+
+    With random position embeddings every place has to find out by itself which places are its neighbours (2-D
+    sinusoids: Beyer, Zhai and Kolesnikov 2022, arXiv 2205.01580).
+    """
+    count = width // 4
+    waves = 2 * math.pi / (4.0 * side ** (torch.arange(count) / (count - 1)))
+    angles = torch.arange(side)[:, None] * waves
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)

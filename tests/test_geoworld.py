@@ -134,10 +134,10 @@ def test_labels_are_inside_and_apart(family: str) -> None:
             assert sorted(numbers) == sorted(wanted), item.problem.id
 
 
-def test_digits_are_at_least_eleven_pixels_high() -> None:
+def test_digits_are_at_least_ten_and_a_half_pixels_high() -> None:
     from r3v.data.geoworld.glyphs import ink_size
 
-    assert all(ink_size(digit, False)[1] >= 11 for digit in "0123456789")
+    assert all(ink_size(digit, False)[1] >= 10.5 for digit in "0123456789")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -294,3 +294,16 @@ def test_wrong_arguments_are_named_errors() -> None:
     stranger = replace(source("train", 1)[0], meta={})
     with pytest.raises(DataError, match="GeoWorld problem"):
         item_of(stranger)
+
+
+def test_labels_sit_on_the_lattice() -> None:
+    """Digits are in columns 8 pixels wide: the centre of a number of one or three digits is in the middle of a column,
+    of two digits between two; every centre is on a multiple of 4 downwards."""
+    seen = set()
+    for problem in source("train", 60):
+        for label in draw(item_of(problem))[1].labels:
+            x, y = (label.box[0] + label.box[2]) / 2, (label.box[1] + label.box[3]) / 2
+            columns = len(label.text) if label.kind == "number" else 1
+            assert (x % 8, y % 4) == (4.0 if columns % 2 else 0.0, 0.0), label
+            seen.add((label.kind, columns))
+    assert {("letter", 1), ("number", 1), ("number", 2), ("number", 3)} <= seen
