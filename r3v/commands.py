@@ -82,7 +82,7 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
         config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
     check_selectors(config.select.selectors)
     problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
-    policy = make_policy(config.model, config)
+    policy = make_policy(config.model, config, say=note)
     measure = real_stages(say=note).evaluate
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
@@ -105,7 +105,7 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
         if args.data
         else [question_problem(args)]
     )
-    policy = make_policy(config.model, config)
+    policy = make_policy(config.model, config, say=note)
     selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters)
     lines = []
     for start in range(0, len(problems), 32):
@@ -174,7 +174,7 @@ def sample(args: argparse.Namespace, rest: list[str]) -> int:
     if args.k is not None:
         config = set_field(config, "sample.k", args.k)
     problems = load(args.data, limit=args.limit, open=args.open or config.data.open, skip_bad=config.data.skip_bad)
-    stats = real_stages().sample(make_policy(config.model, config), problems, Path(args.out), config, 0)
+    stats = real_stages().sample(make_policy(config.model, config, say=note), problems, Path(args.out), config, 0)
     write_beside(config, args.out)
     print(json.dumps(stats, indent=2))
     return 0
@@ -237,7 +237,7 @@ def filters(args: argparse.Namespace, rest: list[str]) -> int:
     if not folders:
         raise ConfigError(f"found no round_*/candidates in {args.run}, expected the folder of a run that has sampled")
     problems = {p.id: p for p in load(config.data.train, limit=config.data.n_train, open=config.data.open)}
-    policy = make_policy(config.model, config) if args.grounded else None
+    policy = make_policy(config.model, config, say=note) if args.grounded else None
     graded = ((problems[g.candidate.problem_id], g) for folder in folders for g in read_shards(folder))
     rows = measure_filters(graded, rationale_is_right, style=style(config.model.prompt_style), policy=policy)
     print(filter_table(rows))

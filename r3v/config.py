@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from r3v.policies.openai_config import ServerConfig
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -185,3 +187,4 @@ class Config:
     build: BuildConfig = field(default_factory=BuildConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)

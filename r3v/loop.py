@@ -269,15 +269,23 @@ def open_run(config: Config, recipe: str, say: Say) -> Iterator[Run]:
         yield run
 
 
+SERVER_MAY_CHANGE = tuple(
+    f"server.{name}"
+    for name in ("url", "api_key_env", "concurrency", "timeout", "retries", "max_wait", "stream", "cache", "prices")
+)
+"""Settings of a server that change no answer."""
+
+
 def check_settings(folder: Path, config: Config) -> None:
-    """Raise RunError naming each field in which the run in `folder` differs. A run may be moved and prolonged."""
+    """Raise RunError naming each field in which the run in `folder` differs. A run may be moved and prolonged, and
+    its server may be at another address or be asked in another rhythm."""
     path = folder / "config.yaml"
     if not path.exists():
         if any(folder.glob("round_*")):
             raise RunError(f"{folder}: found rounds but no config.yaml; put it back or use another --run.dir")
         return
     old = read(path, preset=False).config
-    for name in ("run.dir", "run.rounds"):
+    for name in ("run.dir", "run.rounds", *SERVER_MAY_CHANGE):
         group, leaf = name.split(".")
         old = set_field(old, name, getattr(getattr(config, group), leaf))
     different = differences(old, config)

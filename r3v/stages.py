@@ -30,7 +30,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None)
     """The stages `r3v train` runs."""
 
     def policy(config: Config, adapter: Path | None) -> Policy:
-        return make_policy(with_adapter(config, adapter).model, config, dry_run)
+        return make_policy(with_adapter(config, adapter).model, config, dry_run, say)
 
     def fit(
         problems: Sequence[Problem], examples: Path, start: Path | None, out: Path, config: Config, number: int
@@ -90,8 +90,15 @@ def with_adapter(config: Config, adapter: Path | None) -> Config:
     return config if adapter is None else replace(config, model=replace(config.model, adapter=str(adapter)))
 
 
-def make_policy(model: ModelConfig, config: Config, dry_run: bool = False) -> Policy:
-    """A policy on freshly loaded weights; what an earlier one held on the device is given back first."""
+def make_policy(
+    model: ModelConfig, config: Config, dry_run: bool = False, say: Callable[[str], None] | None = None
+) -> Policy:
+    """A policy on freshly loaded weights, or on the server the config names; what an earlier one held on the device
+    is given back first. A dry run never asks a server."""
+    if config.server.url and not dry_run:
+        from r3v.policies.openai import OpenAIPolicy
+
+        return OpenAIPolicy.from_config(config.server, model, say=say)
     from r3v.policies.hf import HFPolicy
 
     release()

@@ -1,17 +1,15 @@
 """Train geoworld-tiny from scratch on GeoWorld's warm-up split: first to see, then to read, then to reason badly.
 
-Three phases: the vision tower alone (`recipes/warmup_eyes.py`), the language model on what the tower sees, kept in
-memory (half the time of a step), and both together.
-
     python -m r3v.recipes.warmup_geoworld_tiny --out checkpoints/geoworld-tiny --work checkpoints/runs/warmup
 
 Hardware: 2 CPU cores with bf16 matrix units (AMX); slower without them.
 Time and numbers to expect: in checkpoints/geoworld-tiny/README.md, beside the log of the run that made it.
 
 Plain torch on purpose: one loop that reads top to bottom, no Lightning, no adapter. Trained straight on solving, a
-model of this size guesses the commonest numbers and never looks at the picture; so it sees and reads
-first. Interrupted, the
-same command goes on from the last checkpoint.
+model of this size guesses the commonest numbers and never looks at the picture. So the vision tower learns alone first
+(`recipes/warmup_eyes.py`); then the language model learns from what the resting tower sees, which is kept in memory and
+halves the time of a step; with `--stop` beyond `--listen-steps` both go on together. Interrupted, the same command goes
+on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -356,7 +354,7 @@ def train(args: argparse.Namespace) -> None:
     queue: list[Any] = []
     looks: Tensor | None = None
     with (work / "log.jsonl").open("a") as log:
-        for step in range(first, args.steps):
+        for step in range(first, min(args.stop, args.steps)):
             if step < args.see_steps:
                 loss, found = see_loss(model, heads, step, pool, args.see_batch)
                 rates = [rate(step, 0, args.see_steps, args.lr)] * 2
@@ -383,7 +381,7 @@ def train(args: argparse.Namespace) -> None:
                 line: dict[str, Any] = {"step": step + 1, "seconds": round(time.time() - started, 1)}
                 line |= {name: round(total / max(1, count), 4) for name, (total, count) in sorted(meter.items())}
                 meter = {}
-                if (step + 1) % args.check == 0 or step + 1 == args.steps:
+                if (step + 1) % args.check == 0 or step + 1 == min(args.stop, args.steps):
                     if step >= args.see_steps:
                         line["held_read"] = quick_check(model, rows, held_items, held_pictures, "read")
                         line["held_open"] = quick_check(model, rows, held_items, held_pictures, "solve")
@@ -413,9 +411,10 @@ def main() -> None:
     parser.add_argument("--out", default="checkpoints/geoworld-tiny")
     parser.add_argument("--work", default="checkpoints/runs/warmup")
     parser.add_argument("--see-steps", type=int, default=2800, help="steps of the vision tower alone")
-    parser.add_argument("--read-steps", type=int, default=3600, help="step at which reading gives way to the full mix")
-    parser.add_argument("--listen-steps", type=int, default=5000, help="step until which the tower then rests")
-    parser.add_argument("--steps", type=int, default=6000, help="last step")
+    parser.add_argument("--read-steps", type=int, default=3400, help="step at which reading gives way to the full mix")
+    parser.add_argument("--listen-steps", type=int, default=4800, help="step until which the tower then rests")
+    parser.add_argument("--steps", type=int, default=5600, help="step at which the learning rate would be at its end")
+    parser.add_argument("--stop", type=int, default=4800, help="last step")
     parser.add_argument("--see-batch", type=int, default=32, help="pictures a step while the tower learns alone")
     parser.add_argument("--batch", type=int, default=64, help="lessons a step")
     parser.add_argument("--lr", type=float, default=2e-3)

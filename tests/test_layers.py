@@ -23,6 +23,7 @@ RANKS: list[tuple[str, int]] = [
     ("r3v.grading", 3),
     ("r3v.data", 4),
     ("r3v.policies.base", 4),
+    ("r3v.policies.openai_config", 2),
     ("r3v.policies.scripted", 5),
     ("r3v.reflection", 5),
     ("r3v.evaluation", 6),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from r3v.records import Candidate, Prompt
 
@@ -59,4 +59,24 @@ class Policy(Protocol):
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
         """For each prompt, the log-probabilities of each of its continuations (prefix computed once)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How likely each of several given replies is: `shares` sum to 1; `how` they were found, and the `tokens` read."""
+
+    shares: tuple[float, ...]
+    how: Literal["logprobs", "votes", "scores"]
+    tokens: int
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """A Policy with a way of its own to weigh given replies, because it cannot score them or not cheaply."""
+
+    def choose_index(
+        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0
+    ) -> list[Choice]:
+        """One Choice over its `options` for each prompt. Raises EngineError when the engine fails for good."""
         ...

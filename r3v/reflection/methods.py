@@ -182,7 +182,8 @@ def _self_select(ask: Ask, method: str, vote_weight: float) -> list[Selection]:
         scores = [vote_weight * v + (1.0 - vote_weight) * p for v, p in zip(votes, own, strict=True)]
         best = best_of(scores, candidates, [a.best for a in answers])
         shares = dict(zip((a.key for a in answers), match.probabilities, strict=True))
-        found.append(ask.selection(row, method, best, scores, match.tokens, none=match.none, self_select=shares))
+        said = {"none": match.none, "self_select": shares, "how": match.how}
+        found.append(ask.selection(row, method, best, scores, match.tokens, **said))
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from r3v import prompts as words
 from r3v.config import SelectConfig
 from r3v.grading import extract
-from r3v.policies.base import Policy
+from r3v.policies.base import Choice, Chooser, Policy
 from r3v.prompts import Style
 from r3v.records import LETTERS, Candidate, Problem, Prompt
 from r3v.reflection.build import problem_rng
@@ -34,11 +34,13 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Match:
     """The outcome of showing `answers` to the model: a probability for each (summing to 1), that of "none is
-    right" before renormalising, and the tokens scored."""
+    right" before renormalising, the tokens scored, and how: by scores, or as `Choice.how` says (by votes if any
+    order was)."""
 
     probabilities: tuple[float, ...]
     none: float
     tokens: int
+    how: str = "scores"
 
 
 def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Answer]:
@@ -126,6 +128,17 @@ def _requests(
     return requests
 
 
+def _weigh(policy: Policy, requests: Sequence[_Request], seed: int) -> list[Choice]:
+    """A share for each continuation of each request: its probability among them, or what a Chooser says."""
+    prompts, options = [r.prompt for r in requests], [r.continuations for r in requests]
+    if isinstance(policy, Chooser):
+        return policy.choose_index(prompts, options, seed=seed)
+    return [
+        Choice(tuple(_softmax([s.total for s in found])), "scores", sum(len(s.token_ids) for s in found))
+        for found in policy.score(prompts, options)
+    ]
+
+
 def play(
     policy: Policy,
     problems: Sequence[Problem],
@@ -146,15 +159,17 @@ def play(
         if len(answers) > 1
         for request in _requests(number, problem, candidates, answers, style, cfg, letters, seed)
     ]
-    scores = policy.score([r.prompt for r in requests], [r.continuations for r in requests]) if requests else []
+    choices = _weigh(policy, requests, seed) if requests else []
     sums = [[0.0] * len(answers) for answers in answers_PA]
     none, tokens, count = [0.0] * len(sums), [0] * len(sums), [0] * len(sums)
-    for request, found in zip(requests, scores, strict=True):
-        shares = _softmax([score.total for score in found])
+    ways: list[set[str]] = [set() for _ in sums]
+    for request, found in zip(requests, choices, strict=True):
+        shares = found.shares
         for place, i in enumerate(request.order):
             sums[request.match][i] += shares[place]
         none[request.match] += sum(shares[len(request.order) :])
-        tokens[request.match] += sum(len(score.token_ids) for score in found)
+        tokens[request.match] += found.tokens
+        ways[request.match].add(found.how)
         count[request.match] += 1
     matches = []
     for number, totals in enumerate(sums):
@@ -164,5 +179,6 @@ def play(
         whole = sum(totals)
         even = 1.0 / len(totals)
         shares = tuple(t / whole if whole > 0 else even for t in totals)
-        matches.append(Match(shares, none[number] / count[number], tokens[number]))
+        how = "votes" if "votes" in ways[number] else min(ways[number])
+        matches.append(Match(shares, none[number] / count[number], tokens[number], how))
     return matches

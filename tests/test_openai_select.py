@@ -1,0 +1,60 @@
+"""self_select and fused with a server: nothing is scored, and the selection says how it was weighed."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from fake_server import FakeServer
+
+from r3v.config import SelectConfig
+from r3v.policies.openai import OpenAIPolicy
+from r3v.policies.openai_config import ServerConfig
+from r3v.prompts import STYLES
+from r3v.records import Candidate, Problem
+from r3v.reflection.selector import Selector
+
+PROBLEM = Problem("p", "How many?", "5", "number")
+CANDIDATES = [Candidate("p", 0, i, 0, f"Answer: {a}") for i, a in enumerate((12, 5, 12))]
+
+
+def place_of_five(body: dict) -> str:
+    """The number under which the candidate that says 5 is shown in this order."""
+    found = re.search(r"\[(\d)\] Answer: 5", body["messages"][0]["content"])
+    assert found
+    return found.group(1)
+
+
+def choose(server: FakeServer, method: str, **settings):
+    config = ServerConfig(url=server.url, model="base", concurrency=1, **settings)
+    with OpenAIPolicy(config) as policy:
+        selector = Selector(policy, STYLES["full"], SelectConfig(permutations=2, fused_weight=0.5))
+        return selector.choose(method, PROBLEM, CANDIDATES)
+
+
+@pytest.mark.parametrize(("method", "answer"), [("self_select", "5"), ("fused", "5"), ("tournament", "5")])
+def test_by_the_index_token_whatever_the_order(method: str, answer: str) -> None:
+    with FakeServer(say=lambda body: f"Solution [{place_of_five(body)}] is right.") as server:
+        # The model gives the place of 5 a probability of 0.9, and never says "None".
+        def tops(text: str) -> list[tuple[str, float]]:
+            place = place_of_five(server.chats[-1])
+            other = "1" if place == "2" else "2"
+            return [(place, math.log(0.9)), (other, math.log(0.1))] if text.endswith("[") else [("S", -0.01)]
+
+        server.tops = tops
+        chosen = choose(server, method)
+        assert chosen.answer == answer
+        if method == "self_select":
+            assert chosen.scores == pytest.approx((0.1, 0.9, 0.1))
+        if method == "fused":
+            assert chosen.scores == pytest.approx((0.5 * 2 / 3 + 0.05, 0.5 / 3 + 0.45, 0.5 * 2 / 3 + 0.05))
+        if method != "tournament":
+            assert chosen.details["how"] == "logprobs"
+
+
+def test_by_votes_and_it_says_so() -> None:
+    with FakeServer("other", say=lambda body: f"I choose [{place_of_five(body)}].") as server:
+        chosen = choose(server, "self_select", votes=3)
+    assert (chosen.answer, chosen.scores) == ("5", pytest.approx((0.0, 1.0, 0.0)))
+    assert chosen.details["how"] == "votes"
