@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from r3v import __version__
+from r3v.curriculum import diagnose_commands, reinforce_commands
 from r3v.errors import ConfigError, R3VError
+from r3v.notebook import evolve_commands, retrieve_commands, store_commands
+from r3v.notebook.retrieve_commands import retrieval_flags
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 _FIELD = re.compile(r"--\w+\.\w")
@@ -70,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    _notebook(commands)
+    diagnose_commands.register(commands)
+    reinforce_commands.register(commands)
     _add(commands, "version", "print the version")
     return parser
 
@@ -128,6 +134,7 @@ def _eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--limit", type=int, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--out", help="write the eval block to this JSON file and the rows beside it as .parquet")
+    retrieval_flags(p)
 
 
 def _select(commands: argparse._SubParsersAction) -> None:
@@ -143,6 +150,7 @@ def _select(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--method", default="fused", help="selector (default fused)")
     p.add_argument("--limit", type=int, help="use the first problems only")
     p.add_argument("--out", help="write JSON Lines here instead of printing")
+    retrieval_flags(p)
 
 
 def _sample(commands: argparse._SubParsersAction) -> None:
@@ -153,6 +161,7 @@ def _sample(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--limit", type=int, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--out", required=True, help="folder of the shards; an interrupted one is completed")
+    retrieval_flags(p)
 
 
 def _data(commands: argparse._SubParsersAction) -> None:
@@ -200,6 +209,13 @@ def _filters(commands: argparse._SubParsersAction) -> None:
     p.add_argument("run", help="run folder; its training problems must be GeoWorld's, whose rationales can be checked")
     p.add_argument("--grounded", action="store_true", help="also the filter that scores rationales without the image")
     p.add_argument("--out", help="write the rows to this JSON file")
+
+
+def _notebook(commands: argparse._SubParsersAction) -> None:
+    notebook = commands.add_parser("notebook", help="notes learnt from mistakes: keep, find, edit", allow_abbrev=False)
+    inner = notebook.add_subparsers(dest="notebook_command", required=True, metavar="COMMAND")
+    for group in (store_commands, evolve_commands, retrieve_commands):
+        group.register(inner)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from r3v import __version__
 from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
+from r3v.notebook.retrieve_commands import recall_of
 from r3v.settings import Settings, read, set_field, to_yaml, write_beside
 from r3v.stages import DRY, make_policy, read_json, real_stages, with_adapter
 
@@ -83,13 +84,14 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
     check_selectors(config.select.selectors)
     problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
     policy = make_policy(config.model, config, say=note)
-    measure = real_stages(say=note).evaluate
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config) as recall:
         rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
-        found = measure(policy, problems, config.select.selectors, rows, config)
+        found = real_stages(say=note, notes=recall).evaluate(policy, problems, config.select.selectors, rows, config)
+        told = {"notes": recall.name} if recall else {}
     print(block_table(found["eval"]))
     if args.out:
-        write_json(args.out, {"schema": 1, "data": args.data, "open": config.data.open, "model": policy.name, **found})
+        told |= {"data": args.data, "open": config.data.open, "model": policy.name}
+        write_json(args.out, {"schema": 1, **told, **found})
         write_beside(config, args.out)
     return 0
 
@@ -106,14 +108,15 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
         else [question_problem(args)]
     )
     policy = make_policy(config.model, config, say=note)
-    selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters)
     lines = []
-    for start in range(0, len(problems), 32):
-        chunk = [problems[i] for i in range(start, min(start + 32, len(problems)))]
-        for chosen in selector.select_many(chunk, args.n, [args.method], config.run.seed)[args.method]:
-            lines.append(json.dumps(selection_dict(chosen), ensure_ascii=False))
-            if not args.out:
-                print(lines[-1] if args.data else selection_text(chosen), flush=True)
+    with recall_of(args, policy, config) as recall:
+        selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters, recall)
+        for start in range(0, len(problems), 32):
+            chunk = [problems[i] for i in range(start, min(start + 32, len(problems)))]
+            for chosen in selector.select_many(chunk, args.n, [args.method], config.run.seed)[args.method]:
+                lines.append(json.dumps(selection_dict(chosen), ensure_ascii=False))
+                if not args.out:
+                    print(lines[-1] if args.data else selection_text(chosen), flush=True)
     if args.out:
         atomic_write(args.out, "".join(f"{line}\n" for line in lines))
         write_beside(config, args.out)
@@ -174,7 +177,9 @@ def sample(args: argparse.Namespace, rest: list[str]) -> int:
     if args.k is not None:
         config = set_field(config, "sample.k", args.k)
     problems = load(args.data, limit=args.limit, open=args.open or config.data.open, skip_bad=config.data.skip_bad)
-    stats = real_stages().sample(make_policy(config.model, config, say=note), problems, Path(args.out), config, 0)
+    policy = make_policy(config.model, config, say=note)
+    with recall_of(args, policy, config) as recall:
+        stats = real_stages(notes=recall).sample(policy, problems, Path(args.out), config, 0)
     write_beside(config, args.out)
     print(json.dumps(stats, indent=2))
     return 0

@@ -20,7 +20,7 @@ from r3v.errors import ConfigError, EngineError, RunError
 from r3v.grading import grade
 from r3v.io import atomic_path
 from r3v.policies.base import Policy
-from r3v.prompts import Style, question_text
+from r3v.prompts import Notes, Style, question_text
 from r3v.records import Candidate, Outcome, Problem, Verdict
 from r3v.reflection.selector import ORACLE, SELECTORS, Selection, Selector
 from r3v.stats import wilson
@@ -61,6 +61,8 @@ class _Ask:
             "letters": self.selector.letters,
             "seed": self.seed,
         }
+        if self.selector.notes is not None:
+            value["notes"] = self.selector.notes.name
         return json.dumps(value, sort_keys=True)
 
     def rows(self, problems: Sequence[Problem]) -> list[Row]:
@@ -98,6 +100,7 @@ def evaluate(
     *,
     out: str | Path,
     letters: bool = False,
+    notes: Notes | None = None,
     shard: int = 64,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -105,12 +108,13 @@ def evaluate(
 
     The block maps `greedy`, `majority@3`, ... to `{"accuracy", "n", "ci95", "unparsed"}`: shares of the n problems
     whose verdict is available, with the 95 % Wilson interval. An engine that fails on a problem gives UNAVAILABLE
-    rows for it. `shard`: problems between two writes, which is what a killed call loses at most.
+    rows for it. `notes` are shown to the solver.
+    `shard`: problems between two writes, which is what a killed call loses at most.
 
     Raises ConfigError for unknown or repeated selectors; RunError where `out` was written with other settings.
     """
     check_selectors(selectors)
-    ask = _Ask(Selector(policy, style, select, letters), tuple(selectors), seed)
+    ask = _Ask(Selector(policy, style, select, letters, notes), tuple(selectors), seed)
     out, settings = Path(out), ask.settings(problems)
     if not out.exists():
         parts = out.with_name(f".{out.stem}.parts")

@@ -24,7 +24,7 @@ from r3v.errors import DataError, RunError
 from r3v.io import atomic_write, write_json
 from r3v.policies.base import Policy
 from r3v.records import Problem
-from r3v.settings import differences, read, set_field, to_yaml
+from r3v.settings import differences, read_tree, set_field, to_yaml
 
 RUN_SCHEMA = 1
 STAGES = ("sample", "build", "fit", "evaluate")
@@ -248,14 +248,7 @@ def open_run(config: Config, recipe: str, say: Say) -> Iterator[Run]:
     Raises RunError: another process holds it, the settings differ, or it has more rounds than asked for.
     """
     folder = Path(config.run.dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{folder}: another process works on this run; wait for it or use another --run.dir"
-            ) from error
+    with locked(folder):
         check_settings(folder, config)
         atomic_write(folder / "config.yaml", to_yaml(config))
         run = Run(folder, config, recipe, say, closed_rounds(folder))
@@ -269,23 +262,30 @@ def open_run(config: Config, recipe: str, say: Say) -> Iterator[Run]:
         yield run
 
 
-SERVER_MAY_CHANGE = tuple(
-    f"server.{name}"
-    for name in ("url", "api_key_env", "concurrency", "timeout", "retries", "max_wait", "stream", "cache", "prices")
-)
-"""Settings of a server that change no answer."""
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder, made where it is missing, held by this process until the block ends. Raises RunError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder}: another process works on this run; wait for it or use another --run.dir"
+            ) from error
+        yield
 
 
-def check_settings(folder: Path, config: Config) -> None:
-    """Raise RunError naming each field in which the run in `folder` differs. A run may be moved and prolonged, and
-    its server may be at another address or be asked in another rhythm."""
+def check_settings(folder: Path, config: Any, movable: Sequence[str] = ("run.dir", "run.rounds")) -> None:
+    """Raise RunError naming each field in which the run in `folder` differs. A run may be moved and prolonged:
+    the fields of `movable` may change."""
     path = folder / "config.yaml"
     if not path.exists():
         if any(folder.glob("round_*")):
             raise RunError(f"{folder}: found rounds but no config.yaml; put it back or use another --run.dir")
         return
-    old = read(path, preset=False).config
-    for name in ("run.dir", "run.rounds", *SERVER_MAY_CHANGE):
+    old, _ = read_tree(type(config), path)
+    for name in movable:
         group, leaf = name.split(".")
         old = set_field(old, name, getattr(getattr(config, group), leaf))
     different = differences(old, config)

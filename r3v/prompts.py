@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from r3v.errors import ConfigError
 from r3v.records import LETTERS, Message, Problem, Prompt
 
 SelectTarget = Literal["index_answer", "answer"]
+
+
+class Notes(Protocol):
+    """Who knows what notes a solver is shown (such as `r3v.notebook.inject.Recall`).
+
+    Called with problems, it gives the note texts of each, safe to stand in a prompt. `name` identifies everything they
+    depend on: results with other notes are other results.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, problems: Sequence[Problem]) -> list[tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,13 @@ def _notes(s: Style, notes: Sequence[str]) -> str:
 def solve(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:
     """Ask for a step-by-step rationale that ends in an answer line."""
     return _prompt(problem, _notes(s, notes), s.solve)
+
+
+def solve_all(problems: Sequence[Problem], s: Style, notes: Notes | None = None) -> list[Prompt]:
+    """`solve` for each problem, with its notes."""
+    if notes is None:
+        return [solve(problem, s) for problem in problems]
+    return [solve(problem, s, texts) for problem, texts in zip(problems, notes(problems), strict=True)]
 
 
 def direct(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:

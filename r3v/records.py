@@ -252,6 +252,9 @@ class Example:
 
     `sources` are ids of the candidates it came from. `advantage` is for `reinforce` only; `pair` joins the chosen
     and the rejected branch of a `prefer` pair (same number; `weight` > 0 is chosen, `rejected` says which is not).
+    `token_ids`: the target's exact tokens where it was sampled, stop token included, so that it is trained on what was
+    drawn and not on its text tokenised anew; empty where `target` is to be tokenised. `logprobs`: those tokens'
+    log-probabilities under the model that sampled them.
     """
 
     kind: ExampleKind
@@ -263,6 +266,8 @@ class Example:
     advantage: float | None = None
     pair: int | None = None
     rejected: bool = False
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

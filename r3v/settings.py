@@ -10,11 +10,13 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def field_types(cls: type = Config, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def flatten(config: Config) -> dict[str, Any]:
+def flatten(config: Any) -> dict[str, Any]:
     """Dotted name -> value, tuples as lists."""
     return {
         f"{group.name}.{leaf}": list(value) if isinstance(value, tuple) else value
@@ -43,7 +45,7 @@ def flatten(config: Config) -> dict[str, Any]:
     }
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: Any) -> str:
     """Every field, in the order of the tree; `read` gives the same config back."""
     import yaml
 
@@ -60,10 +62,10 @@ def write_beside(config: Config, artefact: str | Path) -> None:
     atomic_write(path.with_name(f"{path.name}.config.yaml"), to_yaml(config))
 
 
-def set_field(config: Config, name: str, value: Any) -> Config:
+def set_field(config: T, name: str, value: Any) -> T:
     """The same config with one dotted field replaced."""
     group, leaf = name.split(".", 1)
-    return replace(config, **{group: replace(getattr(config, group), **{leaf: value})})
+    return replace(config, **{group: replace(getattr(config, group), **{leaf: value})})  # type: ignore[type-var]
 
 
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:
@@ -72,7 +74,7 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:
         leaf = name.rsplit(".", 1)[-1]
         leaves = {k.split(".", 1)[1]: k for k in known}
         near = [leaves[match] for match in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75)]
-    hint = f"did you mean {near[0]}?" if near else "`r3v train --help` lists every field"
+    hint = f"did you mean {near[0]}?" if near else "`--help` lists every field"
     return ConfigError(f"{where}: found {name}, expected a field of the config; {hint}")
 
 
@@ -92,7 +94,8 @@ def _walk(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -
             yield dotted
 
 
-def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
+def recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
+    """The dotted names a YAML recipe sets. Raises ConfigError for unknown names and unreadable files."""
     import yaml
 
     try:
@@ -112,7 +115,7 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     return names
 
 
-def _flags(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+def flag_names(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
     """`--a.b v` and `--a.b=v` as `--a.b=v`; lists may be written a,b,c. Raises ConfigError for unknown names."""
     out, names, rest = [], set(), list(args)
     while rest:
@@ -137,13 +140,13 @@ def _flags(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], se
     return out, names
 
 
-def parser() -> Any:
-    """The jsonargparse parser of the config tree; its help lists every field with its default."""
+def parser(cls: type = Config, command: str = "train") -> Any:
+    """The jsonargparse parser of a config tree; its help lists every field with its default."""
     from jsonargparse import ArgumentParser
 
-    p = ArgumentParser(prog="r3v train RECIPE.yaml", exit_on_error=False, default_env=False)
+    p = ArgumentParser(prog=f"r3v {command} RECIPE.yaml", exit_on_error=False, default_env=False)
     p.add_argument("--config", action="config", help="a recipe; flags after it win")
-    p.add_class_arguments(Config, None, fail_untyped=True)
+    p.add_class_arguments(cls, None, fail_untyped=True)
     return p
 
 
@@ -164,39 +167,49 @@ def find_recipe(name: str | Path) -> Path:
     return path
 
 
-def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bool = True) -> Settings:
-    """Defaults, then the recipe, then the flags, then the preset on what nobody set.
+def read_tree(
+    cls: type[T], recipe: str | Path | None = None, flags: Sequence[str] = (), command: str = "train"
+) -> tuple[T, frozenset[str]]:
+    """Any config tree (a dataclass of dataclasses): defaults, then the recipe, then the flags; and the fields set.
 
+    geoworld-tiny gets the short prompt style, the only one it was trained on, unless the user set another.
     Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
     """
     import argparse
 
-    known = field_types()
+    known = field_types(cls)
     args: list[str] = []
     explicit: set[str] = set()
     if recipe is not None:
         path = find_recipe(recipe)
-        explicit |= _recipe_names(path, known)
+        explicit |= recipe_names(path, known)
         args.append(f"--config={path}")
-    tokens, names = _flags(flags, known)
+    tokens, names = flag_names(flags, known)
     explicit |= names
-    p = parser()
+    p = parser(cls, command)
     try:
         values = p.instantiate(p.parse_args([*args, *tokens]))
     except argparse.ArgumentError as error:
         where = f"{recipe}: " if recipe is not None and not flags else ""
         raise ConfigError(f"{where}{' '.join(str(error).split())}") from error
-    config = Config(**{f.name: getattr(values, f.name) for f in fields(Config)})
-    if config.model.path == "geoworld-tiny" and "model.prompt_style" not in explicit:
-        config = set_field(config, "model.prompt_style", "short")  # the only style it was trained on
+    config = cls(**{f.name: getattr(values, f.name) for f in fields(cls)})  # type: ignore[arg-type]
+    model = getattr(config, "model", None)
+    if model is not None and model.path == "geoworld-tiny" and "model.prompt_style" not in explicit:
+        config = set_field(config, "model.prompt_style", "short")
+    return config, frozenset(explicit)
+
+
+def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bool = True) -> Settings:
+    """The settings of `r3v train`: as `read_tree`, then the preset on what nobody set. Raises ConfigError."""
+    config, explicit = read_tree(Config, recipe, flags)
     if preset:
         from r3v.reflection.presets import apply_preset
 
         config = apply_preset(config, explicit)
-    return Settings(config, frozenset(explicit))
+    return Settings(config, explicit)
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def differences(old: Any, new: Any) -> list[str]:
     """`field: old -> new` for every field that differs, in the order of the tree."""
     a, b = flatten(old), flatten(new)
     return [f"{name}: {a[name]!r} -> {b[name]!r}" for name in a if a[name] != b[name]]

@@ -18,7 +18,7 @@ from r3v.config import Config, DataConfig, ModelConfig
 from r3v.errors import ConfigError, ModelError, RunError
 from r3v.loop import Splits, Stages
 from r3v.policies.base import Policy
-from r3v.prompts import style
+from r3v.prompts import Notes, style
 from r3v.records import ImageSource, Problem, image_hash
 
 DRY = {"data.n_train": 4, "data.n_gate": 2, "data.n_eval": 2, "run.rounds": 1, "sample.k": 3}
@@ -26,8 +26,8 @@ DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_ste
 """What `--dry-run` makes small. Random weights solve nothing, so direct-answer examples stand in for solved ones."""
 
 
-def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None) -> Stages:
-    """The stages `r3v train` runs."""
+def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None, notes: Notes | None = None) -> Stages:
+    """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured."""
 
     def policy(config: Config, adapter: Path | None) -> Policy:
         return make_policy(with_adapter(config, adapter).model, config, dry_run, say)
@@ -46,12 +46,15 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None)
         words = style(config.model.prompt_style)
         measured = measure(
             policy, problems, selectors, config.select, words, config.run.seed,
-            out=out, letters=config.model.letters, say=say,
+            out=out, letters=config.model.letters, notes=notes, say=say,
         )  # fmt: skip
         rows = read_rows(out)
         return {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
 
-    return Stages(load_splits, policy, _sample, _build, fit, evaluate)
+    def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
+        return _sample(policy, problems, out, config, number, notes)
+
+    return Stages(load_splits, policy, sample, _build, fit, evaluate)
 
 
 def load_splits(data: DataConfig) -> Splits:
@@ -119,13 +122,16 @@ def round_seed(config: Config, number: int) -> int:
     return config.run.seed * 1000 + number
 
 
-def _sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
+def _sample(
+    policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int, notes: Notes | None
+) -> dict[str, Any]:
     from r3v.reflection.rollout import bootstrap
 
     words = style(config.model.prompt_style)
     stats = bootstrap(
-        policy, problems, out, sample=config.sample, style=words, seed=round_seed(config, number), round=number
-    )
+        policy, problems, out, sample=config.sample, style=words, seed=round_seed(config, number), round=number,
+        notes=notes,
+    )  # fmt: skip
     return {k: v for k, v in stats.to_dict().items() if k not in ("seconds", "resumed_shards")}
 
 

@@ -11,6 +11,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+NOTEBOOK_LANGUAGE = (
+    *("note", "schema", "database", "attachments", "check", "reading", "store", "verify", "changes", "people"),
+    *("editing", "loading", "exchange", "value"),
+)
+"""What a notebook is, without asking any model."""
+CURRICULUM_LANGUAGE = (
+    *("cells", "shrink", "effects", "findings", "examples", "diagnosis", "mixture", "heat", "probes", "practice"),
+    *("measure", "hashes", "messages", "sniff", "fetch", "web", "pool", "embed", "search", "journal"),
+    "reinforce_config",
+)
+
 # A module may import from its own rank and from lower ones. First match wins.
 RANKS: list[tuple[str, int]] = [
     ("r3v.losses", 0),
@@ -27,6 +38,19 @@ RANKS: list[tuple[str, int]] = [
     ("r3v.policies.scripted", 5),
     ("r3v.reflection", 5),
     ("r3v.evaluation", 6),
+    *((f"r3v.notebook.{name}", 4) for name in NOTEBOOK_LANGUAGE),
+    ("r3v.notebook.evolve_commands", 9),
+    ("r3v.notebook.retrieve_commands", 9),
+    ("r3v.notebook.store_commands", 9),
+    ("r3v.notebook", 6),
+    *((f"r3v.curriculum.{name}", 4) for name in CURRICULUM_LANGUAGE),
+    ("r3v.curriculum.diagnose_commands", 9),
+    ("r3v.curriculum.reinforce_commands", 9),
+    ("r3v.curriculum.reinforce", 9),
+    ("r3v.curriculum.learner", 9),
+    ("r3v.curriculum.drift", 8),
+    ("r3v.curriculum.page", 8),
+    ("r3v.curriculum", 6),
     ("r3v.policies", 6),
     ("r3v.training", 7),
     ("r3v.report", 8),

@@ -13,7 +13,9 @@ from r3v.cli import main
 from r3v.policies.loading import family
 from r3v.settings import read, recipe_folder
 
-RECIPES = sorted(path.name for path in recipe_folder().glob("*.yaml"))
+OTHER = ("_notebook.yaml", "_reinforce.yaml")
+"""Recipes of the other systems have settings and tests of their own."""
+RECIPES = sorted(path.name for path in recipe_folder().glob("*.yaml") if not path.name.endswith(OTHER))
 HEADER = ("# command:", "# hardware:", "# time:", "# expect:")
 
 

@@ -112,7 +112,7 @@ def _is_image(feature: Any) -> bool:
     return isinstance(feature, Image) or isinstance(inner, Image)
 
 
-def _open(spec: Spec) -> Any:
+def open_table(spec: Spec) -> Any:
     """A DatasetDict or Dataset. Raises DataError saying what could not be opened."""
     import datasets
     from datasets.exceptions import DatasetsError
@@ -139,7 +139,7 @@ def hub(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None)
     from datasets.config import HF_CACHE_HOME
 
     fieldmap = FieldMap(spec, presets or {}, ("config", "revision"))
-    opened = _open(spec)
+    opened = open_table(spec)
     tables = dict(opened) if isinstance(opened, Mapping) else {str(opened.split or "train"): opened}
     if split is not None and split not in tables:
         raise DataError(f"no split {split!r}, found {', '.join(tables)}", file=spec.path, fix="Use one of these")

@@ -16,7 +16,7 @@ from r3v.config import SelectConfig
 from r3v.errors import ConfigError
 from r3v.grading import extract
 from r3v.policies.base import Policy, SamplingParams
-from r3v.prompts import Style
+from r3v.prompts import Notes, Style
 from r3v.records import Candidate, Problem
 from r3v.reflection.selfselect import Answer, Match, play
 
@@ -57,6 +57,7 @@ class Ask:
     candidates_PN: Sequence[Candidates]
     answers_PA: list[list[Answer]]
     memory: dict[Any, Match] = field(default_factory=dict)
+    notes: Notes | None = None
 
     def play(self, rows: Sequence[int], answers_RA: Sequence[Sequence[Answer]]) -> list[Match]:
         """One match for each row; what the memory holds is not scored again."""
@@ -296,7 +297,7 @@ def refine(ask: Ask) -> list[Selection]:
 def greedy(ask: Ask) -> list[Selection]:
     """One answer at temperature 0; the candidates are not used (and not counted)."""
     params = SamplingParams(temperature=0.0, max_new_tokens=ask.cfg.max_new_tokens)
-    prompts = [words.solve(problem, ask.style) for problem in ask.problems]
+    prompts = words.solve_all(ask.problems, ask.style, ask.notes)
     answered = ask.policy.generate(prompts, 1, params, seed=ask.seed) if prompts else []
     alone = replace(ask, candidates_PN=list(answered))
     return [alone.selection(row, "greedy", 0, [1.0]) for row in range(len(ask.problems))]

@@ -22,7 +22,7 @@ from r3v.errors import ConfigError, EngineError, RunError
 from r3v.grading import grade
 from r3v.io import write_json
 from r3v.policies.base import Policy, SamplingParams
-from r3v.prompts import Style
+from r3v.prompts import Notes, Style
 from r3v.records import Candidate, Graded, Outcome, Problem, Prompt, Verdict
 from r3v.reflection.pool import Pool
 from r3v.reflection.store import SHARD, read_shard, shard_paths, shard_settings, write_shard
@@ -177,6 +177,7 @@ def bootstrap(
     prompts: MakePrompt = words.solve,
     purpose: str = "solve",
     first_index: int = 0,
+    notes: Notes | None = None,
     progress: bool = True,
     attempts: int = 2,
     pause: float = 1.0,
@@ -185,11 +186,14 @@ def bootstrap(
 
     One process at a time works on a folder. Finished shards are kept, half-written files are removed; shards
     with UNAVAILABLE candidates are sampled again, so running the command once more fills the gaps an engine
-    left. `purpose` names `prompts` in the settings stored in every shard.
+    left. `purpose` names `prompts` in the settings stored in every shard. `notes` are shown to the solver; they go with
+    the plain solve prompt only.
 
     Raises RunError for shards of other settings, damaged shards, and repeated problem ids; ConfigError for
-    sizes below 1.
+    sizes below 1, and for notes with other prompts.
     """
+    if notes is not None and prompts is not words.solve:
+        raise ConfigError(f"found notes for the {purpose!r} prompts, expected the plain solve prompt")
     if min(sample.k, sample.shard_size, attempts) < 1:
         raise ConfigError(
             f"found sample.k {sample.k}, sample.shard_size {sample.shard_size}, attempts {attempts}; "
@@ -199,6 +203,7 @@ def bootstrap(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     settings = _settings(policy, len(ids), digest, sample, style, purpose, seed, round, first_index)
+    settings["notes"] = None if notes is None else notes.name
     wanted = {SHARD.format(index=i) for i in range(-(-len(ids) // sample.shard_size))}
     for path in shard_paths(out):
         _check_settings(path, settings)
@@ -222,7 +227,12 @@ def bootstrap(
                     bar.initial += len(chunk)
                 tally.add(shard, new=False)
             else:
-                shard = job.graded(chunk, [prompts(problem, style) for problem in chunk])
+                asked = (
+                    words.solve_all(chunk, style, notes)
+                    if notes is not None
+                    else [prompts(problem, style) for problem in chunk]
+                )
+                shard = job.graded(chunk, asked)
                 write_shard(path, shard, settings)
                 tally.add(shard, new=True)
             bar.update(len(chunk))

@@ -19,7 +19,7 @@ from r3v.config import SelectConfig
 from r3v.errors import ConfigError
 from r3v.grading import extract, grade
 from r3v.policies.base import Policy, SamplingParams
-from r3v.prompts import Style
+from r3v.prompts import Notes, Style
 from r3v.records import Candidate, Problem
 from r3v.reflection.methods import SELECTORS, Ask, Candidates, Selection, best_of
 from r3v.reflection.selfselect import group_answers
@@ -42,13 +42,15 @@ def blind(problem: Problem) -> Problem:
 class Selector:
     """Samples and chooses with any Policy.
 
-    `letters`: targets name letters of choices (as `model.letters` when the model was trained).
+    `letters`: targets name letters of choices (as `model.letters` when the model was trained). `notes` are shown
+    wherever a problem is solved; candidates are compared without them.
     """
 
     policy: Policy
     style: Style
     cfg: SelectConfig = field(default_factory=SelectConfig)
     letters: bool = False
+    notes: Notes | None = None
     _memory: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def sample_candidates(self, problems: Sequence[Problem], n: int, seed: int = 0) -> list[list[Candidate]]:
@@ -57,7 +59,7 @@ class Selector:
             raise ConfigError(f"found n {n}, expected at least one candidate")
         cfg = self.cfg
         params = SamplingParams(cfg.temperature, cfg.top_p, cfg.top_k, cfg.max_new_tokens)
-        prompts = [words.solve(blind(problem), self.style) for problem in problems]
+        prompts = words.solve_all([blind(problem) for problem in problems], self.style, self.notes)
         return self.policy.generate(prompts, n, params, seed=seed) if prompts else []
 
     def choose_many(
@@ -82,7 +84,9 @@ class Selector:
         hidden = [blind(problem) for problem in problems]
         answers = [group_answers(p, c) for p, c in zip(hidden, candidates_PN, strict=True)]
         lists = [tuple(candidates) for candidates in candidates_PN]
-        ask = Ask(self.policy, self.style, self.cfg, self.letters, seed, hidden, lists, answers, self._matches())
+        ask = Ask(
+            self.policy, self.style, self.cfg, self.letters, seed, hidden, lists, answers, self._matches(), self.notes
+        )
         return SELECTORS[method](ask)
 
     def _matches(self) -> dict[Any, Any]:

@@ -44,12 +44,17 @@ class Match:
 
 
 def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Answer]:
-    """Distinct answers in order of first appearance; candidates that name no answer are left out."""
+    """Distinct answers in order of first appearance; candidates that name no answer are left out.
+
+    Where the problem has choices, values that are none of them are left out too, unless no candidate names a choice.
+    """
     members: dict[str, list[int]] = {}
     for i, candidate in enumerate(candidates):
         key = extract(problem, candidate.text)
         if key is not None:
             members.setdefault(key, []).append(i)
+    offered = LETTERS[: len(problem.choices or ())]
+    members = {key: m for key, m in members.items() if key in offered} or members
     return [Answer(key, tuple(m), max(m, key=lambda i: (candidates[i].mean_logprob, -i))) for key, m in members.items()]
 
 

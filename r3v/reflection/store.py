@@ -59,6 +59,8 @@ def _schema(kind: str) -> pa.Schema:
             "advantage": number,
             "pair": whole,
             "rejected": pa.bool_(),
+            "token_ids": pa.list_(whole),
+            "logprobs": pa.list_(number),
         }
     return pa.schema(list(columns.items()))
 
@@ -230,6 +232,8 @@ def write_examples(path: str | Path, examples: Iterable[Example], problems: Mapp
             "advantage": e.advantage,
             "pair": e.pair,
             "rejected": e.rejected,
+            "token_ids": list(e.token_ids),
+            "logprobs": list(e.logprobs),
         }
         for e in examples
     ]
@@ -261,6 +265,8 @@ def read_examples(path: str | Path, problems: Mapping[str, Problem]) -> list[Exa
                 advantage=row["advantage"],
                 pair=row["pair"],
                 rejected=row["rejected"],
+                token_ids=tuple(row.get("token_ids") or ()),
+                logprobs=tuple(row.get("logprobs") or ()),
             )
         )
     return examples

@@ -32,7 +32,7 @@ class Batch:
     ids_RL, positions (R L, or 3 R L for M-RoPE), exit_RL (attention, see `trie`; L_row for plain causal
     rows), length_R: tokens of each row before padding. source_T indexes the flattened R * L hidden states.
     group_B: trie of each branch. images: pixel inputs by argument name. tries: what this batch was made of,
-    so that it can be collated again the other way. step_denominators_K: counted units of the whole optimiser
+    so that it can be collated again the other way. old_T, importance_T: see `Trie`. step_denominators_K: counted units of the whole optimiser
     step on this device, None when the batch is the whole step. stats: what became of the examples it was
     made from.
     """
@@ -54,6 +54,8 @@ class Batch:
     tries: tuple[Trie, ...]
     step_denominators_K: Tensor | None = None
     stats: TrieStats = field(default_factory=TrieStats)
+    old_T: Tensor | None = None
+    importance_T: Tensor | None = None
 
     @property
     def n_branches(self) -> int:
@@ -72,6 +74,9 @@ class Batch:
     def loss_inputs(
         self, logprobs_T: Tensor, reference_T: Tensor | None = None, old_T: Tensor | None = None
     ) -> LossInputs:
+        """What a loss takes. Sampled tokens without a known log-probability count as drawn by this very policy."""
+        if old_T is None and self.old_T is not None:
+            old_T = torch.where(self.old_T.isnan(), logprobs_T.detach().to(self.old_T.dtype), self.old_T)
         return LossInputs(
             logprobs_T=logprobs_T,
             branch_T=self.branch_T,
@@ -83,6 +88,7 @@ class Batch:
             old_T=old_T,
             advantage_B=self.advantage_B,
             pair_P2=self.pair_P2,
+            importance_T=self.importance_T,
         )
 
 
@@ -156,6 +162,17 @@ def collate(
         images=collate_images([r.images for r in rows]),
         fused=fused,
         tries=tuple(tries),
+        old_T=_optional([t.old_T for t in tries], tries, float("nan")),
+        importance_T=_optional([t.importance_T for t in tries], tries, 1.0),
+    )
+
+
+def _optional(values: Sequence[Tensor | None], tries: Sequence[Trie], missing: float) -> Tensor | None:
+    """Per-token values of the tries end to end, `missing` for a trie that has none; None where no trie has any."""
+    if all(v is None for v in values):
+        return None
+    return torch.cat(
+        [torch.full(t.target_T.shape, missing) if v is None else v for v, t in zip(values, tries, strict=True)]
     )
 
 

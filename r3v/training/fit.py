@@ -95,10 +95,10 @@ def fit(
             max_steps=train.max_steps,
             cache_bytes=StepLoader.cache_bytes if train.epochs > 1 else 0,
         )
-        with _quiet(), torch.random.fork_rng():
+        with quiet_trainer(), torch.random.fork_rng():
             torch.manual_seed(seed)
             trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger, progress)
-            trainer.fit(module, datamodule=_OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
+            trainer.fit(module, datamodule=OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
     finally:
         _restore(module, device)
     result = _finished(out, fingerprint)
@@ -136,7 +136,7 @@ def _trainer(
     )
 
 
-class _OnePass(pl.LightningDataModule):
+class OnePass(pl.LightningDataModule):
     """The whole fit as one Lightning epoch, so that resuming has one case: go on at batch number n."""
 
     def __init__(self, loader: StepLoader) -> None:
@@ -299,6 +299,7 @@ def _fingerprint(
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]
+        row += [e.token_ids, e.logprobs] if e.token_ids else []
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
 
@@ -314,7 +315,7 @@ def _restore(module: R3VModule, device: torch.device) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_trainer() -> Iterator[None]:
     """Lightning's own announcements (devices, tips) are of no use inside a loop; its warnings stay, save
     one."""
     loggers = [logging.getLogger(n) for n in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning")]

@@ -67,6 +67,8 @@ class Trie:
         the examples.
     path_BL, prompt_B: row indices of each branch and how many of them are its prompt (for unfused rows).
     pair_P2: branch indices (chosen, rejected). images: pixel inputs, once.
+    old_T: log-probabilities under the policy that sampled the tokens, NaN where there are none; None where no branch
+    has any. importance_T: weights against an engine that samples with other probabilities, or None (all 1).
     """
 
     problem_id: str
@@ -83,6 +85,8 @@ class Trie:
     path_BL: tuple[Tensor, ...]
     prompt_B: tuple[int, ...]
     images: Mapping[str, Tensor] = field(default_factory=dict)
+    old_T: Tensor | None = None
+    importance_T: Tensor | None = None
 
     @property
     def n_branches(self) -> int:
@@ -155,7 +159,14 @@ def lay_out(sequences: Sequence[Sequence[int]]) -> Layout:
 
 def _encode(example: Example, encoder: TextEncoder) -> tuple[list[int], list[int], Any]:
     encoded = encoder.prompt(example.prompt)
-    prompt, target = [int(i) for i in encoded.ids], [int(i) for i in encoder.target(example.target)]
+    prompt = [int(i) for i in encoded.ids]
+    target = list(example.token_ids) or [int(i) for i in encoder.target(example.target)]
+    if example.logprobs and len(example.logprobs) != len(example.token_ids):
+        raise DataError(
+            f"found {len(example.logprobs)} log-probabilities for {len(example.token_ids)} tokens, expected one each",
+            row=example.problem_id,
+            field="logprobs",
+        )
     if not prompt or not target:
         empty = "prompt" if not prompt else "target"
         raise DataError(
@@ -224,9 +235,17 @@ def build_trie(
         path_BL=tuple(torch.from_numpy(path) for path in layout.path_BL),
         prompt_B=tuple(len(p) for p in prompts),
         images=images,
+        old_T=_sampled_logprobs(branches, counts),
     )
     stats = TrieStats(len(branches), dropped, trie.tokens, trie.tokens_unfused, sum(counts))
     return trie, stats
+
+
+def _sampled_logprobs(branches: Sequence[Example], counts: Sequence[int]) -> Tensor | None:
+    """Log-probabilities under the sampler, NaN for branches that have none; None where no branch has any."""
+    if not any(e.logprobs for e in branches):
+        return None
+    return torch.tensor([p for e, n in zip(branches, counts, strict=True) for p in (e.logprobs or (float("nan"),) * n)])
 
 
 def _positions(

@@ -146,18 +146,18 @@ def _make(family: str, level: int, seed: int, split: str) -> Item:
     for attempt in range(_TRIES):
         rng = random.Random(f"geoworld|{family}|{level}|{seed}|{split}|{attempt}")
         draft = FAMILIES[family].build(Draw(rng, level, wide=attempt >= 24))
-        if draft is None or not _clean(draft):
+        if draft is None or not is_clean(draft):
             continue
         key = content_key(family, draft)
         if split != "novel" and split_of(key) != split:
             continue
         if level >= 3 and draft.extras and rng.random() < 0.35:
             draft = _with_extra(draft, rng)
-        return _item(family, level, seed, split, draft, key, rng)
+        return item_from(family, level, seed, split, draft, key, rng)
     raise AssertionError(f"family {family} has no content at level {level} in split {split}")
 
 
-def _clean(draft: Draft) -> bool:
+def is_clean(draft: Draft) -> bool:
     """Whether no number could be mistaken for another and no wrong method lands on the gold answer."""
     values = [g.value for g in draft.givens]
     fixed = {n for method in (draft.right, *draft.wrong) for n in constants(method)}
@@ -199,7 +199,8 @@ def _with_extra(draft: Draft, rng: random.Random) -> Draft:
     return replace(draft, points=points, givens=(*draft.givens, extra))
 
 
-def _item(family: str, level: int, seed: int, split: str, draft: Draft, key: str, rng: random.Random) -> Item:
+def item_from(family: str, level: int, seed: int, split: str, draft: Draft, key: str, rng: random.Random) -> Item:
+    """The problem, its rationale and its typical mistakes, from a draft of this content `key`."""
     place = "figure" if rng.random() < 0.6 else "text"
     rationale, gold = rationale_text(draft, draft.right)
     wrong: list[tuple[str, str]] = []

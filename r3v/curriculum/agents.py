@@ -1,0 +1,336 @@
+"""Practice written by agents: planner, searcher and selector, editor, question writer, and an independent checker.
+
+Each role is a Policy of its own. A job is one item: the planner sees a seed item and the target, pictures are found in
+the pool or on the web, the selector picks one, an edit may change it, the writer asks and answers, and the checker
+solves the question k times without seeing that answer. Only agreement accepts an item. Every call goes through the
+journal, so a killed run asks nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from r3v.curriculum import agent_words
+from r3v.curriculum.edit import png
+from r3v.curriculum.edit_ops import OPS
+from r3v.curriculum.fetch import FetchError
+from r3v.curriculum.finders import Finder, Found
+from r3v.curriculum.journal import Journal, Meter, key_of
+from r3v.curriculum.messages import MessageError, Pick, Plan, Question, parse, to_dict
+from r3v.curriculum.practice import HELD_OUT, Checked, Provenance, Target, target_dict, with_provenance
+from r3v.curriculum.quality import form_fault
+from r3v.curriculum.relabel import EditRefused
+from r3v.curriculum.solve import Solved, judged
+from r3v.errors import ConfigError, DataError, ImageError
+from r3v.policies.base import Policy, SamplingParams
+from r3v.prompts import solve, style
+from r3v.records import BytesImage, Candidate, ImageSource, Problem, Prompt
+
+ROLES = ("planner", "selector", "writer", "checker")
+_M = TypeVar("_M", Plan, Pick, Question)
+
+
+class ImageEditor(Protocol):
+    """Changes a picture by an instruction, for example `remote_edit.ImageEditEndpoint`."""
+
+    @property
+    def model(self) -> str: ...
+
+    def edit(self, image: ImageSource, instruction: str) -> BytesImage: ...
+
+
+@dataclass(frozen=True)
+class Role:
+    """One agent: who answers, how it samples, and what a million tokens of its answers cost.
+
+    Tokens are counted where the policy names them; a server that does not is metered by its policy's own meter.
+    """
+
+    policy: Policy
+    params: SamplingParams = field(default_factory=lambda: SamplingParams(temperature=0.7, max_new_tokens=1024))
+    price: float = 0.0
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """`candidates` pictures are shown to the selector. The checker answers `checks` times; `agreement` must agree.
+    `attempts` is how many jobs may be tried for each item wanted."""
+
+    candidates: int = 5
+    checks: int = 5
+    agreement: float = 0.8
+    attempts: int = 4
+    guidance: str = ""
+    style: str = "full"
+
+    def __post_init__(self) -> None:
+        if min(self.candidates, self.checks, self.attempts) < 1 or not 0 < self.agreement <= 1:
+            raise ConfigError("expected candidates, checks and attempts of at least 1 and agreement in (0, 1]")
+
+
+class Rejected(Exception):
+    """A job that gives no item, with the stage and the reason. Never leaves the generator."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        self.stage, self.reason = stage, reason
+        super().__init__(f"{stage}: {reason}")
+
+
+class AgentGenerator:
+    """Practice from pictures without labels. `roles` has a Role for each of `ROLES`; `folder` keeps the journal and
+    downloaded pictures; `finders` are asked in order; without any, the seed item's own picture is used.
+
+    `meters` counts calls by role, `rejected` holds (job, stage, reason). Raises ConfigError for missing roles or
+    seeds; EngineError of a policy stops the run, which goes on from the journal when started again.
+    """
+
+    name = "agents"
+
+    def __init__(
+        self,
+        roles: Mapping[str, Role],
+        seeds: Sequence[Problem],
+        folder: str | Path,
+        finders: Sequence[Finder] = (),
+        editor: ImageEditor | None = None,
+        config: AgentConfig | None = None,
+    ) -> None:
+        if sorted(roles) != sorted(ROLES):
+            raise ConfigError(f"found roles {sorted(roles)}, expected exactly {', '.join(ROLES)}")
+        if not seeds:
+            raise ConfigError("found no seed items, expected at least one with a picture")
+        held = next((p for p in seeds if p.split in HELD_OUT), None)
+        if held is not None:
+            raise ConfigError(f"seed item {held.id} is of split {held.split!r}, which practice must not be made from")
+        self._roles, self._seeds, self._finders, self._editor = dict(roles), seeds, tuple(finders), editor
+        self._config = config or AgentConfig()
+        self._journal = Journal(Path(folder) / "calls.jsonl")
+        self.meters: dict[str, Meter] = {name: Meter() for name in (*ROLES, "search", "editor")}
+        self.rejected: list[tuple[str, str, str]] = []
+
+    def __enter__(self) -> AgentGenerator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._journal.close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Stage -> jobs rejected there."""
+        return dict(Counter(stage for _, stage, _ in self.rejected))
+
+    def generate(self, target: Target, n: int, *, seed: int = 0) -> Iterator[Problem]:
+        """Up to `n` accepted items out of at most `n * attempts` jobs."""
+        places = [i for i, p in enumerate(self._seeds) if p.images and _fits(p, target)]
+        places = places or [i for i, p in enumerate(self._seeds) if p.images]
+        made = 0
+        for number in range(n * self._config.attempts):
+            if made == n or not places:
+                return
+            job = f"agents-{key_of(target_dict(target), seed, number)[:12]}"
+            item = self._seeds[random.Random(job).choice(places)]
+            try:
+                problem = self._job(job, item, target, seed)
+            except Rejected as no:
+                self.rejected.append((job, no.stage, no.reason))
+                continue
+            made += 1
+            yield problem
+
+    def check(self, problem: Problem) -> Checked:
+        """Nobody knows these answers by construction; agreement was asked for while generating."""
+        return Checked("unknown", "written by a model")
+
+    def _job(self, job: str, item: Problem, target: Target, seed: int) -> Problem:
+        c = self._config
+        plan = self._message("planner", agent_words.plan(job, item, target, c.guidance, self._editor is not None), Plan)
+        found = self._select(job, plan, self._search(plan, item))
+        picture, edits = self._edit(job, plan, found.image)
+        question = self._message("writer", agent_words.write(job, plan, picture), Question)
+        problem = self._problem(job, question, picture, plan, target)
+        solved = self._check(problem)
+        if not solved.agrees(c.agreement):
+            named = f"{solved.correct} of {solved.counted} answers agree, the most frequent is {solved.majority!r}"
+            raise Rejected("checker", named)
+        reasoning = next(t for t, v in zip(solved.texts, solved.verdicts, strict=True) if v.correct)
+        check = {"by": "checker", "correct": solved.correct, "counted": solved.counted, "reasoning": reasoning[:1000]}
+        return with_provenance(
+            problem,
+            Provenance(
+                generator=self.name,
+                target=target_dict(target),
+                seed=seed,
+                answer="agreed",
+                seed_item=item.id,
+                source=found.address,
+                plan=to_dict(plan),
+                edits=edits,
+                models={name: role.policy.name for name, role in self._roles.items()},
+                checks=({"by": "writer", "reasoning": question.solution[:1000]}, check),
+            ),
+        )
+
+    def _search(self, plan: Plan, item: Problem) -> list[Found]:
+        """Candidates of all queries, each picture once and not the seed item's own, which stands in for none at all.
+
+        A finder that fails is passed over; where nothing is found because of that, the job is rejected.
+        """
+        c, own = self._config, hashlib.sha256(item.images[0].read()).hexdigest()
+        found: dict[str, Found] = {}
+        failed: list[str] = []
+        for query in plan.queries[:2]:
+            for finder in self._finders:
+                started, meter = time.monotonic(), self.meters["search"]
+                try:
+                    hits, cached = finder.find(query, c.candidates, self._journal)
+                except FetchError as error:
+                    failed.append(error.what)
+                    continue
+                meter.cached, meter.calls = meter.cached + cached, meter.calls + (not cached)
+                meter.seconds += time.monotonic() - started
+                found.update({h.sha256: h for h in hits if h.sha256 != own and h.sha256 not in found})
+        if found:
+            return list(found.values())[: c.candidates]
+        if failed:
+            raise Rejected("search", failed[0])
+        return [Found(item.images[0], item.images[0].describe(), item.question, own)]
+
+    def _select(self, job: str, plan: Plan, found: Sequence[Found]) -> Found:
+        prompt = agent_words.pick(job, plan, [f.image for f in found], [f.caption for f in found])
+        pick = self._message("selector", prompt, Pick)
+        if not 0 <= pick.picture <= len(found):
+            raise Rejected("selector", f"picked picture {pick.picture} of {len(found)}")
+        if pick.picture == 0:
+            raise Rejected("selector", f"no usable picture: {pick.reason[:200]}")
+        return found[pick.picture - 1]
+
+    def _edit(self, job: str, plan: Plan, image: ImageSource) -> tuple[ImageSource, tuple[Mapping[str, Any], ...]]:
+        """The edited picture and what was done. The question is written afterwards, so any edit is allowed."""
+        from r3v.data.images import decode
+
+        if plan.edit == "none":
+            return image, ()
+        if plan.edit == "endpoint" and self._editor is not None:
+            return self._remote(job, plan, image, self._editor)
+        if plan.edit not in OPS:
+            raise Rejected("editor", f"unknown edit {plan.edit!r}")
+        if OPS[plan.edit].flips:
+            raise Rejected("editor", f"{plan.edit} would mirror writing in an unknown picture")
+        try:
+            opened = decode(image)
+            parameters = OPS[plan.edit].choose(opened, random.Random(f"{job}|edit"))
+        except EditRefused as error:
+            return image, ({"op": plan.edit, "refused": error.what},)
+        except ImageError as error:
+            raise Rejected("editor", error.what) from error
+        edited = png(OPS[plan.edit].apply(opened, parameters))
+        return BytesImage(edited, f"{plan.edit} of {image.describe()}"), ({"op": plan.edit, **parameters},)
+
+    def _remote(
+        self, job: str, plan: Plan, image: ImageSource, editor: ImageEditor
+    ) -> tuple[ImageSource, tuple[Mapping[str, Any], ...]]:
+        """Journalled by model, instruction and picture; the picture itself is kept in the journal's folder."""
+        key = key_of("edit", editor.model, plan.instruction, hashlib.sha256(image.read()).hexdigest())
+        row, meter = self._journal.get(key), self.meters["editor"]
+        store = self._journal.path.parent / "pictures"
+        if row is None:
+            started = time.monotonic()
+            try:
+                edited = editor.edit(image, plan.instruction)
+            except FetchError as error:
+                raise Rejected("editor", error.what) from error
+            meter.calls, meter.seconds = meter.calls + 1, meter.seconds + time.monotonic() - started
+            row = {"sha256": keep(store, edited.data)}
+            self._journal.put(key, row)
+        else:
+            meter.cached += 1
+        record = {"op": "endpoint", "model": editor.model, "instruction": plan.instruction, "sha256": row["sha256"]}
+        return BytesImage((store / row["sha256"]).read_bytes(), f"edit of {image.describe()}"), (record,)
+
+    def _problem(self, job: str, q: Question, picture: ImageSource, plan: Plan, target: Target) -> Problem:
+        """The question as a Problem that can be graded; refused where it cannot."""
+        if q.kind == "choice" and len(q.choices or ()) < 3:
+            raise Rejected("writer", f"found {len(q.choices or ())} choices, expected at least 3")
+        answer = q.answer.strip().strip("().").upper() if q.kind == "choice" else q.answer.strip()
+        try:
+            problem = Problem(
+                id=job,
+                question=q.question,
+                answer=answer,
+                kind=q.kind,
+                images=(picture,),
+                choices=q.choices if q.kind == "choice" else None,
+                unit=q.unit or None,
+                skills=(target.skill or plan.skill,),
+                split="practice",
+                source="agents",
+                meta={} if target.level is None else {"level": target.level},
+            )
+        except DataError as error:
+            raise Rejected("writer", error.what) from error
+        fault = form_fault(problem)
+        if fault:
+            raise Rejected("writer", f"{fault[0]}: {fault[1]}")
+        return problem
+
+    def _check(self, problem: Problem) -> Solved:
+        prompt = solve(problem, style(self._config.style))
+        texts = self._ask("checker", prompt, self._config.checks)
+        return judged(problem, [Candidate(problem.id, 0, i, 0, text) for i, text in enumerate(texts)])
+
+    def _message(self, role: str, prompt: Prompt, kind: type[_M]) -> _M:
+        """A typed message; one repair attempt, then the job is rejected."""
+        reply = self._ask(role, prompt, 1)[0]
+        try:
+            return parse(kind, reply)
+        except MessageError as error:
+            self.meters[role].repairs += 1
+            again = agent_words.repair(prompt, reply, error.what)
+        try:
+            return parse(kind, self._ask(role, again, 1)[0])
+        except MessageError as error:
+            raise Rejected(role, error.what) from error
+
+    def _ask(self, role: str, prompt: Prompt, n: int) -> list[str]:
+        """n answers of a role, from the journal where they have been given before."""
+        who, meter = self._roles[role], self.meters[role]
+        key = key_of("ask", role, who.policy.name, prompt.problem_id, prompt.hash, asdict(who.params), n)
+        row = self._journal.get(key)
+        if row is not None:
+            meter.cached += 1
+            return list(row["texts"])
+        started = time.monotonic()
+        answers = who.policy.generate([prompt], n, who.params, seed=0)[0]
+        tokens = sum(len(a.token_ids) or len(a.logprobs) for a in answers)
+        meter.calls += 1
+        meter.seconds += time.monotonic() - started
+        meter.tokens += tokens
+        meter.cost += tokens * who.price / 1e6
+        texts = [a.text for a in answers]
+        self._journal.put(key, {"role": role, "model": who.policy.name, "texts": texts, "tokens": tokens})
+        return texts
+
+
+def keep(store: Path, data: bytes) -> str:
+    """Put a picture into a folder under its sha256, which is returned."""
+    from r3v.io import atomic_write
+
+    name = hashlib.sha256(data).hexdigest()
+    if not (store / name).exists():
+        atomic_write(store / name, data)
+    return name
+
+
+def _fits(problem: Problem, target: Target) -> bool:
+    level = problem.meta.get("level")
+    return (target.skill is None or target.skill in problem.skills) and target.level in (None, level)

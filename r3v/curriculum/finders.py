@@ -1,0 +1,81 @@
+"""Where agents look for pictures: an indexed pool or a web search engine, behind one interface."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from r3v.curriculum.fetch import Limits
+from r3v.curriculum.journal import Journal, key_of
+from r3v.curriculum.search import PoolIndex
+from r3v.curriculum.web import WebSearch, download
+from r3v.errors import ImageError
+from r3v.io import atomic_write
+from r3v.records import BytesImage, ImageSource
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A candidate picture; `address` is its place in the pool or on the web."""
+
+    image: ImageSource = field(repr=False)
+    address: str
+    caption: str
+    sha256: str
+
+
+class Finder(Protocol):
+    """(pictures, whether they came from the journal). Raises FetchError where an engine cannot be asked."""
+
+    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]: ...
+
+
+@dataclass(frozen=True)
+class PoolFinder:
+    """Pictures of an indexed pool; costs no call, so nothing is journalled."""
+
+    index: PoolIndex
+
+    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]:
+        found = []
+        for hit in self.index.search(query, k=k):
+            try:
+                data = hit.image.read()
+            except ImageError:  # deleted since it was indexed
+                continue
+            found.append(Found(hit.image, f"pool:{hit.key}", hit.caption or hit.key, hashlib.sha256(data).hexdigest()))
+        return found, False
+
+
+@dataclass(frozen=True)
+class WebFinder:
+    """Pictures of a search engine, downloaded once into `folder` and found there again by their hash."""
+
+    engine: WebSearch
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]:
+        key = key_of("web", type(self.engine).__name__, query, k)
+        row = journal.get(key)
+        cached = row is not None
+        if row is None:
+            row = self._look(query, k)
+            journal.put(key, row)
+        return [self._found(entry) for entry in row["pictures"]], cached
+
+    def _look(self, query: str, k: int) -> dict[str, Any]:
+        got, failed = download(self.engine.images(query, k), self.limits)
+        pictures = []
+        for hit, image in got:
+            name = hashlib.sha256(image.data).hexdigest()
+            atomic_write(self.folder / name, image.data)
+            pictures.append({"sha256": name, "url": hit.image_url, "page": hit.page_url, "title": hit.title})
+        return {"pictures": pictures, "failed": [[hit.image_url, why] for hit, why in failed]}
+
+    def _found(self, entry: Mapping[str, Any]) -> Found:
+        image = BytesImage((self.folder / entry["sha256"]).read_bytes(), entry["url"])
+        return Found(image, entry["url"], entry["title"], entry["sha256"])

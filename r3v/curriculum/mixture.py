@@ -1,0 +1,195 @@
+"""From a diagnosis to what is practised next: weights over skills, then whole numbers of items.
+
+A mixture is a pure function (states, previous weights, config) -> weights; `MIXTURES` names them. `mix` adds what all
+share: skills that cannot be aimed at get nothing, and skills that cannot be told apart share one part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from r3v.curriculum.findings import Diagnosis
+from r3v.errors import ConfigError, DataError
+
+MixtureName = str
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """How practice is shared out."""
+
+    name: MixtureName = "learnability"
+    """uniform, dpe-paper or learnability."""
+    floor: float = 0.1
+    """Share that is spread evenly over all skills, against forgetting (learnability)."""
+    momentum: float = 0.3
+    """Share of the previous weights that is kept (learnability)."""
+    uncertainty: float = 1.0
+    """Exponent of the relative uncertainty of a skill; 0 ignores it (learnability)."""
+    headroom: float = 1.0
+    """Exponent of what is left to gain, 1 - p; 0 ignores it (learnability)."""
+    replay: float = 0.1
+    """Share of the items that repeats earlier practice instead of being made anew."""
+
+
+@dataclass(frozen=True)
+class SkillState:
+    """What a mixture knows of a skill: `p` its shrunken chance of a right answer with standard deviation `sd`, `raw`
+    the plain share of right answers of `answers` answers."""
+
+    p: float
+    sd: float
+    raw: float
+    answers: int
+
+
+States = Mapping[str, SkillState]
+Weights = dict[str, float]
+Mixture = Callable[[States, Mapping[str, float] | None, MixtureConfig], Weights]
+
+
+def uniform(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+    """Every skill the same."""
+    return {name: 1 / len(states) for name in states}
+
+
+DPE_STEPS = ((0.70, 2.0), (0.75, 1.5), (0.85, 1.0), (0.90, 0.8))
+"""Accuracy below the first number gives the weight beside it, from the top; at or above the last one 0.5."""
+
+
+def dpe_paper(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+    """DPE's step function of the plain accuracy (arXiv 2602.22859, released code): stateless, no regard to how
+    well an accuracy is known; a skill without answers gets nothing. Raises DataError where no skill has any."""
+    found = {
+        name: next((weight for below, weight in DPE_STEPS if state.raw < below), 0.5) if state.answers else 0.0
+        for name, state in states.items()
+    }
+    return _normalise(found)
+
+
+def learnability(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+    """Share by p(1 - p) x (1 - p) x relative uncertainty: what is sometimes right and sometimes wrong teaches most
+    (p(1 - p) is the spread of a binary reward, which scales the policy gradient), the more so the more is left to gain
+    and the less well it is known. p(1 - p) alone is flatter than DPE's step function above p = 0.5.
+
+    p(1 - p) is taken in expectation over what is known of p. Then the floor, then the momentum.
+    """
+    spread = {name: max(0.0, s.p * (1 - s.p) - s.sd**2) for name, s in states.items()}
+    mean_sd = math.fsum(s.sd for s in states.values()) / len(states)
+    score = {
+        name: spread[name] * (1 - s.p) ** config.headroom * ((s.sd / mean_sd) ** config.uncertainty if mean_sd else 1.0)
+        for name, s in states.items()
+    }
+    total = math.fsum(score.values())
+    even = 1 / len(states)
+    wanted = {
+        name: config.floor * even + (1 - config.floor) * (value / total if total > 0 else even)
+        for name, value in score.items()
+    }
+    if not previous or not any(previous.get(name, 0.0) > 0 for name in states):
+        return wanted
+    before = _normalise({name: max(0.0, previous.get(name, 0.0)) for name in states})
+    return {name: (1 - config.momentum) * wanted[name] + config.momentum * before[name] for name in states}
+
+
+MIXTURES: dict[str, Mixture] = {"uniform": uniform, "dpe-paper": dpe_paper, "learnability": learnability}
+
+
+def check_config(config: MixtureConfig) -> None:
+    """Raise ConfigError for an unknown mixture and for shares outside [0, 1)."""
+    if config.name not in MIXTURES:
+        raise ConfigError(f"mixture.name: found {config.name!r}, expected one of {', '.join(MIXTURES)}")
+    for name in ("floor", "momentum", "replay"):
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise ConfigError(f"mixture.{name}: found {value}, expected at least 0 and less than 1")
+    for name in ("uncertainty", "headroom"):
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"mixture.{name}: found {getattr(config, name)}, expected at least 0")
+
+
+def weights(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+    """The weights of the mixture that `config` names; they sum to 1. Raises ConfigError; DataError for no skill."""
+    check_config(config)
+    if not states:
+        raise DataError("found no skill to practise", fix="Diagnose on problems that name their skills")
+    return MIXTURES[config.name](states, previous, config)
+
+
+def mix(diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+    """Weights over the skills of a diagnosis, summing to 1.
+
+    `p` of a skill is its own accuracy (see `SkillCell.own`), so that a skill is not practised for the weakness of
+    another. Skills that are on every problem get 0: any practice practises them. Skills that cannot be told apart
+    share the part of one.
+    """
+    cells = diagnosis.skills
+    aimed = [name for name, cell in cells.items() if not cell.everywhere] or list(cells)
+    leader = {name: min((name, *(t for t in cells[name].together if t in cells))) for name in aimed}
+    states = {name: state_of(diagnosis, name) for name in aimed if leader[name] == name}
+    size = {name: sum(other == name for other in leader.values()) for name in states}
+    earlier = None
+    if previous is not None:
+        earlier = {name: math.fsum(previous.get(o, 0.0) for o in aimed if leader[o] == name) for name in states}
+    shared = weights(states, earlier, config)
+    return {name: shared[leader[name]] / size[leader[name]] if name in leader else 0.0 for name in cells}
+
+
+def state_of(diagnosis: Diagnosis, name: str) -> SkillState:
+    """What a mixture knows of one skill of a diagnosis."""
+    cell = diagnosis.skills[name]
+    if cell.own is not None and cell.own_sd is not None:
+        return SkillState(cell.own, cell.own_sd, cell.raw, cell.answers)
+    low, high = cell.ci95
+    return SkillState(cell.accuracy, (high - low) / 3.92, cell.raw, cell.answers)
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Whole numbers of items per skill: made anew, and repeated from earlier practice."""
+
+    new: dict[str, int]
+    replay: dict[str, int]
+
+
+def quotas(
+    shared: Mapping[str, float],
+    total: int,
+    config: MixtureConfig,
+    practised: Mapping[str, int] | None = None,
+) -> Quotas:
+    """`total` items by `shared` (weights), `config.replay` of them from earlier practice.
+
+    `practised`: skill -> items at hand from earlier iterations; they are repeated in proportion to their number, and
+    no more than there are. What replay cannot fill is made anew, so the sums are always `total` together.
+    """
+    at_hand = {name: count for name, count in (practised or {}).items() if count > 0}
+    wanted = min(round(config.replay * total), sum(at_hand.values()))
+    replay = largest_remainder(at_hand, wanted) if wanted else {}
+    return Quotas(largest_remainder(shared, total - wanted), {name: n for name, n in replay.items() if n})
+
+
+def largest_remainder(shared: Mapping[str, float], total: int) -> dict[str, int]:
+    """Split `total` in proportion to the weights (Hamilton's method): floors first, then one each to the largest
+    fractions, ties to the name that comes first. Raises ConfigError for a negative total, DataError for weights that
+    are negative, not finite or all 0."""
+    if total < 0:
+        raise ConfigError(f"found {total} items to share out, expected at least 0")
+    exact = {name: value * total for name, value in _normalise(shared).items()}
+    counts = {name: math.floor(value + 1e-9) for name, value in exact.items()}
+    left = total - sum(counts.values())
+    for name in sorted(exact, key=lambda n: (counts[n] - exact[n], n))[:left]:
+        counts[name] += 1
+    return counts
+
+
+def _normalise(found: Mapping[str, float]) -> Weights:
+    total = math.fsum(found.values())
+    if not found or any(not math.isfinite(v) or v < 0 for v in found.values()) or total <= 0:
+        raise DataError(
+            f"found weights {dict(found)}, expected numbers of at least 0 that are not all 0",
+            fix="Diagnose again with more probes",
+        )
+    return {name: value / total for name, value in found.items()}

@@ -1,0 +1,160 @@
+"""`diagnosis.html`: the heat map with numbers and example failures per cell, self-contained, everything escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from r3v.curriculum.cells import MEANING
+from r3v.curriculum.findings import Diagnosis, Example, ModeCell, SkillCell
+from r3v.curriculum.heat import modes_shown, order
+from r3v.io import atomic_write
+from r3v.records import Problem
+from r3v.report.gallery import picture
+from r3v.report.page import card, details, page, says, table, tile
+
+MAX_PICTURES = 60
+"""Pictures put into one page."""
+
+
+def write_page(path: str | Path, diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) -> Path:
+    """Write the page of a diagnosis; `problems` (id -> problem) lends the examples their pictures."""
+    atomic_write(path, render(diagnosis, problems))
+    return Path(path)
+
+
+def render(diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) -> str:
+    """The page as HTML."""
+    title = f"Diagnosis: {diagnosis.context.get('model', 'model')}"
+    pictures = _Pictures(problems or {})
+    told = " · ".join(f"{k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in diagnosis.context.items())
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="soft">{escape(told)}</p>',
+        _tiles(diagnosis),
+        _heat(diagnosis),
+        _limits(diagnosis),
+        "<h2>Skills, weakest first</h2>",
+        *(_skill(diagnosis, name, pictures) for name in order(diagnosis)),
+        details("How the numbers are made", _methods(diagnosis)),
+    ]
+    return page(title, body)
+
+
+def _tiles(diagnosis: Diagnosis) -> str:
+    weak = diagnosis.weak
+    return (
+        '<div class="tiles">'
+        + tile(f"{100 * diagnosis.accuracy:.1f} %", "right answers")
+        + tile(str(diagnosis.problems), f"probe problems, {diagnosis.answers} answers")
+        + tile(str(len(weak)), f"of {len(diagnosis.skills)} skills weak beyond chance", "bad" if weak else "good")
+        + tile(str(diagnosis.unavailable), "answers unavailable, left out")
+        + "</div>"
+    )
+
+
+def _tint(value: float, full: float = 0.5) -> str:
+    """A background between none and the page's colour for bad, for light and dark."""
+    share = round(70 * min(1.0, max(0.0, value / full)))
+    return f"background:color-mix(in srgb,var(--bad) {share}%,transparent)"
+
+
+def _heat(diagnosis: Diagnosis) -> str:
+    modes = modes_shown(diagnosis)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("skill", "problems", "right", "own", *modes))
+    rows = "".join(_heat_row(name, diagnosis.skills[name], modes) for name in order(diagnosis))
+    caption = (
+        "Percentages with 95 % intervals. Darker is worse. right: share of right answers, shrunken. own: chance of a "
+        "right answer on a typical problem that needs the skill. * weak beyond chance, + above 0 beyond chance."
+    )
+    meaning = "".join(f"<br><b>{escape(mode)}</b>: {escape(MEANING[mode])}" for mode in modes)
+    return (
+        "<h2>Skills and failure modes</h2>"
+        + card(
+            f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+        + f'<p class="soft">{meaning}</p>'
+    )
+
+
+def _heat_row(name: str, cell: SkillCell, modes: list[str]) -> str:
+    rank = f"{cell.rank}. " if cell.rank is not None else ""
+    star = " *" if cell.weak else ""
+    low, high = cell.ci95
+    own = "–" if cell.own is None else f"{100 * cell.own:.0f}"
+    tint = _tint(0.0 if cell.own is None else 1 - cell.own, 0.9)
+    right = f"{100 * cell.accuracy:.0f}\n{100 * low:.0f} to {100 * high:.0f}"
+    columns = [
+        f"<td>{cell.problems}</td>",
+        f'<td style="{_tint(1 - cell.accuracy, 0.9)}">{right}</td>',
+        f'<td style="{tint}">{own}</td>',
+        *(_heat_cell(cell.modes.get(mode)) for mode in modes),
+    ]
+    return f'<tr><th scope="row">{escape(f"{rank}{name}{star}")}</th>{"".join(columns)}</tr>'
+
+
+def _heat_cell(cell: ModeCell | None) -> str:
+    if cell is None:
+        return "<td>–</td>"
+    low, high = cell.ci95
+    mark = " +" if cell.supported else ""
+    shown = f"{100 * cell.value:.0f}{mark}\n{100 * low:.0f} to {100 * high:.0f}"
+    return f'<td style="{_tint(cell.value)}" title="{escape(cell.note, quote=True)}">{shown}</td>'
+
+
+def _limits(diagnosis: Diagnosis) -> str:
+    if not diagnosis.limits:
+        return ""
+    told = "".join(f"<li>{escape(limit)}</li>" for limit in diagnosis.limits)
+    return f"<h2>What these data cannot say</h2>{card(f'<ul>{told}</ul>')}"
+
+
+class _Pictures:
+    """The pictures of the examples, each problem's once, up to the most a page takes."""
+
+    def __init__(self, problems: Mapping[str, Problem]) -> None:
+        self._problems, self._shown = problems, set[str]()
+
+    def of(self, problem_id: str) -> str:
+        problem = self._problems.get(problem_id)
+        if problem is None or problem_id in self._shown or len(self._shown) >= MAX_PICTURES:
+            return ""
+        self._shown.add(problem_id)
+        return "".join(picture(image) for image in problem.images)
+
+
+def _skill(diagnosis: Diagnosis, name: str, pictures: _Pictures) -> str:
+    cell = diagnosis.skills[name]
+    lines = []
+    if cell.effect is not None and cell.effect_ci95 is not None:
+        low, high = cell.effect_ci95
+        lines.append(f"own effect {cell.effect:+.2f} ({low:+.2f} to {high:+.2f}) in log-odds")
+    if cell.lost is not None:
+        lines.append(f"costs {100 * cell.lost:.1f} points on its problems")
+    lines.append(f"{cell.problems} problems, {cell.answers} answers, {100 * cell.raw:.1f} % right")
+    shown = [f"<h3>{escape(name)}</h3>", f"<p>{escape('; '.join(lines))}</p>"]
+    if cell.note:
+        shown.append(f'<p class="soft">{escape(cell.note)}</p>')
+    for mode, found in cell.modes.items():
+        if found.examples:
+            summary = f"{mode}: {len(found.examples)} example failures"
+            shown.append(details(summary, *(_example(example, mode, pictures) for example in found.examples)))
+    return card(*shown)
+
+
+def _example(example: Example, mode: str, pictures: _Pictures) -> str:
+    drawn = pictures.of(example.problem_id)
+    asked = f"<p>{escape(example.question)}<br><span class='soft'>right answer: {escape(example.gold)}</span></p>"
+    answers = says(f"{example.problem_id}: answer", example.text, "wrong")
+    if example.aided:
+        answers += says(f"with the aid ({mode})", example.aided, "right")
+    inside = f"<div>{asked}{answers}</div>"
+    return f'<div class="problem"><div>{drawn}</div>{inside}</div>' if drawn else inside
+
+
+def _methods(diagnosis: Diagnosis) -> str:
+    rows = [[name, told] for name, told in diagnosis.methods.items()]
+    rows.append(["correlation of answers to one problem beyond its skills and level", f"{diagnosis.icc:.2f}"])
+    return table("Methods", ["what", "how"], rows)

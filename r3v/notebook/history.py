@@ -1,0 +1,162 @@
+"""What a run of `evolve` has done so far, as the notebook's own events and commits tell it.
+
+Events of kind `proposed` without a note mark the stages of a step: `begin` (with the commit it starts from), `edits`
+(the edits, whose notes stand in a commit on the branch `candidate`), `closed`. Decisions are `accepted`, written in
+the commit's own transaction, and `refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from r3v.notebook.inject import Recall
+from r3v.notebook.receipt import Receipt
+from r3v.notebook.solving import Solved
+from r3v.notebook.store import Notebook
+from r3v.notebook.supervisors import lesson_hash
+from r3v.notebook.write import Edit
+
+CANDIDATE = "candidate"
+Record = tuple[str, Mapping[str, Any]]
+
+
+@dataclass
+class History:
+    """Stages and decisions of one run, by step number and edit key."""
+
+    run: str
+    base: dict[int, str] = field(default_factory=dict)
+    edits: dict[int, list[Edit]] = field(default_factory=dict)
+    decided: dict[tuple[int, str], bool] = field(default_factory=dict)
+    closed: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, notebook: Notebook, run: str) -> History:
+        """The state of a run, empty for a new one."""
+        own = cls(run)
+        for event in notebook.events("proposed"):
+            data = event.data
+            if data.get("run") != run or "stage" not in data:
+                continue
+            step = data["step"]
+            if data["stage"] == "begin":
+                own.base[step] = data["base"]
+            elif data["stage"] == "edits":
+                own.edits[step] = [_edit(notebook, row, data["commit"]) for row in data["edits"]]
+            elif data["stage"] == "closed":
+                own.closed[step] = {"step": step, **data["report"]}
+        for kind in ("accepted", "refused"):
+            for event in notebook.events(kind):
+                if event.data.get("run") == run and "key" in event.data:
+                    own.decided[event.data["step"], event.data["key"]] = kind == "accepted"
+        return own
+
+    def _mark(self, step: int, stage: str, **data: Any) -> Record:
+        return "proposed", {"run": self.run, "step": step, "stage": stage, **data}
+
+    def begin(self, notebook: Notebook, step: int) -> None:
+        self.base[step] = notebook.head()
+        notebook.record_many([self._mark(step, "begin", base=self.base[step])])
+
+    def propose(
+        self,
+        notebook: Notebook,
+        step: int,
+        edits: Sequence[Edit],
+        rows: Sequence[Mapping[str, Any]],
+        left_out: Mapping[str, int],
+        author: str,
+    ) -> None:
+        """Put the edits on the branch `candidate`, which starts at the step's base; with the batch's exposures."""
+        listed = [
+            {"key": e.key, "kind": e.kind, "put": [note.id for note in e.put], "quoted": list(e.quoted)} for e in edits
+        ]
+        mark = self._mark(step, "edits", edits=listed, left_out={k: v for k, v in left_out.items() if v}, commit="")
+        events: list[Record] = [("retrieved", row) for row in rows]
+        events += [("proposed", {"note": e.lesson.id, "kind": e.kind, "run": self.run, "step": step}) for e in edits]
+        if not edits:
+            notebook.record_many([*events, mark])
+        else:
+            if CANDIDATE in notebook.refs():
+                notebook.move(CANDIDATE, self.base[step], reason=f"step {step} of run {self.run}")
+            else:
+                notebook.branch(CANDIDATE, self.base[step])
+            notebook.commit(
+                [note for edit in edits for note in edit.put],
+                message=f"candidate of step {step}: {len(edits)} edits",
+                author=author,
+                ref=CANDIDATE,
+                events=[*events, mark],
+            )
+        self.edits[step] = list(edits)
+
+    def accept(self, notebook: Notebook, step: int, edit: Edit, receipt: Receipt, head: str, author: str) -> None:
+        """Commit the edit to head with its receipt. Raises RunError where head has moved."""
+        notebook.commit(
+            edit.put,
+            message=f"{edit.kind} {edit.lesson.id}: {edit.lesson.subject}",
+            author=author,
+            receipt=receipt.to_dict(),
+            expected=head,
+            events=[("accepted", self._decision(step, edit, receipt)), *self._flips(step, edit, receipt)],
+        )
+        self.decided[step, edit.key] = True
+
+    def refuse(self, notebook: Notebook, step: int, edit: Edit, receipt: Receipt) -> None:
+        """Record the refusal; lessons refused on evidence get a tombstone."""
+        if receipt.judged:
+            for note in edit.put:
+                notebook.refuse(lesson_hash(note.subject, note.guidance), receipt.to_dict())
+        data = {**self._decision(step, edit, receipt), "receipt": receipt.to_dict()}
+        notebook.record_many([("refused", data), *self._flips(step, edit, receipt)])
+        self.decided[step, edit.key] = False
+
+    def _decision(self, step: int, edit: Edit, receipt: Receipt) -> dict[str, Any]:
+        return {
+            "note": edit.lesson.id, "revision": edit.lesson.revision, "run": self.run, "step": step, "key": edit.key,
+            "kind": edit.kind, "gate": receipt.gate, "reason": receipt.reason,
+        }  # fmt: skip
+
+    def _flips(self, step: int, edit: Edit, receipt: Receipt) -> list[Record]:
+        """`helped` and `hurt` of the gate's first solves, where the edit is one note."""
+        if len(edit.put) != 1:
+            return []
+        own = {"note": edit.lesson.id, "revision": edit.lesson.revision, "run": self.run, "step": step}
+        return [
+            ("helped" if pair.difference == 1 else "hurt", {**own, "problem": pair.problem})
+            for pair in receipt.pairs
+            if pair.repeat == 0 and pair.difference
+        ]
+
+    def close(self, notebook: Notebook, step: int, report: Mapping[str, Any]) -> None:
+        self.closed[step] = {"step": step, **report}
+        notebook.record_many([self._mark(step, "closed", report=dict(report))])
+
+
+def _edit(notebook: Notebook, row: Mapping[str, Any], commit: str) -> Edit:
+    notes = notebook.notes(commit, retired=True)
+    return Edit(row["kind"], tuple(notes[name] for name in row["put"]), tuple(row["quoted"]))
+
+
+def exposures(recall: Recall, solved: Solved, tags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Data of `retrieved` events: every note that fitted this problem, whether it was shown, and the outcome.
+
+    A problem with several notes counts for each of those shown; a withheld one counts only where nothing was shown.
+    """
+    problem, shown = solved.problem, recall.shown(solved.problem)
+    withheld = [] if shown else recall.withheld(problem)
+    return [
+        {
+            "note": hit.note.id,
+            "revision": hit.note.revision,
+            "problem": problem.id,
+            "score": hit.score,
+            "withheld": kept,
+            "outcome": solved.verdict.outcome.value,
+            **tags,
+        }
+        for hits, kept in ((shown, False), (withheld, True))
+        for hit in hits
+    ]

@@ -1,0 +1,235 @@
+"""Notes in prompts. Whoever wrote a note, it is untrusted text: marked off, limited in length, without control tokens.
+
+    recall = Recall(retriever, style)
+    prompts = [solve(problem, style, notes) for problem, notes in zip(problems, recall(problems))]
+
+What `clean` guarantees of its result, whatever the input:
+- no `<` is followed by anything but a space or `=`, and no `[NAME]` in capitals is left, so no chat, image or tool
+  token of any known family can stand in it (`<|im_start|>`, `<image>`, `</s>`, `<start_of_turn>`, `[INST]`, ...);
+- no speaker is named with a colon (`Assistant:`), the way plain templates begin a turn;
+- no control, format (zero-width, direction), private or unassigned character, and no line break but `\\n`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from r3v.errors import ConfigError, ImageError, RunError
+from r3v.notebook.embed import make_embedder
+from r3v.notebook.note import Note, canonical
+from r3v.notebook.retrieve import Hit, Retriever
+from r3v.notebook.scoring import RetrievalConfig, calibration_file, choose_fusion, find_calibration, identities
+from r3v.prompts import Style
+from r3v.records import BytesImage, Problem
+
+Form = Literal["full", "short"]
+"""`full`: all parts between marks, one a line. `short`: the guidance on one line, for models with little context."""
+IMAGE_PIXELS = 4_000_000
+"""Largest image of a note that is taken."""
+IMAGE_BYTES = 8_000_000
+OPEN, CLOSE = "[[note]]", "[[end of note]]"
+_CUT = " ..."
+_SHORTEST = len(OPEN) + len(CLOSE) + 2 + 24
+"""Least limit that leaves room for words between the marks."""
+
+_SPEAKER = re.compile(
+    r"\b(system|user|assistant|human|model|developer|tool|bot|ai|gpt|instruction|response|observation)(\W*):",
+    re.IGNORECASE,
+)
+_ANGLE = re.compile(r"<(?![ =])")
+_BRACKET = re.compile(r"\[(?=/?[^\W\d_a-z])|\[(?=\[)|\](?=\])")
+_GAPS, _LINES = re.compile(r"[^\S\n]+"), re.compile(r" ?\n[ \n]*")
+# Signs that some tokenizers fold into ASCII before they look for tokens (Unicode compatibility forms), and lookalikes.
+_FOLDED: dict[int, str] = {
+    code: unicodedata.normalize("NFKC", chr(code))
+    for code in (*range(0x2000, 0x2C00), *range(0xFE10, 0xFE70), *range(0xFF01, 0xFF5F))
+    if code >= 0xFF00 or set("<>[]|:") & set(unicodedata.normalize("NFKC", chr(code)))
+}
+_FOLDED |= {0x2581: " ", 0x00A6: "|", 0x2223: "|", 0xA789: ":", 0x2236: ":", 0x02D0: ":"}
+_DROPPED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
+
+
+def clean(text: str) -> str:
+    """The text without anything a chat template or tokenizer could take for structure; ordinary words, numbers and
+    mathematical signs stay. `clean(clean(x)) == clean(x)`."""
+    text = re.sub(r"\r\n?|[\u2028\u2029\u0085\v\f]", "\n", text.translate(_FOLDED))
+    text = "".join(c for c in text if c == "\n" or c == "\t" or unicodedata.category(c) not in _DROPPED)
+    text = _LINES.sub("\n", _GAPS.sub(" ", text)).strip()
+    text = _BRACKET.sub(lambda m: m.group() + " ", _ANGLE.sub("< ", text))
+    return _SPEAKER.sub(lambda m: m[1] + re.sub(r"[\s:]+", " ", m[2]).rstrip() + " -", text).strip()
+
+
+def note_text(note: Note, limit: int, form: Form = "full") -> str:
+    """A note as it stands in a prompt: at most `limit` characters, safe whatever the note holds.
+
+    The guidance comes first and is cut at a word when it is too long; applicability, anti-pattern and example are
+    added in this order as far as they fit whole. Raises ConfigError for a limit too small to hold anything.
+    """
+    if form == "short":
+        return _cut(clean(note.guidance.replace("\n", " ")).replace("\n", " "), limit)
+    if limit < _SHORTEST:
+        raise ConfigError(f"found a note limit of {limit} characters, expected at least {_SHORTEST}")
+    room = limit - len(OPEN) - len(CLOSE) - 2
+    subject, guidance = clean(f"About {' '.join(note.subject.split())}"), clean(note.guidance)
+    body = _cut(f"{_cut(subject, max(room // 3, room - len(guidance) - 1))}\n{guidance}", room)
+    extra = (("Applies when", note.applicability), ("Avoid", note.anti_pattern), ("Example", note.example))
+    for name, value in extra:
+        line = clean(f"{name} - {value}")
+        if value.strip() and len(body) + 1 + len(line) <= room:
+            body += "\n" + line
+    return f"{OPEN}\n{body}\n{CLOSE}"
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` characters, ending at a word; ` ...` says that something is missing."""
+    if limit < len(_CUT) + 1:
+        raise ConfigError(f"found a note limit of {limit} characters, expected at least {len(_CUT) + 1}")
+    if len(text) <= limit:
+        return text
+    head = text[: limit - len(_CUT) + 1]
+    at = max(head.rfind(" "), head.rfind("\n"))
+    return (head[:at] if at > 0 else head[:-1]).rstrip() + _CUT
+
+
+def note_images(note: Note, blob: Callable[[str], bytes]) -> tuple[BytesImage, ...]:
+    """The images of a note, each checked by its size and header before anything is decoded. Raises ImageError."""
+    from r3v.data.images import size
+
+    found = []
+    for digest in note.images:
+        data = blob(digest)
+        image = BytesImage(data, f"image {digest[:12]} of note {note.id}")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ImageError(f"{image.name} has other bytes than its name says", fix="Run r3v notebook verify")
+        if not 0 < len(data) <= IMAGE_BYTES:
+            raise ImageError(f"{image.name} has {len(data)} bytes, expected 1 to {IMAGE_BYTES}", fix="Scale it down")
+        size(image, IMAGE_PIXELS)
+        found.append(image)
+    return tuple(found)
+
+
+@dataclass
+class Recall:
+    """Gives the solver of any kind its notes: call it with problems, get each one's note texts.
+
+    Nothing else changes for who asks: `Selector(..., notes=recall)`, `evaluate(..., notes=recall)`,
+    `bootstrap(..., notes=recall)`. Each problem is looked up once, however often it is asked.
+
+    `record` (such as `Notebook.record_many`) is told of every note retrieved and of every one injected: it is called
+    with a list of (kind, data), once per batch of problems.
+    `withhold` is the share of retrieved notes that are not shown, drawn from (`seed`, problem, note): what such
+    problems do without their note measures its worth. `exclude_sources` as in `Retriever.retrieve`; False is for the
+    paper's gate only.
+    """
+
+    retriever: Retriever
+    style: Style
+    limit: int = 600
+    record: Callable[[Sequence[tuple[str, Mapping[str, Any]]]], Any] | None = None
+    withhold: float = 0.0
+    seed: int = 0
+    exclude_sources: bool = True
+    _seen: dict[str, tuple[list[Hit], list[Hit]]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.withhold <= 1.0:
+            raise ConfigError(f"found withhold {self.withhold}, expected a share from 0 to 1")
+        for note in self.retriever.notes[:1]:
+            note_text(note, self.limit, self.form)
+
+    @property
+    def form(self) -> Form:
+        return "short" if self.style.name == "short" else "full"
+
+    @property
+    def name(self) -> str:
+        """16 hexadecimal digits over everything the texts depend on; results with other notes have another name."""
+        own = {"limit": self.limit, "form": self.form, "withhold": self.withhold, "seed": self.seed}
+        value = {**self.retriever.settings, **own, "exclude_sources": self.exclude_sources}
+        return hashlib.sha256(canonical(value)).hexdigest()[:16]
+
+    def __call__(self, problems: Sequence[Problem]) -> list[tuple[str, ...]]:
+        """The texts for `prompts.solve(problem, style, notes)`, best first. Raises ImageError, EngineError."""
+        self._look_up(problems)
+        texts = [[note_text(hit.note, self.limit, self.form) for hit in self.shown(p)] for p in problems]
+        return [tuple(filter(None, found)) for found in texts]  # nothing may be left of hostile guidance
+
+    def shown(self, problem: Problem) -> list[Hit]:
+        """What this problem's prompt holds."""
+        return self._look_up([problem])[0][0]
+
+    def withheld(self, problem: Problem) -> list[Hit]:
+        """What was retrieved for this problem and kept back."""
+        return self._look_up([problem])[0][1]
+
+    def _look_up(self, problems: Sequence[Problem]) -> list[tuple[list[Hit], list[Hit]]]:
+        new = list({p.id: p for p in problems if p.id not in self._seen}.values())
+        found = self.retriever.retrieve(new, exclude_sources=self.exclude_sources) if new else []
+        events: list[tuple[str, Mapping[str, Any]]] = []
+        for problem, hits in zip(new, found, strict=True):
+            shown = [_draw(self.seed, problem.id, hit.note.id) >= self.withhold for hit in hits]
+            self._seen[problem.id] = (
+                [hit for hit, kept in zip(hits, shown, strict=True) if kept],
+                [hit for hit, kept in zip(hits, shown, strict=True) if not kept],
+            )
+            for hit, kept in zip(hits, shown, strict=True):
+                data = {"note": hit.note.id, "revision": hit.note.revision, "problem": problem.id}
+                events.append(("retrieved", {**data, "score": hit.score, "key": hit.key, "withheld": not kept}))
+                if kept:
+                    events.append(("injected", data))
+        if self.record is not None and events:
+            self.record(events)
+        return [self._seen[problem.id] for problem in problems]
+
+
+@contextmanager
+def open_recall(
+    path: str | Path,
+    policy: Any,
+    style: Style,
+    cfg: RetrievalConfig | None = None,
+    *,
+    ref: str = "head",
+    record: bool = True,
+    seed: int = 0,
+) -> Iterator[Recall]:
+    """The notes of a notebook file, ready for a solver; the file is open inside the block.
+
+    `policy` is the solver (embedder `self` reads its hidden states). Without `cfg.threshold`, the calibration beside
+    the file is taken. `record` keeps what was retrieved and injected in the notebook's log. Raises RunError where
+    the file, its vectors or the calibration are missing, each with the command to run.
+    """
+    from r3v.notebook.keys import stored_vectors
+    from r3v.notebook.store import Notebook
+
+    cfg = cfg or RetrievalConfig()
+    embedder = make_embedder(cfg.embedder, policy)
+    fusion = choose_fusion(embedder, cfg.fusion)
+    with Notebook.open(path) as notebook:
+        notes = notebook.notes(ref)
+        threshold = cfg.threshold
+        if threshold is None:
+            threshold = find_calibration(calibration_file(path), embedder, fusion, cfg.image_weight)
+        if threshold is None:
+            raise RunError(
+                f"{path}: no threshold for {', '.join(identities(embedder, fusion))}. Run r3v notebook calibrate "
+                f"{path} --embedder {cfg.embedder} --fusion {fusion} --data SPEC, or give --threshold"
+            )
+        retriever = Retriever(
+            notes, embedder, threshold, cfg.top_k, fusion, keys=cfg.keys, image_weight=cfg.image_weight,
+            stored=stored_vectors(notebook, notes, embedder, fusion, path=path, spec=cfg.embedder),
+        )  # fmt: skip
+        yield Recall(retriever, style, cfg.limit, notebook.record_many if record else None, seed=seed)
+
+
+def _draw(seed: int, problem: str, note: str) -> float:
+    """A number in [0, 1) that depends on seed, problem and note alone."""
+    digest = hashlib.sha256(canonical([seed, problem, note])).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
