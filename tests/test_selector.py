@@ -158,6 +158,9 @@ def test_answers_are_shown_as_in_training() -> None:
         candidate(problem, "Answer: C", 2),
     ]
     assert [(a.key, a.members) for a in group_answers(problem, items)] == [("B", (0, 1)), ("C", (2,))]
+    strange = [candidate(problem, "Answer: 7"), *items[2:]]
+    assert [(a.key, a.members) for a in group_answers(problem, strange)] == [("C", (1,))], "7 is no choice"
+    assert [a.key for a in group_answers(problem, strange[:1])] == ["7"], "better than nothing"
 
 
 def test_answer_only_targets_have_no_none() -> None:

@@ -63,7 +63,9 @@ def clean(text: str) -> str:
     text = "".join(c for c in text if c == "\n" or c == "\t" or unicodedata.category(c) not in _DROPPED)
     text = _LINES.sub("\n", _GAPS.sub(" ", text)).strip()
     text = _BRACKET.sub(lambda m: m.group() + " ", _ANGLE.sub("< ", text))
-    return _SPEAKER.sub(lambda m: m[1] + re.sub(r"[\s:]+", " ", m[2]).rstrip() + " -", text).strip()
+    text = _SPEAKER.sub(lambda m: m[1] + re.sub(r"[\s:]+", " ", m[2]).rstrip() + " -", text)
+    # What is put behind the text must not meet a bare "<" at its end.
+    return re.sub(r"[\s<]+\Z", "", text).lstrip()
 
 
 def note_text(note: Note, limit: int, form: Form = "full") -> str:

@@ -38,7 +38,7 @@ _REFLECTION = {
     "build.select_none": 0.15,
     "build.select_target": "index_answer",
     "build.unparsed_negatives": False,
-    "build.filters": ("computed_last",),
+    "build.filters": ("computed_last", "steps_hold"),
     "build.hint": False,
     "build.prefix": False,
     "build.qa": 0.0,
