@@ -87,7 +87,7 @@ class Pool:
     @cached_property
     def numbered(self) -> np.ndarray:
         """Indices of the pictures with numbers on them; the others state theirs in the text."""
-        return self.cells[:, :, 0].any(axis=1).nonzero()[0]
+        return np.flatnonzero(self.cells[:, :, 0].any(axis=1))
 
     def item(self, index: int) -> Item:
         if index not in self.items:

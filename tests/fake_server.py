@@ -38,7 +38,7 @@ class FakeServer:
         self.tops: Callable[[str], list[tuple[str, float]]] | None = None
         """Alternatives after a text so far, where the server gives any."""
         self.answered: Callable[[], None] = lambda: None
-        self.before: Callable[[], None] = lambda: None
+        self.before: Callable[[], object] = lambda: None
         self.hidden = 0
         """How many times a loaded adapter is left out of the list of models."""
         self.in_flight = self.most = self.connections = 0
@@ -86,7 +86,7 @@ def logprob_of(position: int) -> float:
 
 def _choice(fake: FakeServer, body: dict[str, Any]) -> dict[str, Any]:
     text = fake.say(body)
-    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    limit = body.get("max_tokens") or body["max_completion_tokens"]
     ids = [*(ord(c) for c in text), END]
     stop, ids = ("stop", ids) if len(ids) <= limit else ("length", ids[:limit])
     shown = [chr(i) if i else "<end>" for i in ids]

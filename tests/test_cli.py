@@ -34,7 +34,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
             return scripted_run.answerer(by_id, 0.5)(prompt, index)
         return "90 - 35 = 55.\nAnswer: 55"
 
-    def make(model, config, dry_run=False) -> ScriptedPolicy:
+    def make(model, config, dry_run=False, say=None) -> ScriptedPolicy:
         return ScriptedPolicy(answer, name=f"scripted {model.path}")
 
     monkeypatch.setattr(commands, "make_policy", make)
@@ -121,7 +121,7 @@ def test_print_config_is_the_effective_config(capsys: pytest.CaptureFixture, tmp
     config = read(path).config
     assert config.train.lr == 2e-4
     assert config.select.selectors == ("greedy", "fused")
-    assert config.build.filters == ("computed_last",), "the preset is applied"
+    assert config.build.filters == ("computed_last", "steps_hold"), "the preset is applied"
 
 
 def test_yaml_round_trip_keeps_every_field(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hostile_server import reply, reply_json, serve
@@ -56,7 +57,7 @@ def script(**changes: object) -> Callable[[Prompt, int], str]:
         stage = prompt.problem_id.partition("/")[2] or "solve"
         value = replies[stage]
         if callable(value):
-            return value(prompt, index)
+            return cast(str, value(prompt, index))
         return value if isinstance(value, str) else json.dumps(value)
 
     return answer

@@ -72,7 +72,8 @@ def test_the_floor_holds_for_what_is_mastered_and_what_is_out_of_reach() -> None
 def test_every_mixture_sums_to_one(name: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        found = {str(i): SkillState(*rng.uniform(0.01, 0.99, 3), 20) for i in range(rng.integers(1, 30))}
+        drawn = rng.uniform(0.01, 0.99, (rng.integers(1, 30), 3))
+        found = {str(i): SkillState(p, sd, raw, 20) for i, (p, sd, raw) in enumerate(drawn)}
         shared = weights(found, None, MixtureConfig(name=name))
         assert sum(shared.values()) == pytest.approx(1)
         assert min(shared.values()) >= 0

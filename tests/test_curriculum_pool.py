@@ -7,6 +7,7 @@ import json
 import tarfile
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ def png(shade: int) -> bytes:
     return buffer.getvalue()
 
 
-def tar(path: Path, files: dict[str, bytes], mode: str = "w") -> None:
+def tar(path: Path, files: dict[str, bytes], mode: Literal["w", "w:gz"] = "w") -> None:
     with tarfile.open(path, mode) as out:
         for name, data in files.items():
             info = tarfile.TarInfo(name)

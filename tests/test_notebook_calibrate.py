@@ -101,7 +101,7 @@ def test_the_retriever_keeps_the_promise_end_to_end() -> None:
     """The measured rate is reproduced by a Retriever whose keys are the items themselves, all of another family."""
     problems, cloud = items(120), Cloud()
     found = calibrate(problems, cloud, fusion="late", rate=0.05, pool=110)
-    rows = {part: cloud.embed_problems(problems, part) for part in ("text", "image")}
+    rows: dict[Part, Vectors] = {part: cloud.embed_problems(problems, part) for part in ("text", "image")}
     passed = 0
     for asked in problems:
         others = [j for j, p in enumerate(problems) if p.meta["family"] != asked.meta["family"]]

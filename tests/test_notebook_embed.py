@@ -15,10 +15,10 @@ from r3v.errors import ConfigError, ModelError
 from r3v.notebook.embed import Lexical, identity, make_embedder, note_words, unit_rows
 from r3v.notebook.note import Note
 from r3v.policies.scripted import ScriptedPolicy
-from r3v.records import BytesImage, Problem
+from r3v.records import BytesImage, ImageSource, Problem
 
 
-def problem(name: str, question: str, images: tuple[BytesImage, ...] = ()) -> Problem:
+def problem(name: str, question: str, images: tuple[ImageSource, ...] = ()) -> Problem:
     return Problem(id=name, question=question, answer="5", kind="number", images=images)
 
 

@@ -186,7 +186,7 @@ def test_late_fusion_averages_normalised_scores() -> None:
     mean weighted by halves over sqrt(1/2) is 2.828. Without a picture the text's 2 stands alone."""
     source = problem("s", "Find 3", (picture(0),))
     table = Table(q=0, q_image=0, s=60, s_image=30, p=0)
-    rows = {part: table.embed_problems([source], part) for part in ("text", "image")}
+    rows: dict[Part, Vectors] = {part: table.embed_problems([source], part) for part in ("text", "image")}
     stored = Stored({part: {source_hash(source): row[0]} for part, row in rows.items()})
     scales: dict[Part, Scale] = {"text": Scale(0.3, 0.1), "image": Scale(float(np.cos(np.pi / 6)) - 0.5, 0.25)}
     found = calibration("late", scales, 1.9)

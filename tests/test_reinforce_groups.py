@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -33,7 +34,7 @@ REWARD = RewardConfig(correct=1.0, wrong=0.0, unparsed=-0.5, format=0.1)
 PROBLEMS = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1), "number") for i in range(6)]
 
 
-def candidate(text: str, stop="eos", tokens: int = 3) -> Candidate:
+def candidate(text: str, stop: Literal["eos", "length"] = "eos", tokens: int = 3) -> Candidate:
     return Candidate("p0", 1, 0, 0, text, token_ids=tuple(range(tokens)), stop=stop)
 
 
@@ -151,6 +152,7 @@ def test_dynamic_sampling_replaces_flat_groups() -> None:
     stream = Stream(6, 0)
     groups, tally = gather(PROBLEMS, stream, ask, GROUP, SHORT)
     assert [g.problem.id for g in groups] == [ids[1], ids[3]]
+    assert isinstance(ask.policy, ScriptedPolicy)
     assert ask.policy.calls == [("generate", 2), ("generate", 1), ("generate", 1)]
     found = tally.to_dict()
     assert (found["asked"], found["kept"], found["flat"]) == (4, 2, {"none_right": 2})

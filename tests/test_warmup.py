@@ -133,7 +133,10 @@ def test_cell_targets_say_what_is_drawn_there() -> None:
             cell = cells[int((y0 + y1) / 2 / 16) * 7 + int((x0 + x1) / 2 / 16)]
             if len(numbers) == 1:
                 assert "".join(str(d) for d in cell[1:4] if d < 10) == label.text
-                assert cell[6:].sum() in (1, 2)
+                owners = cell[eyes.OWNERS].sum()
+                assert owners in (1, 2)
+                # An angle is about one point, a length about two; column and row of each.
+                assert (cell[eyes.POINTS] < eyes.BINS).sum() == 2 * owners
 
 
 @pytest.mark.slow

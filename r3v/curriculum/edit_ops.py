@@ -75,8 +75,10 @@ def ink(image: Image.Image) -> np.ndarray:
 
 
 def _choose_crop(image: Image.Image, rng: random.Random) -> Parameters:
+    import numpy as np
+
     ink_HW = ink(image)
-    ys, xs = ink_HW.any(axis=1).nonzero()[0], ink_HW.any(axis=0).nonzero()[0]
+    ys, xs = np.flatnonzero(ink_HW.any(axis=1)), np.flatnonzero(ink_HW.any(axis=0))
     if not len(xs):
         raise EditRefused("crop: the picture is one colour")
     room = (int(xs[0]), int(ys[0]), image.width - 1 - int(xs[-1]), image.height - 1 - int(ys[-1]))

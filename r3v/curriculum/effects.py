@@ -67,7 +67,7 @@ def groups_of(tags_PS: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def skill_effects(
-    tags_PS: np.ndarray, correct_P: np.ndarray, n_P: np.ndarray, level_P: Sequence[float] | None = None
+    tags_PS: np.ndarray, correct_P: np.ndarray, n_P: np.ndarray, level_P: Sequence[float] | np.ndarray | None = None
 ) -> Effects:
     """Fit the model. `tags_PS` [P, S] bool; `correct_P`, `n_P`: right and all samples of each problem; `level_P`:
     difficulty of each problem, None to leave it out.

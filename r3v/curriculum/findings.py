@@ -130,7 +130,8 @@ def from_dict(value: Mapping[str, Any]) -> Diagnosis:
     """The inverse of `Diagnosis.to_dict`."""
     fields = {k: v for k, v in value.items() if k != "schema"}
     skills = {name: _skill_from(row) for name, row in fields.pop("skills").items()}
-    return Diagnosis(skills=skills, **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return Diagnosis(skills=skills, **values)
 
 
 def _skill_from(row: Mapping[str, Any]) -> SkillCell:

@@ -85,7 +85,7 @@ def _trim(image: Image.Image) -> Image.Image:
     from PIL import ImageChops
 
     plain = Pillow.new("RGB", image.size, image.getpixel((0, 0)))
-    box = ImageChops.difference(image, plain).convert("L").point(lambda v: 255 * (v > _INK)).getbbox()
+    box = ImageChops.difference(image, plain).convert("L").point([255 * (v > _INK) for v in range(256)]).getbbox()
     return image.crop(box) if box else image
 
 

@@ -78,7 +78,8 @@ class ReinforceModule(R3VModule):
     def configure_optimizers(self) -> Any:
         """The optimiser of the last fit with its moments, at this iteration's learning rate."""
         if self.kept_optimizer is None:
-            self.kept_optimizer = super().configure_optimizers()["optimizer"]
+            made: torch.optim.Optimizer = super().configure_optimizers()["optimizer"]
+            self.kept_optimizer = made
         if self._restored is not None:
             self.kept_optimizer.load_state_dict(self._restored)
             self._restored = None

@@ -133,7 +133,7 @@ class ShardPool:
         try:
             with tarfile.open(path, "r:") as tar:
                 for member in tar:
-                    tar.members = []  # tarfile would keep every header
+                    tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # tarfile would keep every header
                     if not member.isfile():
                         continue
                     folder, _, name = member.name.rpartition("/")

@@ -90,7 +90,7 @@ def provenance_of(problem: Problem) -> Provenance:
             fix="Make it with r3v.curriculum.generate",
         )
     names = {f.name for f in fields(Provenance)}
-    values = {k: tuple(v) if k in ("edits", "checks") else v for k, v in row.items() if k in names}
+    values: dict[str, Any] = {k: tuple(v) if k in ("edits", "checks") else v for k, v in row.items() if k in names}
     return Provenance(**values)
 
 

@@ -144,7 +144,12 @@ class Attachments(Database):
             raise DataError("the bytes do not match their hash", file=self.path, row=sha, fix="Restore from a copy")
         return rows[0][0]
 
-    def put_vectors(self, embedder_id: str, role: Literal["note", "query"], vectors: Mapping[str, np.ndarray]) -> None:
+    def put_vectors(
+        self,
+        embedder_id: str,
+        role: Literal["note", "query"],
+        vectors: Mapping[str, np.ndarray | Sequence[float]],
+    ) -> None:
         """Cache float32 vectors by content hash; an older vector of the same content is replaced.
 
         Raises DataError for a vector that is not one-dimensional and finite, or of another length than those this

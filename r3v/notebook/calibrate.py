@@ -85,7 +85,7 @@ def calibrate(
         raise DataError("some ids are there twice among the items to calibrate on", fix="Check with r3v data check")
     labels = labels_of(problems, by)
     _enough(len(problems), needed, rate, "items")
-    rows = {part: embedder.embed_problems(problems, part) for part in parts(embedder, fusion)}
+    rows: dict[Part, Vectors] = {part: embedder.embed_problems(problems, part) for part in parts(embedder, fusion)}
     related_NN = _related(labels)
     scales, score_NN = _item_scores(rows, related_NN, fusion, image_weight)
     threshold, measured = _threshold(score_NN, ~related_NN, rate, pool, seed, needed, items=True)
@@ -154,7 +154,7 @@ def _item_scores(
     """Scale of each part over unrelated pairs, and the N N scores as the retriever makes them."""
     both_NN = np.ones_like(related_NN)
     if fusion == "late":
-        has_N = rows["image"].any(axis=1)
+        has_N = np.asarray(rows["image"].any(axis=1), dtype=bool)
         both_NN = has_N[:, None] & has_N[None, :]
     scales: dict[Part, Scale] = {}
     scaled: dict[Part, Scores] = {}

@@ -36,6 +36,6 @@ def check_note(note: Note, blobs: Blobs | None = None) -> None:
         raise DataError(
             f"found {note.id!r}, expected at most {MAX_ID} printable characters, no space at the ends", field="id"
         )
-    for sha in note.images if blobs is not None else ():
-        if not blobs.has_blob(sha):
+    for sha in note.images:
+        if blobs is not None and not blobs.has_blob(sha):
             raise DataError(f"no blob {sha}", row=note.id, field="images", fix="Call put_blob with the image first")

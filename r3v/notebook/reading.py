@@ -71,7 +71,8 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def _commit(row: Sequence[Any]) -> Commit:
-    return Commit(*row[:5], None if row[5] is None else json.loads(row[5]))
+    name, parent, message, author, time, receipt = row
+    return Commit(name, parent, message, author, time, None if receipt is None else json.loads(receipt))
 
 
 class Reader(Attachments):

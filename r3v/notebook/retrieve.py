@@ -124,7 +124,7 @@ class Retriever:
         """
         if not self.notes or not problems:
             return [[] for _ in problems]
-        queries = {part: self.embedder.embed_problems(problems, part) for part in self.parts}
+        queries: dict[Part, Vectors] = {part: self.embedder.embed_problems(problems, part) for part in self.parts}
         found: list[list[Hit]] = []
         for start in range(0, len(problems), _CHUNK):
             chunk = slice(start, start + _CHUNK)
@@ -153,7 +153,7 @@ class Retriever:
             is_words += [False] * len(shown) + [True] * (i in place)
         self._warn_words(by_words)
         width = self.embedder.dim
-        matrices = {p: np.asarray(r, np.float32).reshape(-1, width) for p, r in rows.items()}
+        matrices: dict[Part, Vectors] = {p: np.asarray(r, np.float32).reshape(-1, width) for p, r in rows.items()}
         return _Keys(matrices, np.array(starts, dtype=np.intp), np.array(is_words, dtype=bool))
 
     def _words(self, notes: Sequence[Note], part: Part, stored: Stored) -> list[Vectors]:
@@ -184,7 +184,8 @@ class Retriever:
         lead = self.parts[0]
         score = cal.source[lead](cosine[lead])
         if self.fusion == "late":
-            has_P, has_R = queries["image"].any(axis=1), self._keys.rows["image"].any(axis=1)
+            has_P = np.asarray(queries["image"].any(axis=1), dtype=bool)
+            has_R = np.asarray(self._keys.rows["image"].any(axis=1), dtype=bool)
             image = cal.source["image"](cosine["image"])
             score = fuse_late(score, image, has_P[:, None] & has_R[None, :], self.image_weight)
         words_R = self._keys.words_R

@@ -145,7 +145,8 @@ class Calibration:
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:
-    return Measured(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+    return Measured(**values)
 
 
 def identities(embedder: Embedder, fusion: Fusion) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from r3v.policies.base import Choice, SamplingParams, Score
 from r3v.policies.choosing import by_scores, choose_by_logprobs, choose_by_votes
 from r3v.policies.cost import CostMeter
 from r3v.policies.openai_client import Client, ServerError
-from r3v.policies.openai_config import ServerConfig, check
+from r3v.policies.openai_config import Kind, ServerConfig, check
 from r3v.policies.openai_find import Teller, find
 from r3v.policies.openai_wire import (
     Reply,
@@ -70,6 +70,7 @@ class OpenAIPolicy:
         closing = ExitStack()
         closing.callback(self._client.close)
         self._finish = weakref.finalize(self, closing.close)
+        self.kind: Kind
         try:
             self.kind, self.model = find(self._client, config)
             self.concurrency = config.concurrency or (1 if self.kind == "transformers" else CONCURRENCY)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from r3v.errors import EngineError
@@ -265,17 +266,17 @@ class Client:
         try:
             if connection.sock is None:
                 connection.connect()
-            socket = connection.sock
+            sock = cast(socket.socket, connection.sock)  # connect() has set it
             headers = {"Accept": "application/json, text/event-stream", "User-Agent": "r3v"}
             headers |= {"Content-Type": "application/json"} if data is not None else {}
             headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
-            socket.settimeout(_left(deadline))
+            sock.settimeout(_left(deadline))
             connection.request(method, target, data, headers)
             response = connection.getresponse()
             chunks = []
             while chunk := response.read1(65536):
                 chunks.append(chunk)
-                socket.settimeout(_left(deadline))
+                sock.settimeout(_left(deadline))
             if response.length:
                 raise http.client.IncompleteRead(b"".join(chunks), response.length)
             keep = not response.will_close

@@ -51,14 +51,16 @@ def _read(data: bytes, scored: bool) -> Scored:
     if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
         raise BadAnswerError(f"found {str(value)[:200]}, expected `choices`")
     ids, rows = value.get("prompt_token_ids"), value.get("prompt_logprobs")
-    if not isinstance(ids, list) or (scored and not isinstance(rows, list)):
+    if isinstance(ids, list) and not scored:
+        rows = [None] * len(ids)
+    if not isinstance(ids, list) or not isinstance(rows, list):
         missing = "prompt_logprobs" if isinstance(ids, list) else "prompt_token_ids"
         raise EngineError(
             f"the server gives no `{missing}`, which scoring needs: use vLLM 0.11 or newer, or set server.select "
             "to logprobs or votes"
         )
     try:
-        logprobs = tuple(_logprob(r, i) for r, i in zip(rows if scored else [None] * len(ids), ids, strict=True))
+        logprobs = tuple(_logprob(r, i) for r, i in zip(rows, ids, strict=True))
         tokens_in = int((value.get("usage") or {}).get("prompt_tokens") or len(ids))
         return Scored(tuple(int(i) for i in ids), logprobs, tokens_in)
     except (KeyError, TypeError, ValueError) as error:

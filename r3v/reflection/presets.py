@@ -95,9 +95,8 @@ PRESETS: dict[str, Preset] = {
     for p in (
         Preset(
             "r3v",
-            "Ours: several diverse positives, keep pairs, select sets of different answers with all-wrong "
-            "ones, "
-            "index and answer as target, weights per kind.",
+            "Ours: several diverse positives whose calculations hold, keep pairs, select sets of different answers "
+            "with all-wrong ones, index and answer as target, weights per kind.",
             _REFLECTION,
         ),
         Preset(

@@ -32,9 +32,9 @@ class Batch:
     ids_RL, positions (R L, or 3 R L for M-RoPE), exit_RL (attention, see `trie`; L_row for plain causal
     rows), length_R: tokens of each row before padding. source_T indexes the flattened R * L hidden states.
     group_B: trie of each branch. images: pixel inputs by argument name. tries: what this batch was made of,
-    so that it can be collated again the other way. old_T, importance_T: see `Trie`. step_denominators_K: counted units of the whole optimiser
-    step on this device, None when the batch is the whole step. stats: what became of the examples it was
-    made from.
+    so that it can be collated again the other way. old_T, importance_T: see `Trie`. step_denominators_K:
+    counted units of the whole optimiser step on this device, None when the batch is the whole step. stats:
+    what became of the examples it was made from.
     """
 
     ids_RL: Tensor
