@@ -23,7 +23,7 @@ EPILOG = "Fields of the config are flags of their own, such as --train.lr 1e-4; 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 findings (`data check`), 2 an error with a message."""
+    """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`), 2 an error."""
     own, fields = split_fields(list(sys.argv[1:] if argv is None else argv))
     parser = build_parser()
     try:

@@ -108,7 +108,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
     """Horizontal rows: a share before (hollow) and after (solid) with intervals, joined by a line."""
-    height, left = 46 + 24 * len(rows), 220
+    height = 46 + 24 * len(rows)
+    left = max(120, 20 + round(7.4 * max((len(row[0]) for row in rows), default=0)))
     right = WIDTH - 30
 
     def x_of(share: float) -> float:
