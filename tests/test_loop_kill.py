@@ -53,18 +53,26 @@ def outcome(folder: Path) -> dict:
     return found
 
 
+def killed_soon_after_progress(folder: Path, rng: random.Random) -> bool:
+    """Start the run, wait until it has written something new, kill it up to half a second later; False if it ended."""
+    before = set(folder.rglob("*"))
+    with subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while run.poll() is None and set(folder.rglob("*")) <= before:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 0.5))
+        if run.poll() is not None:
+            return False
+        run.kill()
+        return True
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     kills = int(os.environ.get("R3V_KILLS", "3"))
-    start = time.monotonic()
     subprocess.run(command(tmp_path / "a"), check=True, capture_output=True)
-    whole, rng = time.monotonic() - start, random.Random(0)
-    for _ in range(kills):
-        with subprocess.Popen(command(tmp_path / "b"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-            try:
-                run.wait(rng.uniform(0.1, 0.9) * whole)
-            except subprocess.TimeoutExpired:
-                run.kill()
+    rng = random.Random(0)
+    killed = [killed_soon_after_progress(tmp_path / "b", rng) for _ in range(kills)]
+    assert sum(killed) == kills, f"the run was finished after {sum(killed)} kills; R3V_KILLS asks for more than it has"
     done = subprocess.run(command(tmp_path / "b"), check=True, capture_output=True, text=True)
     a, b = outcome(tmp_path / "a"), outcome(tmp_path / "b")
     assert a.keys() == b.keys()
