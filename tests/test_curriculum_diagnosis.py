@@ -329,3 +329,15 @@ def test_image_types_are_known_named_or_asked_for_and_never_made_up() -> None:
         by_image_type([Problem("b", "Find x.", "1", "number", meta={"image_type": "cat"})])
     with pytest.raises(DataError, match="found no skills"):
         by_skills([unknown])
+
+
+def test_a_rate_of_zero_everywhere_has_an_interval() -> None:
+    """0 of 22 in every cell: Beta(0.5, 22.5), mean 0.5 / 23; its upper 97.5 % point is near 2.5 / 22.5 (chi-square with
+    one degree of freedom has 5.02 there, half of it over 22.5 = 0.11)."""
+    from r3v.curriculum.shrink import beta_intervals, fit_beta
+
+    assert fit_beta([0, 0], [22, 22]) == (0.5, 0.5)
+    assert fit_beta([22, 22], [22, 22]) == (0.5, 0.5)
+    low, high = beta_intervals(0.5, 22.5)
+    assert 0 <= low[0] < 0.001
+    assert 0.09 < high[0] < 0.12

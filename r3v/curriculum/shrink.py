@@ -47,9 +47,12 @@ def design_effect(icc: float, samples: float, problems: float) -> float:
 def fit_beta(successes_S: Sequence[float], n_S: Sequence[float]) -> tuple[float, float]:
     """Beta(a, b) of the rates of all cells: mean by pooling, strength a + b by the largest marginal likelihood.
 
-    Counts may be fractions (effective counts). Cells without samples are ignored.
+    Counts may be fractions (effective counts). Cells without samples are ignored. Where all cells are 0, or all are 1,
+    nothing is known of their spread, and each keeps its own interval under Jeffreys' Beta(1/2, 1/2).
     """
     pairs = [(float(c), float(n)) for c, n in zip(successes_S, n_S, strict=True) if n > 0]
+    if pairs and (all(c <= 0 for c, _ in pairs) or all(c >= n for c, n in pairs)):
+        return 0.5, 0.5
     mean = (sum(c for c, _ in pairs) + 0.5) / (sum(n for _, n in pairs) + 1.0)
     if len(pairs) < 2:
         return mean * 2.0, (1 - mean) * 2.0
