@@ -1,7 +1,8 @@
-"""Files that are whole or absent: written under a temporary name, fsynced, renamed."""
+"""Files that are whole or absent (written under a temporary name, fsynced, renamed), or held by one process."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from r3v.errors import RunError
 
 
 def _fsync_dir(path: Path) -> None:
@@ -68,3 +71,11 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
         _fsync_dir(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def claim(file: IO[Any], busy: str) -> None:
+    """Hold an open file for this process alone until it is closed. Raises RunError(`busy`) when another one has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(busy) from error

@@ -10,7 +10,6 @@ the result is the one of an undisturbed run. Times are those of the call that fi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 from r3v.config import Config, DataConfig
 from r3v.errors import DataError, RunError
-from r3v.io import atomic_write, write_json
+from r3v.io import atomic_write, claim, write_json
 from r3v.policies.base import Policy
 from r3v.records import Problem
 from r3v.settings import differences, read_tree, set_field, to_yaml
@@ -267,12 +266,7 @@ def locked(folder: Path) -> Iterator[None]:
     """The folder, made where it is missing, held by this process until the block ends. Raises RunError."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{folder}: another process works on this run; wait for it or use another --run.dir"
-            ) from error
+        claim(lock, f"{folder}: another process works on this run; wait for it or use another --run.dir")
         yield
 
 

@@ -94,7 +94,7 @@ def _walk(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -
             yield dotted
 
 
-def recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
+def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     """The dotted names a YAML recipe sets. Raises ConfigError for unknown names and unreadable files."""
     import yaml
 
@@ -115,7 +115,7 @@ def recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     return names
 
 
-def flag_names(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+def _flags(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
     """`--a.b v` and `--a.b=v` as `--a.b=v`; lists may be written a,b,c. Raises ConfigError for unknown names."""
     out, names, rest = [], set(), list(args)
     while rest:
@@ -182,9 +182,9 @@ def read_tree(
     explicit: set[str] = set()
     if recipe is not None:
         path = find_recipe(recipe)
-        explicit |= recipe_names(path, known)
+        explicit |= _recipe_names(path, known)
         args.append(f"--config={path}")
-    tokens, names = flag_names(flags, known)
+    tokens, names = _flags(flags, known)
     explicit |= names
     p = parser(cls, command)
     try:

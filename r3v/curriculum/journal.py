@@ -6,7 +6,6 @@ missing. A line torn by a kill is cut off; a damaged line inside is an error.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v.errors import RunError
+from r3v.io import claim
 
 
 @dataclass
@@ -46,11 +46,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "a+b")  # noqa: SIM115 - closed by close()
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            raise RunError(f"{path}: another process is writing it; wait for it or choose another folder") from error
-        try:
+            claim(self._file, f"{path}: another process is writing it; wait for it or choose another folder")
             self._rows = self._read()
         except BaseException:
             self._file.close()

@@ -12,14 +12,13 @@ bill. Nothing is written to the notebook while a model is asked.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from r3v.errors import RunError
+from r3v.io import claim
 from r3v.notebook import write
 from r3v.notebook.history import History
 from r3v.notebook.meter import bill, per_note
@@ -135,8 +134,5 @@ def locked(path: str | Path) -> Iterator[None]:
     """This process alone evolves the notebook until the block ends. Raises RunError."""
     target = Path(path)
     with target.with_name(f"{target.name}.evolve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{path}: another process evolves this notebook; wait for it") from error
+        claim(lock, f"{path}: another process evolves this notebook; wait for it")
         yield

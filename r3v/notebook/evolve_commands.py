@@ -58,14 +58,12 @@ def _add(commands: Any, name: str, text: str, handler: Any) -> argparse.Argument
 def read_config(recipe: str | Path | None, flags: Sequence[str]) -> Any:
     """The NotebookConfig of a recipe and flags. Raises ConfigError as `r3v.settings.read` does."""
     from r3v.notebook.config import NotebookConfig
-    from r3v.notebook.recipe import read_tree
+    from r3v.settings import read_tree
 
-    config, explicit = read_tree(NotebookConfig, recipe, flags, command="r3v notebook evolve RECIPE.yaml")
-    if config.model.path == "geoworld-tiny":
-        if "model.prompt_style" not in explicit:
-            config = replace(config, model=replace(config.model, prompt_style="short"))
-        if "supervisor.prompt_style" not in explicit and not (config.supervisor.path or config.teacher.url):
-            config = replace(config, supervisor=replace(config.supervisor, prompt_style="short"))
+    config, explicit = read_tree(NotebookConfig, recipe, flags, command="notebook evolve")
+    own = config.model.path == "geoworld-tiny" and not (config.supervisor.path or config.teacher.url)
+    if own and "supervisor.prompt_style" not in explicit:
+        config = replace(config, supervisor=replace(config.supervisor, prompt_style="short"))
     config.check()
     return config
 
@@ -75,7 +73,7 @@ def _evolve(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.io import write_json
     from r3v.notebook.assemble import assemble
     from r3v.notebook.evolve import evolve
-    from r3v.notebook.recipe import to_yaml
+    from r3v.settings import to_yaml
 
     config = read_config(args.recipe, rest)
     if args.print_config:
