@@ -2,10 +2,13 @@
 
 `from_logits` takes the logits. `from_hidden` takes the last hidden states and the head's weight and works
 through the tokens in chunks, forward and backward, so that the T x V logits never exist: for 4,096 target
-tokens and a vocabulary of 152,000 that is 2.5 GB in float32 that need not be kept. It recomputes each
-chunk's logits in backward, because the gradient that arrives is different for every token (fused kernels
-that compute gradients in the forward pass, Liger's among them, need one scalar for all tokens, so they fit
-a mean of losses and not log-probabilities).
+tokens and a vocabulary of 152,000 that is 2.5 GB in float32 that need not be kept.
+
+The gradient that arrives in backward is different for every token, but it is one number per token, and with
+d log p_t / d hidden_t = weight[target_t] - softmax_t @ weight it only scales a vector of width H. A frozen head
+therefore computes that vector in the forward pass, while the chunk's logits are there, and nothing is computed
+twice (Liger's kernels do so for one scalar for all tokens, which fits a mean of losses alone). A head that is
+trained needs the logits again, so they are recomputed chunk by chunk in backward.
 
 Shape suffixes: T target tokens, V vocabulary, H hidden width, C tokens of one chunk.
 """
@@ -19,6 +22,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .pieces import widen
+
+CHUNK_LOGITS = {"cpu": 2**26, "cuda": 2**27}
+"""Logits of one chunk by device: few enough to be small beside all of them, enough for an efficient product."""
 
 
 def from_logits(
@@ -43,12 +49,14 @@ def from_hidden(
     head_weight_VH: Tensor,
     target_T: Tensor,
     bias: Tensor | None = None,
-    chunk: int = 1024,
+    chunk: int | None = None,
     *,
     temperature: float = 1.0,
     softcap: float | None = None,
 ) -> Tensor:
     """The same from hidden states: logits = hidden @ weight.T + bias, `chunk` tokens at a time. Shape T.
+
+    Without `chunk` it is as many tokens as make `CHUNK_LOGITS` logits.
 
     The product runs in the dtype of `hidden_TH`, or in autocast's where it is on, as the model's own head
     would. Gradients flow to the hidden states, and to weight and bias only where they require one (a frozen
@@ -64,10 +72,19 @@ def from_hidden(
         raise ValueError(
             f"from_hidden: found head weight {tuple(head_weight_VH.shape)}, expected (V, {hidden_TH.shape[1]})"
         )
+    kind = hidden_TH.device.type
+    if chunk is None:
+        chunk = max(1, CHUNK_LOGITS.get(kind, CHUNK_LOGITS["cuda"]) // max(1, head_weight_VH.shape[0]))
     if chunk < 1:
         raise ValueError(f"from_hidden: found chunk={chunk}, expected at least 1")
-    kind = hidden_TH.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_TH.dtype
+    trained = head_weight_VH.requires_grad or (bias is not None and bias.requires_grad)
+    if not trained:
+        want = torch.is_grad_enabled() and hidden_TH.requires_grad
+        settings = (chunk, temperature, softcap, dtype, want)
+        result = _FrozenHeadLogprobs.apply(hidden_TH, head_weight_VH, bias, target_T, *settings)
+        assert isinstance(result, Tensor)
+        return result
     result = _ChunkedLogprobs.apply(hidden_TH, head_weight_VH, bias, target_T, chunk, temperature, softcap, dtype)
     assert isinstance(result, Tensor)
     return result
@@ -89,6 +106,71 @@ def _adjust(logits: Tensor, temperature: float, softcap: float | None) -> Tensor
     if softcap is not None:
         logits = softcap * torch.tanh(logits / softcap)
     return logits if temperature == 1.0 else logits / temperature
+
+
+class _FrozenHeadLogprobs(torch.autograd.Function):
+    """Forward keeps d log p / d hidden, shape T H; backward scales its rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_TH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        target_T: Tensor,
+        chunk: int,
+        temperature: float,
+        softcap: float | None,
+        dtype: torch.dtype,
+        want_gradient: bool,
+    ) -> Tensor:
+        out_T = widen(hidden_TH.new_empty(hidden_TH.shape[0]))
+        slope_TH = torch.empty_like(hidden_TH, dtype=dtype) if want_gradient else None
+        with torch.autocast(hidden_TH.device.type, enabled=False):
+            weight = weight_VH.to(dtype)
+            bias = None if bias_V is None else bias_V.to(dtype)
+            for start in range(0, hidden_TH.shape[0], chunk):
+                rows = slice(start, start + chunk)
+                raw_CV = _head(hidden_TH[rows].to(dtype), weight, bias, 1.0, None)
+                logits_CV = _adjust(raw_CV, temperature, softcap)
+                picked_C1 = logits_CV.gather(1, target_T[rows, None])
+                # In place, and each exponential once: the chunk is far larger than any cache.
+                most_C1 = logits_CV.amax(dim=1, keepdim=True)
+                keeps_raw = softcap is not None or logits_CV is not raw_CV
+                powers_CV = (logits_CV.sub(most_C1) if keeps_raw else logits_CV.sub_(most_C1)).exp_()
+                sum_C1 = powers_CV.sum(dim=1, keepdim=True)
+                out_T[rows] = (picked_C1 - most_C1 - sum_C1.log())[:, 0]
+                if slope_TH is not None:
+                    slope_TH[rows] = _slope(powers_CV, sum_C1, raw_CV, target_T[rows], weight, temperature, softcap)
+        ctx.save_for_backward(slope_TH)
+        ctx.dtype = hidden_TH.dtype
+        return out_T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_T: Tensor) -> tuple[Tensor | None, ...]:
+        (slope_TH,) = ctx.saved_tensors
+        return (slope_TH * grad_T[:, None]).to(ctx.dtype), *(None,) * 8
+
+
+def _slope(
+    powers_CV: Tensor,
+    sum_C1: Tensor,
+    raw_CV: Tensor,
+    target_C: Tensor,
+    weight_VH: Tensor,
+    temperature: float,
+    softcap: float | None,
+) -> Tensor:
+    """d log p / d hidden of one chunk, shape C H, from exp(logits - max) and its sums. Writes into `powers_CV`."""
+    dtype = weight_VH.dtype
+    if softcap is None:
+        mean_CH = (powers_CV.to(dtype) @ weight_VH) / sum_C1.to(dtype)
+        return (weight_VH[target_C] - mean_CH) / temperature
+    delta_CV = powers_CV.div_(sum_C1).neg_()
+    delta_CV.scatter_add_(1, target_C[:, None], torch.ones_like(sum_C1))
+    delta_CV *= (1 - torch.tanh(raw_CV / softcap) ** 2) / temperature
+    return delta_CV.to(dtype) @ weight_VH
 
 
 class _ChunkedLogprobs(torch.autograd.Function):

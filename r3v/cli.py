@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from r3v import __version__
-from r3v.curriculum import diagnose_commands, reinforce_commands
+from r3v.bench import bench_commands
+from r3v.curriculum import diagnose_commands, reinforce_commands, spiral_commands
 from r3v.errors import ConfigError, R3VError
 from r3v.notebook import evolve_commands, retrieve_commands, store_commands
 from r3v.notebook.retrieve_commands import retrieval_flags
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return handler(args, rest)
     except R3VError as error:
         print(f"r3v: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a folder without permission
+        print(f"r3v: error: {error.filename or 'files'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("r3v: interrupted; the same command goes on where it stopped", file=sys.stderr)
@@ -73,9 +77,11 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    spiral_commands.register(commands)
     _notebook(commands)
     diagnose_commands.register(commands)
     reinforce_commands.register(commands)
+    bench_commands.register(commands)
     _add(commands, "version", "print the version")
     return parser
 

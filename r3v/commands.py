@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v import __version__
+from r3v.checks import check_config
 from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
@@ -62,18 +63,41 @@ def model_config(args: argparse.Namespace, rest: Sequence[str]) -> Config:
             flags.append(f"--{name}={value}")
     if not run:
         return read(recipe, flags).config
-    config = read(Path(run) / "config.yaml", flags).config
+    config = run_settings(Path(run), flags)
     accepted = read_json(Path(run) / "run.json")["accepted_round"]
     if accepted and args.adapter is None:
         config = with_adapter(config, Path(run) / f"round_{accepted:02d}" / "adapter")
     return config
 
 
+MEASURED = ("data", "model", "select", "server")
+"""The settings that every kind of run shares, and that measuring its model needs."""
+
+
+def run_settings(run: Path, flags: Sequence[str]) -> Config:
+    """The settings of a run folder, with flags on top. Of a run with a config tree of its own (`r3v reinforce`), the
+    sections in `MEASURED`. Raises ConfigError."""
+    import tempfile
+
+    import yaml
+
+    path = run / "config.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        tree = None  # the reader below says what is wrong
+    if not isinstance(tree, dict) or "build" in tree:
+        return read(path, flags).config
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Path(folder) / "config.yaml"
+        shared.write_text(yaml.safe_dump({name: tree[name] for name in MEASURED if name in tree}))
+        return read(shared, flags).config
+
+
 def eval(args: argparse.Namespace, rest: list[str]) -> int:
     import tempfile
 
     from r3v.data import load
-    from r3v.evaluation import check_selectors
 
     config = model_config(args, rest)
     config = set_field(config, "data.open", args.open or config.data.open)
@@ -81,7 +105,9 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
         config = set_field(config, "select.n", args.n)
     if args.selectors:
         config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
-    check_selectors(config.select.selectors)
+    check_config(config)
+    if args.out and Path(args.out).suffix == ".parquet":
+        raise ConfigError(f"found --out {args.out}, expected a name for JSON: the rows go beside it as .parquet")
     problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
     policy = make_policy(config.model, config, say=note)
     with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config) as recall:
@@ -213,6 +239,11 @@ def export(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def report(args: argparse.Namespace, rest: list[str]) -> int:
+    if read_json(Path(args.run) / "run.json").get("kind") == "evolve":
+        from r3v.curriculum.spiral_page import write_report as write_spiral
+
+        print(write_spiral(args.run, args.out))
+        return 0
     from r3v.report import write_report
 
     print(write_report(args.run, args.out, problems=args.gallery))

@@ -1,7 +1,8 @@
 """Run several presets at equal budget and put them in one table and one plot, with paired intervals.
 
-Equal budget means: the same problems, the same number of samples per problem and round, and the same number of
-training tokens per round. The first preset sets the budget; every other one trains as many epochs, or as much of one,
+Equal budget means: the same problems, the same number of samples per problem and round (what a preset with hints or
+prefixes draws beyond them for never-solved problems is counted and shown), and the same number of training tokens per
+round. The first preset sets the budget; every other one trains as many epochs, or as much of one,
 as use the tokens of the first one's fit of that round, to the nearest whole optimiser step.
 """
 
@@ -62,9 +63,10 @@ def compare(
         )
     folder, stages, count = Path(out), stages or real_stages(dry_run), count or one_pass_counter(dry_run)
     budgets: dict[int, list[int]] = {}
+    every = {(p, s): preset_config(p, recipe, flags, folder, s, dry_run) for p in presets for s in range(seeds)}
     for preset in presets:
         for seed in range(seeds):
-            config = preset_config(preset, recipe, flags, folder, seed, dry_run)
+            config = every[preset, seed]
             say(f"{preset}, seed {seed}")
             limited = stages if seed not in budgets else with_token_budget(stages, budgets[seed], count)
             train(config, limited, recipe=str(recipe), say=say)
@@ -149,7 +151,8 @@ def summary(preset: str, first: str, folder: Path, seeds: int) -> Entry:
         interval[metric] = tuple(cells[0]["ci95"]) if seeds == 1 else (low, high)
         if preset != first:
             difference[metric] = paired(folder, preset, first, metric, seeds)
-    samples = sum(entry["pool"].get("candidates", 0) for value in values for entry in value["rounds"])
+    entries = [entry for value in values for entry in value["rounds"]]
+    samples = sum(e["pool"].get("candidates", 0) + e["examples"].get("rescue_samples", 0) for e in entries)
     tokens = sum(sum(fit_tokens(run_folder(folder, preset, seed))) for seed in range(seeds))
     return Entry(preset, accuracy, interval, difference, samples, tokens)
 

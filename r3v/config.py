@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from r3v.policies.openai_config import ServerConfig
+from r3v.policies.ray_config import PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,10 @@ class TrainConfig:
     grad_clip: float = 1.0
     precision: str = "32-true"
     strategy: str = "auto"
+    """How a step is spread over devices: auto (ddp on several), ddp, fsdp, deepspeed_stage_2, deepspeed:FILE.json;
+    all in `r3v.training.strategies`. A run may be resumed with another one."""
     devices: int = 1
+    """Devices of this machine; under torchrun the group's own number."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     fuse: bool = True
@@ -188,3 +192,4 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -6,6 +6,7 @@ is then undone, so such a merge is compared with the adapter on the 16-bit base,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from r3v.config import Config
 from r3v.errors import ModelError
 from r3v.io import atomic_dir
+from r3v.settings import write_beside
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.4, "float16": 0.02}
 """Largest allowed difference of log-probabilities per dtype. Rounding alone makes 0.18 in bfloat16: that is how far a
@@ -32,7 +34,7 @@ class Exported:
 
 
 def export(config: Config, out: str | Path) -> Exported:
-    """Write model and processor to folder `out`, loadable with plain transformers.
+    """Write model and processor to folder `out`, loadable with plain transformers, and the config beside it.
 
     The dtype is `model.dtype`; for a quantised model with the default float32 it is bfloat16.
     Raises ModelError: no adapter is named, `out` holds something else, or the merged model says something else (then
@@ -43,7 +45,7 @@ def export(config: Config, out: str | Path) -> Exported:
     if not config.model.adapter:
         raise ModelError("found no adapter to merge; name it with --adapter FOLDER or --run RUN")
     target = Path(out)
-    if target.exists() and any(target.iterdir()) and not (target / "config.json").exists():
+    if target.is_dir() and any(target.iterdir()) and not (target / "config.json").exists():
         raise ModelError(
             f"{target}: found other files, expected a new folder or an earlier export; choose another --out"
         )
@@ -66,6 +68,7 @@ def export(config: Config, out: str | Path) -> Exported:
                 f"the merged model's log-probabilities differ by {result.difference:.3g} from the adapter model's, "
                 f"expected at most {TOLERANCE[dtype]} in {dtype}; nothing was written. Try --model.dtype float32"
             )
+    write_beside(config, target)
     return result
 
 
@@ -94,7 +97,9 @@ def _compare(out: Path, dtype: str, before: list[Any], after: list[Any]) -> Expo
     difference, same, positions = 0.0, 0, 0
     for a_TV, b_TV in zip(before, after, strict=True):
         likely = a_TV.exp() >= 1e-3
-        difference = max(difference, float((a_TV - b_TV).abs()[likely].max()))
+        gap_L = (a_TV - b_TV).abs()[likely]
+        sound = gap_L.numel() > 0 and bool(gap_L.isfinite().all())  # overflow in float16 leaves nan, which no `>` finds
+        difference = max(difference, float(gap_L.max()) if sound else math.inf)
         same += int((a_TV.argmax(-1) == b_TV.argmax(-1)).sum())
         positions += a_TV.shape[0]
     return Exported(out, dtype, difference, same / positions, positions)

@@ -23,22 +23,47 @@ def _fsync_dir(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: str | Path) -> Path:
+    """The folder `path`, made where it is missing. Raises RunError where it cannot be made."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Path(path)
+
+
+def _unwritable(path: str | Path, error: OSError) -> RunError:
+    return RunError(f"{path}: cannot be written ({error.strerror or error}); make room for it or choose another place")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`; when the block ends without an error, it is fsynced and takes its name."""
+    """A temporary path beside `path`; when the block ends without an error, it is fsynced and takes its name.
+
+    Raises RunError where nothing can be written there."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    make_folder(target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
-        _fsync_dir(target.parent)
+        _take_name(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    _fsync_dir(target.parent)
 
 
 def atomic_write(path: str | Path, data: bytes | str) -> None:
@@ -54,10 +79,17 @@ def write_json(path: str | Path, value: Any) -> None:
 
 @contextmanager
 def atomic_dir(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; its files are fsynced and it takes the name, replacing an older folder."""
+    """A temporary folder beside `path`; its files are fsynced and it takes the name, replacing an older folder.
+
+    Raises RunError where nothing can be written there, or a file has the name."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    make_folder(target.parent)
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target}: found a file, expected a folder or nothing; choose another place")
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -67,8 +99,7 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
         os.chmod(temporary, 0o755)
         if target.exists():
             shutil.rmtree(target)
-        temporary.replace(target)
-        _fsync_dir(target.parent)
+        _take_name(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

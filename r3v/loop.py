@@ -20,7 +20,7 @@ from typing import Any
 
 from r3v.config import Config, DataConfig
 from r3v.errors import DataError, RunError
-from r3v.io import atomic_write, claim, write_json
+from r3v.io import atomic_write, claim, make_folder, write_json
 from r3v.policies.base import Policy
 from r3v.records import Problem
 from r3v.settings import differences, read_tree, set_field, to_yaml
@@ -155,6 +155,12 @@ def measure(run: Run, folder: Path, adapter: Path | None, splits: Splits, stages
     config = run.config
     policy = stages.policy(config, adapter)
     gate = stages.evaluate(policy, splits.gate, ("greedy",), folder / "gate.parquet", config)
+    if not gate["eval"]["greedy"]["n"]:  # an engine that was away is no verdict on the round
+        (folder / "gate.parquet").unlink(missing_ok=True)
+        raise RunError(
+            f"{folder}: the engine failed on all {len(splits.gate)} gate problems, so the round can be neither "
+            "accepted nor refused; see that it answers and run the same command again"
+        )
     held_out = stages.evaluate(policy, splits.eval, config.select.selectors, folder / "eval.parquet", config)
     return {"gate": gate["eval"], **held_out}
 
@@ -162,13 +168,20 @@ def measure(run: Run, folder: Path, adapter: Path | None, splits: Splits, stages
 def stage(folder: Path, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Do `work` unless `stages.json` says that it is done; keep what it returns, and its seconds."""
     path = folder / "stages.json"
-    done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    done = _stages_done(path)
     if name not in done:
         start = time.perf_counter()
         result = work()
         done[name] = {**result, "seconds": round(time.perf_counter() - start, 3)}
         write_json(path, done)
     return done[name]
+
+
+def _stages_done(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); delete it to do the unfinished round's stages again") from error
 
 
 def close_round(
@@ -183,6 +196,7 @@ def close_round(
         "reason": reason,
         "gate": measured["gate"],
         "eval": measured["eval"],
+        "revision": measured.get("revision"),
         "breakdown": measured.get("breakdown", {}),
         "pool": _without_seconds(done.get("sample", {})),
         "examples": _without_seconds(done.get("build", {})),
@@ -207,12 +221,13 @@ def round_line(report: Mapping[str, Any]) -> str:
 
 
 def write_run(run: Run) -> dict[str, Any]:
-    """`run.json`: one entry per closed round."""
+    """`run.json`: one entry per closed round, and the commit of the hub model where it is one."""
     kept = ("round", "eval", "pool", "examples", "seconds")
     value = {
         "schema": RUN_SCHEMA,
         "recipe": run.recipe,
         "accepted_round": run.accepted,
+        "revision": run.reports[0].get("revision"),
         "rounds": [{name: report[name] for name in kept} for report in run.reports],
     }
     write_json(run.folder / "run.json", value)
@@ -264,15 +279,19 @@ def open_run(config: Config, recipe: str, say: Say) -> Iterator[Run]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The folder, made where it is missing, held by this process until the block ends. Raises RunError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / ".lock").open("w") as lock:
         claim(lock, f"{folder}: another process works on this run; wait for it or use another --run.dir")
         yield
 
 
-def check_settings(folder: Path, config: Any, movable: Sequence[str] = ("run.dir", "run.rounds")) -> None:
-    """Raise RunError naming each field in which the run in `folder` differs. A run may be moved and prolonged:
-    the fields of `movable` may change."""
+MOVABLE = ("run.dir", "run.rounds", "train.strategy", "train.devices")
+"""Fields that may change when a run is resumed: it may be moved, prolonged, and spread over other devices."""
+
+
+def check_settings(folder: Path, config: Any, movable: Sequence[str] = MOVABLE) -> None:
+    """Raise RunError naming each field in which the run in `folder` differs, save those of `movable` and the cluster it
+    is sampled on."""
     path = folder / "config.yaml"
     if not path.exists():
         if any(folder.glob("round_*")):
@@ -282,7 +301,7 @@ def check_settings(folder: Path, config: Any, movable: Sequence[str] = ("run.dir
     for name in movable:
         group, leaf = name.split(".")
         old = set_field(old, name, getattr(getattr(config, group), leaf))
-    different = differences(old, config)
+    different = [line for line in differences(old, config) if not line.startswith("policy.ray:")]
     if different:
         raise RunError(
             f"{folder}: this run was started with other settings ({'; '.join(different)}). "
@@ -297,7 +316,7 @@ def closed_rounds(folder: Path) -> list[dict[str, Any]]:
         path = folder / f"round_{len(reports):02d}" / "report.json"
         try:
             reports.append(json.loads(path.read_text()))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(
                 f"{path}: cannot be read ({error}); delete DONE beside it to close the round again"
             ) from error

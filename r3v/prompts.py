@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from r3v.errors import ConfigError
-from r3v.records import LETTERS, Message, Problem, Prompt
+from r3v.records import LETTERS, ImageSource, Message, Problem, Prompt
 
 SelectTarget = Literal["index_answer", "answer"]
 
@@ -21,8 +21,9 @@ SelectTarget = Literal["index_answer", "answer"]
 class Notes(Protocol):
     """Who knows what notes a solver is shown (such as `r3v.notebook.inject.Recall`).
 
-    Called with problems, it gives the note texts of each, safe to stand in a prompt. `name` identifies everything they
-    depend on: results with other notes are other results.
+    Called with problems, it gives the note texts of each, safe to stand in a prompt. A text may bring pictures in an
+    attribute `images` (as `r3v.notebook.pictures.Pictured` does); they stand behind the problem's own. `name`
+    identifies everything they depend on: results with other notes are other results.
     """
 
     @property
@@ -47,6 +48,7 @@ class Style:
     write_note: str
     hint: str
     answer: str = "Answer: {answer}"
+    pictured: str = "Image {number} belongs to this note; the question is not about it."
 
 
 STYLES: dict[str, Style] = {
@@ -111,18 +113,26 @@ def question_text(problem: Problem) -> str:
     return text
 
 
-def _prompt(problem: Problem, *parts: str) -> Prompt:
+def _prompt(problem: Problem, *parts: str, pictures: Sequence[ImageSource] = ()) -> Prompt:
     text = "\n".join([question_text(problem), *(part for part in parts if part)])
-    return Prompt(problem.id, (Message("user", text, problem.images),))
+    return Prompt(problem.id, (Message("user", text, (*problem.images, *pictures)),))
 
 
-def _notes(s: Style, notes: Sequence[str]) -> str:
-    return "\n".join(s.note.format(note=note) for note in notes)
+def _noted(problem: Problem, s: Style, notes: Sequence[str], ask: str) -> Prompt:
+    """A prompt with notes: each with the numbers of its pictures, counted behind the problem's own."""
+    lines: list[str] = []
+    pictures: list[ImageSource] = []
+    for note in notes:
+        lines.append(s.note.format(note=note))
+        for image in getattr(note, "images", ()):
+            pictures.append(image)
+            lines.append(s.pictured.format(number=len(problem.images) + len(pictures)))
+    return _prompt(problem, "\n".join(lines), ask, pictures=pictures)
 
 
 def solve(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:
     """Ask for a step-by-step rationale that ends in an answer line."""
-    return _prompt(problem, _notes(s, notes), s.solve)
+    return _noted(problem, s, notes, s.solve)
 
 
 def solve_all(problems: Sequence[Problem], s: Style, notes: Notes | None = None) -> list[Prompt]:
@@ -134,7 +144,7 @@ def solve_all(problems: Sequence[Problem], s: Style, notes: Notes | None = None)
 
 def direct(problem: Problem, s: Style, notes: Sequence[str] = ()) -> Prompt:
     """Ask for the answer alone."""
-    return _prompt(problem, _notes(s, notes), s.direct)
+    return _noted(problem, s, notes, s.direct)
 
 
 def solve_with_hint(problem: Problem, s: Style) -> Prompt:

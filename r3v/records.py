@@ -122,6 +122,10 @@ class Problem:
         if self.kind == "choice":
             if not self.choices or len(self.choices) < 2:
                 raise DataError(f"found {self.choices!r}, expected at least two choices", row=self.id, field="choices")
+            if len(self.choices) > len(LETTERS):
+                raise DataError(
+                    f"found {len(self.choices)} choices, expected at most {len(LETTERS)}", row=self.id, field="choices"
+                )
             if self.answer not in LETTERS[: len(self.choices)]:
                 raise DataError(
                     f"gold {self.answer!r} is not among the choices {LETTERS[0]}-{LETTERS[len(self.choices) - 1]}",

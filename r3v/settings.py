@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from r3v.checks import check_config
 from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write
@@ -99,9 +100,13 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
     import yaml
 
     try:
-        tree = yaml.safe_load(path.read_text())
+        text = path.read_text(encoding="utf-8-sig")
+        tree = yaml.safe_load(text)
+        _no_repeats(yaml.compose(text, yaml.SafeLoader), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error}; save the recipe as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
@@ -113,6 +118,22 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
             raise _unknown(name, known, str(path))
         names.add(leaf)
     return names
+
+
+def _no_repeats(node: Any, where: str, prefix: str = "") -> None:
+    """Raise ConfigError for a name given twice in one mapping, of which YAML would silently take the last."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if name in seen:
+            line = key.start_mark.line + 1
+            raise ConfigError(f"{where}: found {name} a second time in line {line}; put its fields together")
+        seen.add(name)
+        _no_repeats(value, where, f"{name}.")
 
 
 def _flags(args: Sequence[str], known: Mapping[str, Any]) -> tuple[list[str], set[str]]:
@@ -200,12 +221,14 @@ def read_tree(
 
 
 def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bool = True) -> Settings:
-    """The settings of `r3v train`: as `read_tree`, then the preset on what nobody set. Raises ConfigError."""
+    """The settings of `r3v train`: as `read_tree`, then the preset on what nobody set, then every value looked at.
+    Raises ConfigError."""
     config, explicit = read_tree(Config, recipe, flags)
     if preset:
         from r3v.reflection.presets import apply_preset
 
         config = apply_preset(config, explicit)
+    check_config(config)
     return Settings(config, explicit)
 
 

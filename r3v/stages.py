@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from r3v.config import Config, DataConfig, ModelConfig
 from r3v.errors import ConfigError, ModelError, RunError
 from r3v.loop import Splits, Stages
 from r3v.policies.base import Policy
+from r3v.policies.ray_config import PolicyConfig
 from r3v.prompts import Notes, style
 from r3v.records import ImageSource, Problem, image_hash
 
@@ -28,9 +30,16 @@ DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_ste
 
 def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None, notes: Notes | None = None) -> Stages:
     """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured."""
+    told: set[str] = set()
 
     def policy(config: Config, adapter: Path | None) -> Policy:
-        return make_policy(with_adapter(config, adapter).model, config, dry_run, say)
+        check_loss(config)
+        made = make_policy(with_adapter(config, adapter).model, config, dry_run, say)
+        commit = commit_of(made)
+        if say and commit and not config.model.revision and commit not in told:
+            told.add(commit)
+            say(f"{config.model.path}: no revision is named, found commit {commit}; pin it with --model.revision")
+        return made
 
     def fit(
         problems: Sequence[Problem], examples: Path, start: Path | None, out: Path, config: Config, number: int
@@ -43,13 +52,16 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
         from r3v.evaluation import breakdown, read_rows, tokens_per_problem
         from r3v.evaluation import evaluate as measure
 
+        if not problems:
+            raise ConfigError("found no problem to measure on; check the data spec and its limit")
         words = style(config.model.prompt_style)
         measured = measure(
             policy, problems, selectors, config.select, words, config.run.seed,
             out=out, letters=config.model.letters, notes=notes, say=say,
         )  # fmt: skip
         rows = read_rows(out)
-        return {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
+        found = {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
+        return {**found, "revision": commit_of(policy)}
 
     def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
         return _sample(policy, problems, out, config, number, notes)
@@ -97,7 +109,13 @@ def make_policy(
     model: ModelConfig, config: Config, dry_run: bool = False, say: Callable[[str], None] | None = None
 ) -> Policy:
     """A policy on freshly loaded weights, or on the server the config names; what an earlier one held on the device
-    is given back first. A dry run never asks a server."""
+    is given back first. On a Ray cluster, where the config names one, it is loaded on the workers. A dry run never asks
+    a server or a cluster."""
+    if config.policy.ray.address and not dry_run:
+        from r3v.policies.ray_policy import ray_policy
+
+        alone = replace(config, policy=PolicyConfig())
+        return ray_policy(partial(make_policy, model, alone), config.policy.ray, say)
     if config.server.url and not dry_run:
         from r3v.policies.openai import OpenAIPolicy
 
@@ -106,6 +124,24 @@ def make_policy(
 
     release()
     return HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+
+
+def commit_of(policy: Policy) -> str | None:
+    """The commit that a hub model was resolved to; None for a folder, a server, and what has no commit."""
+    return getattr(getattr(getattr(policy, "model", None), "config", None), "_commit_hash", None)
+
+
+def check_loss(config: Config) -> None:
+    """Raise ConfigError for a loss or a kind that does not exist, before hours are spent on what it should train on."""
+    from r3v.losses import KINDS, make_loss
+
+    try:
+        make_loss(config.train.loss)
+    except ValueError as error:
+        raise ConfigError(f"train.loss: {error}") from error
+    unknown = [kind for kind in config.train.kind_weights if kind not in KINDS]
+    if unknown:
+        raise ConfigError(f"found train.kind_weights {unknown[0]!r}, expected one of {', '.join(KINDS)}")
 
 
 def release() -> None:
@@ -161,7 +197,8 @@ def _build(
         pool, problems, build, words, config.run.seed, config.model.letters, rescued=rescued, policy=engine
     )
     write_examples(out, examples, {problem.id: problem for problem in problems})
-    return {"total": len(examples), **stats.to_dict()}
+    more = sum(len(items) for items in rescued.values()) if rescued is not None else 0
+    return {"total": len(examples), "rescue_samples": more, **stats.to_dict()}
 
 
 def _fit(
@@ -176,10 +213,12 @@ def _fit(
     from r3v.policies.loading import load
     from r3v.reflection.store import read_examples
     from r3v.training.fit import fit
+    from r3v.training.strategies import wants_workers
 
     release()
     first = config.model.adapter if config.run.restart == "continue" else None
-    base = load(replace(config.model, adapter=None), dry_run=dry_run)
+    # On several devices each process of the fit loads the model, and this one keeps its memory free.
+    base = None if wants_workers(config.train) else load(replace(config.model, adapter=None), dry_run=dry_run)
     items = read_examples(examples, {problem.id: problem for problem in problems})
     if not items:
         raise RunError(
@@ -188,7 +227,7 @@ def _fit(
         )
     result = fit(
         base, items, train=config.train, model=config.model, out=out.parent, adapter=start or first,
-        seed=round_seed(config, number),
+        seed=round_seed(config, number), dry_run=dry_run,
     )  # fmt: skip
     if result.adapter != out:
         raise ModelError(f"the fit wrote {result.adapter}, expected {out}")
@@ -202,5 +241,5 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise RunError(f"{path}: file not found, expected a run folder made by `r3v train`") from error
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error}); run the same `r3v train` command again") from error

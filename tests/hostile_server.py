@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,6 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Handler = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that hang up, which is what the tests make them do; every other error is printed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextlib.contextmanager
@@ -32,8 +43,7 @@ def serve(routes: dict[str, Handler], host: str = "127.0.0.1") -> Iterator[tuple
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, 0), Server)
-    server.daemon_threads = True
+    server = Quiet((host, 0), Server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

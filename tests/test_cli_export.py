@@ -39,6 +39,7 @@ def test_the_merged_model_loads_plainly_and_says_the_same(config: Config, tmp_pa
     assert result.difference < 1e-3
     assert result.agree == 1.0
     assert result.positions > 100
+    assert "lora_r: 4" in (tmp_path / "merged.config.yaml").read_text()
     merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged", local_files_only=True)
     AutoProcessor.from_pretrained(tmp_path / "merged", local_files_only=True)
     base = load(TINY).model
@@ -63,6 +64,19 @@ def test_a_merge_that_says_something_else_is_not_written(
     with pytest.raises(ModelError, match="nothing was written"):
         export(config, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("-inf")])
+def test_a_merge_that_overflowed_is_no_agreement(broken: float) -> None:
+    """nan compares with nothing, so the largest difference would not see it."""
+    good = torch.log_softmax(torch.tensor([[1.0, 2.0], [0.0, 3.0]]), dim=-1)
+    bad = good.clone()
+    bad[1, 1] = broken
+    assert exporting._compare(Path("out"), "float16", [good], [good]).difference == 0.0
+    assert exporting._compare(Path("out"), "float16", [good], [bad]).difference == float("inf")
+    assert exporting._compare(Path("out"), "float16", [torch.full_like(good, broken)], [good]).difference == float(
+        "inf"
+    )
 
 
 def test_no_adapter_and_foreign_folders_are_errors(config: Config, tmp_path: Path) -> None:

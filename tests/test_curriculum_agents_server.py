@@ -1,78 +1,169 @@
-"""Agents through `OpenAIPolicy` and real HTTP, with real GeoQA pictures where they are here; the server dies midway."""
+"""Agents over real HTTP, with pictures searched in a pool of real GeoQA and TabMWP images; the server is killed twice.
+
+The server is a process of its own (`agents_server.py`) that writes a line for every answer it gives, so what was paid
+for is counted where it is paid.
+"""
 
 from __future__ import annotations
 
-import json
-from http.server import BaseHTTPRequestHandler
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hostile_server import reply_json, serve
 
 from r3v.curriculum.agents import ROLES, AgentGenerator, Role
 from r3v.curriculum.embed import PlainEmbedder
+from r3v.curriculum.fetch import Limits
 from r3v.curriculum.finders import PoolFinder
+from r3v.curriculum.journal import Journal
 from r3v.curriculum.pool import FolderPool
 from r3v.curriculum.practice import Target, provenance_of
+from r3v.curriculum.remote_edit import ImageEditEndpoint
 from r3v.curriculum.search import PoolIndex
 from r3v.data import load
 from r3v.errors import EngineError
 from r3v.policies.openai import OpenAIPolicy
 from r3v.policies.openai_config import ServerConfig
+from r3v.records import Problem
 
-GEOQA = Path(__file__).resolve().parents[2] / "shared/data/geoqa"
-
-
-class Model:
-    """Answers by what it is asked for, with at least one picture each time; after `lives` answers it is gone."""
-
-    def __init__(self, lives: int) -> None:
-        self.lives, self.answered = lives, 0
-
-    def __call__(self, request: BaseHTTPRequestHandler) -> None:
-        if self.answered >= self.lives:
-            request.close_connection = True
-            return
-        self.answered += 1
-        content = json.loads(request.body)["messages"][0]["content"]  # type: ignore[attr-defined]
-        assert content[0]["image_url"]["url"].startswith("data:image/png;base64,")
-        text = content[-1]["text"]
-        if text.startswith("Here is an example"):
-            words = {"skill": "angle", "kind": "number", "summary": "read an angle", "queries": ["10", "11"]}
-        elif text.startswith("Choose the picture"):
-            words = {"picture": 2, "reason": "sharp"}
-        elif text.startswith("Write one problem"):
-            words = {"question": "How many degrees?", "kind": "number", "answer": "40", "solution": "It says 40."}
-        else:
-            words = None
-        said = "Answer: 40" if words is None else json.dumps(words)
-        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-        reply_json({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 5}})(request)
+PROGRAM = Path(__file__).parent / "agents_server.py"
+WANTED = 6
 
 
-@pytest.mark.skipif(not GEOQA.exists(), reason="real GeoQA pictures are not here")
-def test_a_killed_server_costs_no_answer_that_was_paid_for(tmp_path: Path) -> None:
-    seeds = list(load(f"geoqa:{GEOQA}?split=train", limit=3))
-    index = PoolIndex(tmp_path / "index", FolderPool(GEOQA / "images"), PlainEmbedder(), "geoqa")
-    index.build(limit=40)
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
-    def run(model: Model) -> tuple[list, AgentGenerator]:
-        with serve({"/v1/chat/completions": model, "/v1/models": reply_json({"data": [{"id": "m"}]})}) as (address, _):  # type: ignore[dict-item]
-            config = ServerConfig(
-                url=f"{address}/v1", model="m", kind="openai", retries=0, logprobs=False, concurrency=1
-            )
-            with OpenAIPolicy(config) as policy:
-                roles = {name: Role(policy) for name in ROLES}
-                with AgentGenerator(roles, seeds, tmp_path / "run", [PoolFinder(index)]) as source:
-                    return list(source.generate(Target("angle"), 2)), source
 
-    with index:
+@dataclass
+class Server:
+    """The server process on one port; `start` again after `kill`. `log`: one line for each answer it gave."""
+
+    log: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen | None = None
+
+    def start(self, answers: int = 10**9) -> None:
+        ready = self.lines("ready")
+        self.process = subprocess.Popen([sys.executable, str(PROGRAM), str(self.port), str(self.log), str(answers)])
+        until(lambda: self.lines("ready") > ready)
+
+    def lines(self, *kinds: str) -> int:
+        return sum(line in kinds for line in self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 300
+    while not what():
+        assert time.monotonic() < end, "waited five minutes"
+        time.sleep(0.02)
+
+
+def world(folder: Path, geoqa: Path, tabmwp: Path) -> tuple[list[Problem], PoolIndex]:
+    """Four seed items, and an index of 60 real pictures whose names say nothing."""
+    seeds = [*load(f"geoqa:{geoqa}?split=train", limit=2), *load(f"tabmwp:{tabmwp}?split=dev", limit=2)]
+    seeds = [replace(p, skills=("read",)) for p in seeds]
+    for name, source in (("a", geoqa / "images"), ("b", tabmwp / "tables")):
+        (folder / "pool" / name).mkdir(parents=True)
+        for path in sorted(source.glob("*.png"))[:30]:
+            shutil.copyfile(path, folder / "pool" / name / path.name)
+    index = PoolIndex(folder / "index", FolderPool(folder / "pool"), PlainEmbedder(), "real")
+    index.build()
+    return seeds, index
+
+
+def make(port: int, folder: Path, seeds: list[Problem], index: PoolIndex, retries: int) -> tuple[list, AgentGenerator]:
+    """The items of a run, and the generator for its meters."""
+    config = ServerConfig(
+        url=f"http://127.0.0.1:{port}/v1", model="agents", kind="openai", logprobs=False, retries=retries,
+        max_wait=0.5, cache=str(folder / "answers.sqlite"),
+    )  # fmt: skip
+    local = Limits(allow=("127.0.0.1/32",))
+    with ExitStack() as stack:
+        policy = stack.enter_context(OpenAIPolicy(config))
+        editor = ImageEditEndpoint(f"http://127.0.0.1:{port}/v1", "painter", limits=local)
+        roles = {name: Role(policy) for name in ROLES}
+        source = stack.enter_context(AgentGenerator(roles, seeds, folder, [PoolFinder(index)], editor))
+        return list(source.generate(Target("read"), WANTED)), source
+
+
+def kill_in_flight(server: Server, answers: int, folder: Path, run: Future) -> None:
+    """Kill the server when it has given `answers` answers in all and the client has read them."""
+
+    def read() -> bool:
+        try:
+            with sqlite3.connect(folder / "answers.sqlite") as db:
+                rows = db.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+        except sqlite3.OperationalError:
+            return False
+        return rows == server.lines("chat")
+
+    until(lambda: run.done() or (server.lines("chat", "edit") >= answers and read()))
+    server.kill()
+
+
+def test_a_killed_server_costs_no_answer_that_was_paid_for(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    """Killed inside the checker's first five answers: the run stops. Killed again while a run waits for its answers
+    and started again: that run goes on by itself. What was paid for and what comes out equal an undisturbed run's."""
+    seeds, index = world(tmp_path, real_data("geoqa"), real_data("tabmwp"))
+    calm, server = Server(tmp_path / "calm.log"), Server(tmp_path / "server.log")
+    with index, ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        stack.callback(calm.kill)
+        stack.callback(server.kill)
+        calm.start()
+        wanted, whole = make(calm.port, tmp_path / "calm", seeds, index, 0)
+
+        server.start(answers=6)
+        first = pool.submit(make, server.port, tmp_path / "run", seeds, index, 0)
+        kill_in_flight(server, 6, tmp_path / "run", first)
         with pytest.raises(EngineError):
-            run(Model(lives=10))
-        second = Model(lives=100)
-        made, source = run(second)
-    assert [p.answer for p in made] == ["40", "40"]
-    assert provenance_of(made[0]).source.startswith("pool:")  # type: ignore[union-attr]
-    assert provenance_of(made[0]).models["checker"] == "m"
-    assert second.answered == 16 - 10, "an item is 3 messages and 5 checks"
-    assert sum(m.cached for m in source.meters.values() if m is not source.meters["search"]) == 6
+            first.result()
+
+        server.start(answers=14)
+        second = pool.submit(make, server.port, tmp_path / "run", seeds, index, 10)
+        kill_in_flight(server, 20, tmp_path / "run", second)
+        assert not second.done()
+        server.start()
+        made, source = second.result()
+        assert server.lines("ready") == 3
+
+    assert made == wanted
+    assert len(made) == WANTED
+    assert server.lines("chat") == calm.lines("chat"), "an answer was paid for twice, or not asked for"
+    assert server.lines("edit") == calm.lines("edit") > 0
+    assert source.counts == whole.counts
+    assert source.counts.get("checker", 0) >= 1, "the checker reads every third picture differently"
+    assert {provenance_of(p).edits[0]["op"] if provenance_of(p).edits else "none" for p in made} >= {"endpoint"}
+    cached = sum(source.meters[role].cached for role in ROLES)
+    assert cached == 3, "planner, selector and writer of the first job; its checker was under way"
+
+
+def test_pictures_like_the_seed_items_are_found_in_a_pool_of_two_kinds(
+    tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
+    """Half the pool is geometry, half tables, and no name says which. Words alone find the same pictures whatever the
+    seed item is: 10 of 20 of its kind. The picture it comes with makes that more."""
+    seeds, index = world(tmp_path, real_data("geoqa"), real_data("tabmwp"))
+    with index, Journal(tmp_path / "j.jsonl") as journal:
+        right = []
+        for finder in (PoolFinder(index, by_looks=False), PoolFinder(index)):
+            found = [finder.find("angle", 5, journal, p.images[0])[0] for p in seeds]
+            pairs = zip(found, "aabb", strict=True)
+            right.append(sum(hit.address.startswith(f"pool:{kind}/") for hits, kind in pairs for hit in hits))
+    assert right[0] == 10
+    assert right[1] >= 15, right

@@ -31,15 +31,15 @@ def test_the_step_function_has_its_published_steps() -> None:
     found = weights(
         {**states(a=0.69, b=0.70, c=0.75, d=0.85, e=0.90), "f": SkillState(0.5, 0.3, 0.0, 0)},
         None,
-        MixtureConfig(name="dpe-paper"),
+        MixtureConfig(kind="dpe-paper"),
     )
     assert found == pytest.approx({"a": 2 / 5.8, "b": 1.5 / 5.8, "c": 1 / 5.8, "d": 0.8 / 5.8, "e": 0.5 / 5.8, "f": 0})
     with pytest.raises(DataError, match="not all 0"):
-        weights({"f": SkillState(0.5, 0.3, 0.0, 0)}, None, MixtureConfig(name="dpe-paper"))
+        weights({"f": SkillState(0.5, 0.3, 0.0, 0)}, None, MixtureConfig(kind="dpe-paper"))
 
 
 def test_uniform_is_uniform() -> None:
-    assert weights(states(a=0.1, b=0.9), {"a": 1.0}, MixtureConfig(name="uniform")) == {"a": 0.5, "b": 0.5}
+    assert weights(states(a=0.1, b=0.9), {"a": 1.0}, MixtureConfig(kind="uniform")) == {"a": 0.5, "b": 0.5}
 
 
 def test_learnability_by_hand() -> None:
@@ -74,14 +74,14 @@ def test_every_mixture_sums_to_one(name: str) -> None:
     for _ in range(20):
         drawn = rng.uniform(0.01, 0.99, (rng.integers(1, 30), 3))
         found = {str(i): SkillState(p, sd, raw, 20) for i, (p, sd, raw) in enumerate(drawn)}
-        shared = weights(found, None, MixtureConfig(name=name))
+        shared = weights(found, None, MixtureConfig(kind=name))
         assert sum(shared.values()) == pytest.approx(1)
         assert min(shared.values()) >= 0
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="found 'best', expected one of uniform, dpe-paper, learnability"):
-        weights(states(a=0.5), None, MixtureConfig(name="best"))
+        weights(states(a=0.5), None, MixtureConfig(kind="best"))
     with pytest.raises(ConfigError, match=r"mixture\.momentum: found 1\.0"):
         weights(states(a=0.5), None, MixtureConfig(momentum=1.0))
     with pytest.raises(ConfigError, match=r"mixture\.headroom: found -1"):
@@ -120,7 +120,7 @@ def test_a_diagnosis_becomes_weights_over_its_skills() -> None:
             right = k < 2 if "w" in skills else k < 3 or i % 2
             made.append(ProbeRecord(f"p{i}", "base", skills, Outcome.CORRECT if right else Outcome.WRONG, index=k))
     found = diagnose(made)
-    even = mix(found, None, MixtureConfig(name="uniform"))
+    even = mix(found, None, MixtureConfig(kind="uniform"))
     assert even == pytest.approx({"all": 0, "x": 1 / 6, "y": 1 / 6, "w": 1 / 3, "z": 1 / 3})
     shared = mix(found, None, MixtureConfig())
     assert sum(shared.values()) == pytest.approx(1)

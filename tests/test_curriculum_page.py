@@ -42,7 +42,7 @@ class Balance(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.add(tag)
-        if tag not in {"meta", "img", "br"}:
+        if tag not in {"meta", "img", "br", "wbr"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -83,7 +83,7 @@ def test_the_numbers_of_the_diagnosis_stand_in_the_page_and_the_heat_map() -> No
     cell = found.skills[EVIL]
     text, lines = render(found), heat_map(found).splitlines()
     low, high = (round(100 * v) for v in cell.ci95)
-    assert f">{100 * cell.accuracy:.0f}\n{100 * cell.ci95[0]:.0f} to {100 * cell.ci95[1]:.0f}</td>" in text
+    assert f">{100 * cell.accuracy:.0f}<small>{100 * cell.ci95[0]:.0f} to {100 * cell.ci95[1]:.0f}</small></td>" in text
     assert lines[1].startswith("  1*  <script>alert(")
     assert f"{low}-{high}" in lines[1]
     assert f"{100 * cell.modes['knowledge'].value:.0f}+" in lines[1]
@@ -92,6 +92,14 @@ def test_the_numbers_of_the_diagnosis_stand_in_the_page_and_the_heat_map() -> No
     assert "note: Variant described was not asked" in "\n".join(lines)
     assert set(cell.modes) == {"knowledge", "unparsed", "truncated", "unexplained"}
     assert list(cell.modes) == [mode for mode in MODES if mode in cell.modes]
+
+
+def test_what_was_not_asked_stands_in_a_table_not_in_the_heading() -> None:
+    text = render(diagnose(evil_records(), context={"k": 2, "variants_missing": {"named": {"no note <b>": 12}}}))
+    assert "variants_missing" not in text
+    assert "{&quot;" not in text
+    assert '<p class="soft">k: 2</p>' in text
+    assert '<th scope="row">named</th><td>12</td><td>no note &lt;b&gt;</td>' in text
 
 
 def test_shades_rise_with_the_value() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
 import pytest
 from hostile_server import redirect, reply, reply_json, serve
 from PIL import Image, ImageDraw
@@ -17,8 +17,10 @@ from r3v.curriculum.fetch import FetchError, Limits
 from r3v.curriculum.pool import FolderPool, PoolItem, open_pool
 from r3v.curriculum.search import PoolIndex
 from r3v.curriculum.web import SearXNG, Serper, WebHit, download
+from r3v.embedding import Asked, Part, Vectors
 from r3v.errors import ConfigError, RunError
-from r3v.records import BytesImage, ImageSource
+from r3v.notebook.embed import Lexical
+from r3v.records import BytesImage
 
 GEOQA = Path(__file__).resolve().parents[2] / "shared/data/geoqa/images"
 LOCAL = Limits(allow=("127.0.0.1/32",))
@@ -63,11 +65,11 @@ class Interrupted(PlainEmbedder):
 
     left = 0
 
-    def pictures(self, images: Sequence[ImageSource], words: Sequence[str]) -> np.ndarray:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
-        return super().pictures(images, words)
+        return super().embed_problems(problems, part)
 
 
 def test_an_interrupted_build_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +111,13 @@ def test_an_index_of_another_embedder_is_refused(tmp_path: Path) -> None:
         PoolIndex(tmp_path / "i", pool, PlainEmbedder(looks=False), "p")
     with pytest.raises(RunError, match="Choose another folder"):
         PoolIndex(tmp_path / "i", pool, PlainEmbedder(), "other")
+
+
+def test_any_embedder_of_the_notebook_makes_an_index(tmp_path: Path) -> None:
+    with PoolIndex(tmp_path / "i", FolderPool(folder(tmp_path / "pool")), Lexical(64), "p") as index:
+        index.build()
+        assert index.search("green circle", k=1)[0].key == "green_circle.png"
+        assert json.loads((tmp_path / "i/index.json").read_text())["embedder"] == "lexical@1.64/text"
 
 
 def test_words_share_letters_and_nothing_is_nothing() -> None:

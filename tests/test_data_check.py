@@ -80,6 +80,8 @@ def test_limit_open_and_wrong_specs(data: Path) -> None:
     assert check(f"jsonl:{data}?open=1").kinds == {"number": 4, "text": 1}
     with pytest.raises(ConfigError):
         check("nothing:here")
+    with pytest.raises(ConfigError, match="found limit -1"):
+        check(f"jsonl:{data}", limit=-1)
 
 
 def test_geoworld_is_clean() -> None:

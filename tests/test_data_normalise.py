@@ -124,3 +124,16 @@ def test_kinds_and_tolerance() -> None:
     assert gold_tolerance("3.4641016151377544", ["3.4641016151377544", "3.45"]) is None
     assert gold_tolerance("80.0") is None
     assert gold_tolerance("sqrt(2)") is None
+
+
+@pytest.mark.parametrize("text", ["12.34567%", "$1.23456", "1,234.56789", "sNaN", "Infinity"])
+def test_odd_golds_are_left_alone(text: str) -> None:
+    """Prices and percentages have no tolerance of their own, and what is no finite number is not rounded."""
+    assert gold_tolerance(text) is None
+    assert tidy_decimal(text) == text
+
+
+def test_a_unicode_minus_is_a_sign() -> None:
+    assert is_number("\u22125")
+    assert answer_kind("\u22121/2") == "number"
+    assert gold_tolerance("\u22121.4142135") == 0.005

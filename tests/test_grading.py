@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from r3v.grading import answers_equal, extract, grade, normalise
+from r3v.grading import answers_equal, extract, grade, normalise, number
 from r3v.records import Outcome, Problem
 
 ANGLES = Problem("angles", "q", "B", "choice", choices=("30.0", "95.0", "45.0", "4.330127018922193"))
@@ -352,3 +352,14 @@ def test_votes_for_the_same_answer_are_the_same_string():
 )
 def test_answers_equal(problem, a, b, expected):
     assert answers_equal(problem, a, b) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("twenty-five", "25"), ("Ninety nine degrees", "99"), ("thirty", "30"), ("five apples", "5"),
+     ("one hundred", None), ("five six", None), ("twenty twenty", None)],
+)  # fmt: skip
+def test_number_words_are_read_whole_or_not_at_all(text: str, value: str | None) -> None:
+    """ "twenty-five" is not 20, and "one hundred" is not 1."""
+    quantity = number.parse(text)
+    assert (quantity and quantity.canonical) == value

@@ -19,7 +19,7 @@ def official(name: str, problem: Problem, text: str, seed: int = 0) -> bool:
 
 
 def test_the_names():
-    assert sorted(OFFICIAL) == ["chartqa", "clevr_math", "geoqa", "tabmwp"]
+    assert sorted(OFFICIAL) == ["chartqa", "clevr_math", "geoqa", "m3cot", "tabmwp"]
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,19 @@ def test_tabmwp_draws_an_option_for_a_letter_out_of_range():
 def test_no_text_raises(name, text):
     for problem in (LETTERS, TABLE, FREE, CHART):
         assert OFFICIAL[name](problem, text).outcome.value in ("correct", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("The answer is (b).", "B", True),
+        ("Answer: A. As (B) shows", "A", False),  # a later letter in passing
+        ("It is 45.", "A", True),  # "4" is found in "45"
+        ("so B", "B", True),
+        ("as a rule", "A", True),  # the article is an option
+        ("nobody knows", "A", False),
+    ],
+)
+def test_m3cot_defects(text: str, gold: str, right: bool) -> None:
+    problem = Problem("m", "?", gold, "choice", choices=("4", "7", "9"))
+    assert OFFICIAL["m3cot"](problem, text).correct is right

@@ -33,8 +33,10 @@ RANKS: list[tuple[str, int]] = [
     ("r3v.stats", 3),
     ("r3v.grading", 3),
     ("r3v.data", 4),
+    ("r3v.embedding", 4),
     ("r3v.policies.base", 4),
     ("r3v.policies.openai_config", 2),
+    ("r3v.policies.ray_config", 2),
     ("r3v.policies.scripted", 5),
     ("r3v.reflection", 5),
     ("r3v.evaluation", 6),
@@ -46,6 +48,10 @@ RANKS: list[tuple[str, int]] = [
     *((f"r3v.curriculum.{name}", 4) for name in CURRICULUM_LANGUAGE),
     ("r3v.curriculum.diagnose_commands", 9),
     ("r3v.curriculum.reinforce_commands", 9),
+    *(
+        (f"r3v.curriculum.spiral{name}", 9)
+        for name in ("", "_run", "_learners", "_parts", "_dry", "_page", "_commands")
+    ),
     ("r3v.curriculum.reinforce", 9),
     ("r3v.curriculum.learner", 9),
     ("r3v.curriculum.drift", 8),

@@ -34,7 +34,7 @@ def test_the_work_is_done_in_order_and_once(tmp_path: Path) -> None:
 def test_run_json_has_exactly_the_published_form(tmp_path: Path) -> None:
     value = run(World(), tmp_path, rounds=1)
     assert value == json.loads((tmp_path / "run.json").read_text())
-    assert list(value) == ["schema", "recipe", "accepted_round", "rounds"]
+    assert list(value) == ["schema", "recipe", "accepted_round", "revision", "rounds"]
     assert (value["schema"], value["recipe"], value["accepted_round"]) == (1, "r.yaml", 1)
     for number, entry in enumerate(value["rounds"]):
         assert list(entry) == ["round", "eval", "pool", "examples", "seconds"]

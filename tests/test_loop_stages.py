@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from recipe_data import plain
 
 from r3v.config import Config, DataConfig, RunConfig
 from r3v.data.geoworld import source
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, DataError
 from r3v.loop import disjoint
-from r3v.stages import load_splits, round_seed, with_adapter
+from r3v.policies.scripted import ScriptedPolicy
+from r3v.records import Problem
+from r3v.settings import set_field
+from r3v.stages import commit_of, load_splits, real_stages, round_seed, with_adapter
 
 
 def test_the_gate_is_held_out_of_the_train_set_whatever_its_order(tmp_path: Path) -> None:
@@ -71,3 +75,31 @@ def test_every_round_and_every_run_seed_has_its_own_noise() -> None:
 def test_an_adapter_replaces_the_one_of_the_config() -> None:
     assert with_adapter(Config(), None).model.adapter is None
     assert with_adapter(Config(), Path("round_01/adapter")).model.adapter == "round_01/adapter"
+
+
+def test_the_commit_of_a_hub_model_is_told_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers notes the commit that a hub name was resolved to in the model's config."""
+    hub = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(_commit_hash="c" * 40)))
+    monkeypatch.setattr("r3v.stages.make_policy", lambda *args: hub)
+    monkeypatch.setattr("r3v.stages.check_loss", lambda config: None)
+    said: list[str] = []
+    stages = real_stages(say=said.append)
+    assert stages.policy(Config(), None) is stages.policy(Config(), None)
+    assert said == [f"geoworld-tiny: no revision is named, found commit {'c' * 40}; pin it with --model.revision"]
+    real_stages(say=said.append).policy(set_field(Config(), "model.revision", "c" * 40), None)
+    assert len(said) == 1, "nothing to say where the revision is named"
+    assert commit_of(hub) == "c" * 40
+    assert commit_of(ScriptedPolicy(lambda *args: "")) is None
+
+
+def test_no_problem_is_no_measurement(tmp_path: Path) -> None:
+    """0 % with an interval from 0 to 100 % would look like a result."""
+    with pytest.raises(ConfigError, match="found no problem to measure on"):
+        real_stages().evaluate(ScriptedPolicy(lambda *args: ""), [], ("greedy",), tmp_path / "e.parquet", Config())
+
+
+def test_an_alphabet_of_choices_is_the_most() -> None:
+    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    assert Problem("p", "q", "Z", "choice", choices=letters).gold_text == "z"
+    with pytest.raises(DataError, match="found 27 choices, expected at most 26"):
+        Problem("p", "q", "A", "choice", choices=(*letters, "more"))

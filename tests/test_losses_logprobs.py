@@ -54,6 +54,37 @@ def test_from_hidden_equals_from_logits(options: dict[str, float], chunk: int, w
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("chunk", [1, 5, None])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_frozen_head_computes_its_gradient_in_forward(
+    options: dict[str, float], chunk: int | None, with_bias: bool
+) -> None:
+    """Values and the gradient of hidden states for an arbitrary gradient per token; none without gradients."""
+    hidden, weight, bias, target, upstream = example()
+    used = [weight.detach(), bias.detach() if with_bias else None]
+    plain = from_logits(torch.nn.functional.linear(hidden, *used), target, **options)
+    frozen = from_hidden(hidden, used[0], target, used[1], chunk, **options)
+    torch.testing.assert_close(frozen, plain)
+    (expected,) = torch.autograd.grad((plain * upstream).sum(), hidden)
+    (found,) = torch.autograd.grad((frozen * upstream).sum(), hidden)
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(from_hidden(hidden, used[0], target, used[1], chunk, **options), plain)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_frozen_head_in_lower_precisions(dtype: torch.dtype, tolerance: float) -> None:
+    hidden, weight, _, target, upstream = example(n=50, width=16, vocabulary=40, dtype=dtype)
+    plain = from_logits(hidden @ weight.detach().T, target)
+    frozen = from_hidden(hidden, weight.detach(), target, chunk=7)
+    torch.testing.assert_close(frozen, plain, atol=tolerance, rtol=tolerance)
+    (expected,) = torch.autograd.grad((plain * upstream).sum(), hidden)
+    (found,) = torch.autograd.grad((frozen * upstream).sum(), hidden)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected, atol=tolerance * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_gradcheck(options: dict[str, float]) -> None:
     hidden, weight, bias, target, _ = example(n=4, width=3, vocabulary=5)
     assert torch.autograd.gradcheck(lambda h, w, b: from_hidden(h, w, target, b, 2, **options), (hidden, weight, bias))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from r3v.embedding import Part, Vectors, unit_rows
 from r3v.errors import ConfigError, DataError
 from r3v.io import write_json
 from r3v.notebook.calibrate import calibrate, describe, labels_of, least_queries, quantile_ranks
-from r3v.notebook.embed import Lexical, Part, Vectors, unit_rows
+from r3v.notebook.embed import Lexical
 from r3v.notebook.note import Note
 from r3v.notebook.retrieve import Retriever, Stored
 from r3v.notebook.scoring import Calibration, find_calibration, read_calibrations

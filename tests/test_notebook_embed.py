@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from r3v.data.geoworld import source
+from r3v.embedding import identity, unit_rows
 from r3v.errors import ConfigError, ModelError
-from r3v.notebook.embed import Lexical, identity, make_embedder, note_words, unit_rows
+from r3v.notebook.embed import Lexical, make_embedder
 from r3v.notebook.note import Note
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import BytesImage, ImageSource, Problem
@@ -79,9 +81,9 @@ def test_lexical_finds_the_family_of_geoworld_problems() -> None:
 
 def test_notes_are_compared_by_what_is_general_in_them() -> None:
     note = Note("n", "sector", "Divide 360.", example="60 gives 42.", anti_pattern="x", applicability="a sector is cut")
-    assert note_words(note) == "sector\na sector is cut\nDivide 360."
+    assert note.words == "sector\na sector is cut\nDivide 360."
     row = Lexical().embed_notes([note])[0]
-    assert row.tolist() == Lexical().embed_texts([note_words(note)])[0].tolist()
+    assert row.tolist() == Lexical().embed_texts([note.words])[0].tolist()
 
 
 def test_unit_rows_refuses_what_is_not_a_number() -> None:
@@ -266,3 +268,22 @@ def test_two_towers_mix_by_the_normalised_sum() -> None:
     assert not image[2].any()
     assert embedder.embed_notes([Note("n", "s", "g")], "mixed").shape == (1, 8)
     assert identity(embedder, "image").startswith("clip:tiny@")
+
+
+# ---- plain
+
+
+def test_plain_has_words_and_looks_in_one_vector() -> None:
+    plain = make_embedder("plain")
+    named, blank = ASKED[0], replace(ASKED[0], question="...")
+    text, image, mixed = (plain.embed_problems([named, blank], part) for part in ("text", "image", "mixed"))
+    assert mixed[0] == pytest.approx((text[0] + image[0]) / 2**0.5, abs=1e-6)
+    assert mixed[1] == pytest.approx(image[1], abs=1e-6)
+    assert not text[1].any()
+    bare = plain.embed_problems([replace(named, images=())], "mixed")[0]
+    assert bare == pytest.approx(text[0], abs=1e-6)
+    assert bare @ mixed[0] == pytest.approx(0.5**0.5, abs=1e-6)
+    note = Note("n", named.question, named.question)
+    assert plain.embed_notes([note], "mixed")[0] @ text[0] > 0.9
+    with pytest.raises(ConfigError, match="expected plain"):
+        make_embedder("plain:9")

@@ -23,6 +23,7 @@ from r3v.notebook.store import Notebook
 from r3v.notebook.value import values
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Prompt
+from r3v.settings import recipe_folder
 
 
 def test_qualify_says_whether_notes_help_another_solver(tmp_path: Path) -> None:
@@ -66,10 +67,11 @@ def command(*argv: str) -> int:
 def test_gate_power_prints_and_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "power.json"
     argv = ["gate-power", "--gate", "paired", "--batch", "16", "--effect", "0", "--noise", "0.2", "--n", "20"]
-    assert command(*argv, "--json", str(out)) == 0
+    assert command(*argv, "--trials", "2", "--json", str(out)) == 0
     written = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == written
     assert written["n"] == 20
+    assert (written["trials"], len(written["by_trial"])) == (2, 2)
     assert written["ci95"][0] <= written["accept"] <= written["ci95"][1]
 
 
@@ -84,6 +86,16 @@ def test_recipes_are_read_with_the_nearest_name_for_mistakes(capsys: pytest.Capt
         evolve_commands.read_config(None, ["--gate.alpa=0.1"])
     with pytest.raises(ConfigError, match="no failure is left"):
         evolve_commands.read_config(None, ["--gate.reserve=16"])
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in recipe_folder().glob("*_notebook.yaml")))
+def test_every_recipe_of_a_notebook_says_what_to_expect_and_keeps_to_itself(name: str) -> None:
+    config = evolve_commands.read_config(recipe_folder() / name, [])
+    assert config.evolve.notebook == f"checkpoints/notebooks/{name.removesuffix('_notebook.yaml')}.db"
+    header = [line for line in (recipe_folder() / name).read_text().splitlines() if line.startswith("#")]
+    for part in ("# command:", "# hardware:", "# time:", "# expect:"):
+        assert any(line.startswith(part) for line in header), f"{name} says nothing of {part}"
+    assert f"recipes/{name}" in "\n".join(header)
 
 
 def test_commands_run_the_recipe_on_geoworld(

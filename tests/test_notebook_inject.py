@@ -21,9 +21,10 @@ from r3v.io import write_json
 from r3v.notebook.calibrate import calibrate
 from r3v.notebook.embed import Lexical
 from r3v.notebook.identity import hashes_of
-from r3v.notebook.inject import CLOSE, OPEN, Recall, clean, note_images, note_text, open_recall
+from r3v.notebook.inject import CLOSE, OPEN, Recall, clean, note_text, open_recall
 from r3v.notebook.keys import remember
 from r3v.notebook.note import Note
+from r3v.notebook.pictures import note_images
 from r3v.notebook.retrieve import Retriever
 from r3v.notebook.scoring import RetrievalConfig, calibration_file
 from r3v.notebook.store import Notebook

@@ -43,6 +43,17 @@ def test_paired_gate_keeps_its_promises(world: str) -> None:
     assert all(rate["pairs"] <= 128 for rate in rates.values())
 
 
+def test_a_row_of_trials_keeps_the_promise_of_one() -> None:
+    """Without spending, five trials at 5 % would accept about one do-nothing edit in six."""
+    row = accept_rate(GateConfig(), Scene(pool=128), n=400, trials=5)
+    assert row["ci95"][0] <= 0.05
+    assert row["accept"] == pytest.approx(sum(row["by_trial"]))
+    first = accept_rate(GateConfig(), Scene(pool=128), n=400)
+    assert first["by_trial"] == [first["accept"]]
+    again = accept_rate(GateConfig(), Scene(effect=0.1, pool=128), n=60, trials=2)
+    assert again["by_trial"][1] > 0, "a useful edit has a second chance"
+
+
 def test_sparse_edits_are_easier_to_judge() -> None:
     """Ten points over all problems are forty on the quarter that the edit touches."""
     scene = Scene(effect=0.1, touched=0.25, world="items")
@@ -66,3 +77,9 @@ def test_same_seed_same_figure() -> None:
 def test_impossible_scenes_are_named(scene: Scene) -> None:
     with pytest.raises(ConfigError, match="found"):
         accept_rate(GateConfig(), scene, n=1)
+
+
+@pytest.mark.parametrize("counts", [{"n": 0}, {"n": 1, "trials": 0}])
+def test_nothing_to_simulate_is_an_error(counts: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        accept_rate(GateConfig(), Scene(), **counts)

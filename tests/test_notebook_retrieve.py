@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from r3v.embedding import Part, Vectors, unit_rows
 from r3v.errors import ConfigError, RunError
-from r3v.notebook.embed import Lexical, Part, Vectors, unit_rows
+from r3v.notebook.embed import Lexical
 from r3v.notebook.identity import (
     hashes_of,
     identifies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from r3v.cli import main
 from r3v.policies.loading import family
 from r3v.settings import read, recipe_folder
 
-OTHER = ("_notebook.yaml", "_reinforce.yaml")
+OTHER = ("_notebook.yaml", "_reinforce.yaml", "_evolve.yaml")
 """Recipes of the other systems have settings and tests of their own."""
-RECIPES = sorted(path.name for path in recipe_folder().glob("*.yaml") if not path.name.endswith(OTHER))
+RECIPES = sorted(
+    path.name
+    for path in recipe_folder().glob("*.yaml")
+    if not path.name.endswith(OTHER) and not path.name.startswith("evolve_")
+)
 HEADER = ("# command:", "# hardware:", "# time:", "# expect:")
 
 
@@ -41,6 +46,7 @@ def test_settings_are_read_and_runs_do_not_share_a_folder(name: str) -> None:
     if config.model.path != "geoworld-tiny":
         assert config.model.quantization == "nf4"
         assert config.train.precision == "bf16-mixed"
+        assert re.fullmatch("[0-9a-f]{40}", config.model.revision or ""), "hub models are pinned to a commit"
 
 
 def test_families() -> None:

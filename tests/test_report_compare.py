@@ -42,7 +42,7 @@ def fakes(seen: list[tuple[str, float]]) -> Stages:
 
     return replace(
         real, load=load, evaluate=evaluate, fit=fit, policy=lambda config, adapter: None,
-        sample=lambda *a: {"candidates": 8}, build=lambda *a: {"total": 4},
+        sample=lambda *a: {"candidates": 8}, build=lambda *a: {"total": 4, "rescue_samples": 3},
     )  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def test_two_presets_give_one_table_and_one_plot(tmp_path: Path) -> None:
     )  # fmt: skip
     assert seen == [("r3v", 1.0), ("star", 2.5)]
     assert text == (tmp_path / "out" / "compare.md").read_text()
-    assert "| r3v | 8 | 100 | 75.0" in text
-    assert "| star | 8 | 250 | 25.0" in text
+    assert "| r3v | 11 | 100 | 75.0" in text
+    assert "| star | 11 | 250 | 25.0" in text
     assert "<br>-50.0 (" in text
     value = json.loads((tmp_path / "out" / "compare.json").read_text())
     difference, low, high = value["presets"][1]["difference"]["greedy"]
@@ -84,7 +84,7 @@ def test_several_seeds_have_their_own_runs_and_a_t_interval(tmp_path: Path) -> N
     ]  # fmt: skip
     value = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert value["presets"][0]["ci95"]["greedy"] == [0.75, 0.75]
-    assert value["presets"][0]["samples"] == 16
+    assert value["presets"][0]["samples"] == 22
 
 
 def test_what_makes_budgets_equal_comes_from_the_recipe(tmp_path: Path) -> None:
@@ -111,3 +111,11 @@ def test_the_budget_scales_the_epochs(tmp_path: Path) -> None:
 def test_one_preset_is_no_comparison(presets: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two or more different presets"):
         compare(presets, "geoworld_tiny", [], tmp_path, stages=fakes([]), count=lambda *a: 1)
+
+
+def test_a_wrong_preset_is_told_before_the_first_one_runs(tmp_path: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    with pytest.raises(ConfigError, match="Did you mean 'star'"):
+        compare(["r3v", "stat"], "geoworld_tiny", [], tmp_path, stages=fakes(seen), count=lambda *a: 1)
+    assert seen == []
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ import r3v.training.forward as forward
 from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError
 from r3v.policies.loading import load
+from r3v.training import attention
 from r3v.training.batching import collate
 from r3v.training.data import R3VDataModule
 from r3v.training.forward import token_logprobs, why_not_fusable
@@ -89,7 +90,7 @@ def test_chunked_head_equals_whole(monkeypatch):
     loaded = tiny("idefics3")
     tries = tries_of(loaded, [examples_of(3)])
     whole = loss_and_gradient(loaded, tries, "fused")
-    monkeypatch.setattr(forward, "FULL_LOGITS_LIMIT", 0)
+    monkeypatch.setattr("r3v.losses.logprobs.CHUNK_LOGITS", {"cpu": 1})
     chunked = loss_and_gradient(loaded, tries, "fused")
     assert chunked[0] == pytest.approx(whole[0], rel=1e-5)
     torch.testing.assert_close(chunked[1], whole[1], atol=1e-5, rtol=1e-3)
@@ -151,10 +152,25 @@ def test_unfused_training_gives_the_same_weights():
     assert a[-1] < a[0]
 
 
-def test_sabotaged_mask_trips_the_self_test(monkeypatch):
-    """With a plain causal mask later branches would see earlier ones: a warning, and the unfused loss."""
+def causal(exit_RL: torch.Tensor) -> torch.Tensor:
+    """A plain causal mask in place of the tree's."""
+    return torch.ones(*exit_RL.shape, exit_RL.shape[1]).tril().bool()[:, None]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_sabotaged_mask_trips_the_self_test(split: bool, monkeypatch):
+    """With a plain causal mask, or one run for the whole row, later branches would see earlier ones: a warning, and
+    the unfused loss.
+    """
     good, _ = train(R3VModule(fresh(), TRAIN, config=CONFIG))
-    monkeypatch.setattr(forward, "tree_mask", lambda e: torch.ones(*e.shape, e.shape[1]).tril().bool()[:, None])
+    if split:
+        whole = attention.runs_of
+        lengths = lambda e: torch.full_like(e, e.shape[1])  # noqa: E731
+        monkeypatch.setattr(attention, "SPLIT_ABOVE", 0)
+        monkeypatch.setattr(attention, "runs_of", lambda exit_RL, dtype: whole(lengths(exit_RL), dtype))
+    else:
+        monkeypatch.setattr(attention, "SPLIT_ABOVE", 10**6)
+        monkeypatch.setattr(forward, "tree_mask", causal)
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with pytest.warns(ParityWarning, match="fusing is off"):
         losses, _ = train(module)

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from r3v.recipes import warmup_eyes as eyes
 from r3v.recipes import warmup_tasks as tasks
-from r3v.recipes.warmup_geoworld_tiny import Rows, pixels, rate
+from r3v.recipes import warmup_words as words
+from r3v.recipes.warmup_data import Rows
+from r3v.recipes.warmup_geoworld_tiny import pixels, rate
 
 from r3v.config import ModelConfig
 from r3v.data.geoworld import NOVEL, SPLITS, item_of, rationale_is_right, source
@@ -22,6 +24,7 @@ from r3v.grading import grade
 from r3v.policies.encode import Encoder
 from r3v.policies.loading import load
 from r3v.prompts import STYLES, solve
+from r3v.reflection.filters import steps_hold
 
 
 def test_no_lesson_comes_from_a_novel_family() -> None:
@@ -78,11 +81,43 @@ def test_every_task_gives_prompt_and_target() -> None:
     rng = random.Random(2)
     for problem in source("warmup", 30):
         item = item_of(problem)
-        for task in tasks.TASKS.values():
+        for task in (*tasks.TASKS, *words.MIX):
             lesson = task(item, rng)
             assert lesson.text.strip()
             assert lesson.target.strip()
-    assert sum(tasks.SOLVING_MIX.values()) == pytest.approx(1.0, abs=0.05)
+    for mix in (tasks.READING_MIX, tasks.SOLVING_MIX, words.MIX):
+        assert sum(mix.values()) == pytest.approx(1.0)
+
+
+def test_a_disguise_keeps_what_the_picture_shows() -> None:
+    """Numbers on the picture keep label and value; numbers in the text are all stated in the question."""
+    rng = random.Random(3)
+    for problem in source("warmup", 60):
+        item = item_of(problem)
+        draft = words.disguise(item, rng)
+        lesson = words.disguised_read(item, random.Random(4))
+        if problem.meta["place"] == "figure":
+            assert {g.text for g in item.draft.givens} <= {g.text for g in draft.givens}
+        else:
+            givens = lesson.target.rstrip(".").split(", ")
+            assert all(given in lesson.text for given in givens)
+
+
+def test_no_disguise_speaks_of_a_novel_family() -> None:
+    rng = random.Random(5)
+    text = " ".join(words.disguised_note(item_of(p), rng).text for p in source("warmup", 200))
+    assert not re.search(r"rhombus|trapezoid|tangent|cyclic|sector|midline|diagonal", text)
+
+
+def test_a_rationale_after_a_misreading_follows_from_it() -> None:
+    """Its arithmetic is sound, its givens are not those of the picture: only a look tells."""
+    rng, sound = random.Random(6), 0
+    for problem in source("warmup", 60):
+        item = item_of(problem)
+        told = words.misread(item, item.rationale, rng)
+        assert told != item.rationale
+        sound += told.split(". ")[0] + "." != item.reading and steps_hold(problem, told)
+    assert sound > 45
 
 
 def test_tokenizer_isolates_digits_and_capitals() -> None:
@@ -143,6 +178,7 @@ def test_cell_targets_say_what_is_drawn_there() -> None:
 def test_a_short_run_makes_a_loadable_model(tmp_path: Path) -> None:
     """The recipe as a user runs it, cut to fifty steps."""
     command = [sys.executable, "-W", "ignore", "-m", "r3v.recipes.warmup_geoworld_tiny", "--steps", "50"]
+    command += ["--listen-steps", "40"]
     command += ["--see-steps", "10", "--read-steps", "25", "--batch", "2", "--pictures", "16", "--held", "4"]
     command += ["--out", str(tmp_path / "model"), "--work", str(tmp_path / "work")]
     subprocess.run(command, check=True, capture_output=True, timeout=900)

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from r3v.curriculum import agent_words
+from r3v.curriculum import prompts as words
 from r3v.curriculum.edit import png
 from r3v.curriculum.edit_ops import OPS
 from r3v.curriculum.fetch import FetchError
-from r3v.curriculum.finders import Finder, Found
+from r3v.curriculum.finders import Finder, Found, interleave
 from r3v.curriculum.journal import Journal, Meter, key_of
 from r3v.curriculum.messages import MessageError, Pick, Plan, Question, parse, to_dict
 from r3v.curriculum.practice import HELD_OUT, Checked, Provenance, Target, target_dict, with_provenance
@@ -153,10 +153,10 @@ class AgentGenerator:
 
     def _job(self, job: str, item: Problem, target: Target, seed: int) -> Problem:
         c = self._config
-        plan = self._message("planner", agent_words.plan(job, item, target, c.guidance, self._editor is not None), Plan)
+        plan = self._message("planner", words.plan(job, item, target, c.guidance, self._editor is not None), Plan)
         found = self._select(job, plan, self._search(plan, item))
         picture, edits = self._edit(job, plan, found.image)
-        question = self._message("writer", agent_words.write(job, plan, picture), Question)
+        question = self._message("writer", words.write(job, plan, picture), Question)
         problem = self._problem(job, question, picture, plan, target)
         solved = self._check(problem)
         if not solved.agrees(c.agreement):
@@ -181,32 +181,34 @@ class AgentGenerator:
         )
 
     def _search(self, plan: Plan, item: Problem) -> list[Found]:
-        """Candidates of all queries, each picture once and not the seed item's own, which stands in for none at all.
+        """The best candidates of every query and finder, each picture once and not the seed item's own, which stands in
+        for none at all.
 
         A finder that fails is passed over; where nothing is found because of that, the job is rejected.
         """
         c, own = self._config, hashlib.sha256(item.images[0].read()).hexdigest()
-        found: dict[str, Found] = {}
+        lists: list[list[Found]] = []
         failed: list[str] = []
         for query in plan.queries[:2]:
             for finder in self._finders:
                 started, meter = time.monotonic(), self.meters["search"]
                 try:
-                    hits, cached = finder.find(query, c.candidates, self._journal)
+                    hits, cached = finder.find(query, c.candidates, self._journal, item.images[0])
                 except FetchError as error:
                     failed.append(error.what)
                     continue
                 meter.cached, meter.calls = meter.cached + cached, meter.calls + (not cached)
                 meter.seconds += time.monotonic() - started
-                found.update({h.sha256: h for h in hits if h.sha256 != own and h.sha256 not in found})
+                lists.append(hits)
+        found = interleave(lists, c.candidates, without=own)
         if found:
-            return list(found.values())[: c.candidates]
+            return found
         if failed:
             raise Rejected("search", failed[0])
         return [Found(item.images[0], item.images[0].describe(), item.question, own)]
 
     def _select(self, job: str, plan: Plan, found: Sequence[Found]) -> Found:
-        prompt = agent_words.pick(job, plan, [f.image for f in found], [f.caption for f in found])
+        prompt = words.pick(job, plan, [f.image for f in found], [f.caption for f in found])
         pick = self._message("selector", prompt, Pick)
         if not 0 <= pick.picture <= len(found):
             raise Rejected("selector", f"picked picture {pick.picture} of {len(found)}")
@@ -295,7 +297,7 @@ class AgentGenerator:
             return parse(kind, reply)
         except MessageError as error:
             self.meters[role].repairs += 1
-            again = agent_words.repair(prompt, reply, error.what)
+            again = words.repair(prompt, reply, error.what)
         try:
             return parse(kind, self._ask(role, again, 1)[0])
         except MessageError as error:

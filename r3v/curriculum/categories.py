@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from r3v.curriculum.prompts import image_type
 from r3v.errors import ConfigError, DataError
-from r3v.records import Message, Problem, Prompt
+from r3v.records import Problem
 
 if TYPE_CHECKING:
     from r3v.policies.base import Policy
@@ -32,7 +33,6 @@ IMAGE_TYPES = (
 """DPE's taxonomy (arXiv 2602.22859, released code)."""
 TYPE_OF_SOURCE = {"geoworld": "geometric", "geoqa": "geometric", "geometry3k": "geometric", "chartqa": "chart_graph"}
 """Datasets whose pictures are all of one type."""
-_QUESTION = "Which type is this picture: {types}? Reply with one of these words, nothing else."
 
 
 def by_skills(problems: Sequence[Problem]) -> dict[str, tuple[str, ...]]:
@@ -73,8 +73,7 @@ def by_image_type(problems: Sequence[Problem], policy: Policy | None = None) -> 
             fix="Name the types in the data, or let a model tell them",
         )
     if unknown and policy is not None:
-        text = _QUESTION.format(types=", ".join(IMAGE_TYPES))
-        prompts = [Prompt(p.id, (Message("user", text, p.images),)) for p in unknown]
+        prompts = [image_type(p, IMAGE_TYPES) for p in unknown]
         for problem, scores in zip(unknown, policy.score(prompts, [list(IMAGE_TYPES)] * len(unknown)), strict=True):
             means = [score.total / max(1, len(score.logprobs)) for score in scores]
             found[problem.id] = (IMAGE_TYPES[int(np.argmax(means))],)

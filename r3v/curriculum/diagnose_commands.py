@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from r3v.prompts import style
 from r3v.records import Problem
 
 if TYPE_CHECKING:
+    from r3v.curriculum.cells import ProbeRecord
     from r3v.curriculum.findings import Diagnosis, DiagnosisConfig
+    from r3v.curriculum.judge import Judge
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 
@@ -42,6 +44,10 @@ def register(commands: Any) -> argparse.ArgumentParser:
     p.add_argument("--categories", choices=("skills", "image-types", "clusters"), default="skills")
     p.add_argument("--vectors", help="for clusters: .npz with `ids` [N] and `vectors` [N, D] of the problems")
     p.add_argument("--open", action="store_true", help="ask without choices, so that a lucky letter counts for nothing")
+    p.add_argument("--judge", help="a model that names the failure mode of wrong answers, beside what the aids say")
+    p.add_argument("--judge-url", help="address of the OpenAI-compatible server of --judge (default: load it here)")
+    p.add_argument("--judge-key-env", default="", help="environment variable with the key of --judge-url")
+    p.add_argument("--judge-price", type=float, default=0.0, help="price of a million output tokens of --judge")
     p.add_argument("--out", default="diagnosis", help="folder of diagnosis.json, diagnosis.html and the answers")
     return p
 
@@ -50,6 +56,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     """The handler: measure, write, print the heat map. An interrupted call goes on where it stopped."""
     from r3v.commands import model_config, note
     from r3v.curriculum.heat import heat_map
+    from r3v.curriculum.judge import sentence
     from r3v.settings import write_beside
     from r3v.stages import make_policy
 
@@ -58,7 +65,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     variants = named[args.variants] if args.variants in named else tuple(args.variants.split(","))
     problems = probe_problems(args, config)
     vectors = read_vectors(args.vectors) if args.categories == "clusters" else None
-    policy = make_policy(config.model, config)
+    policy, judge = make_policy(config.model, config), judge_of(args, config)
     diagnosis = measure(
         policy,
         problems,
@@ -71,11 +78,37 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         data=args.data,
         categories=args.categories,
         vectors=vectors,
+        judge=judge,
     )
     write_beside(config, Path(args.out) / "diagnosis.json")
     print(heat_map(diagnosis))
+    if "judge" in diagnosis.context:
+        print(sentence(diagnosis.context["judge"]))
     note(f"wrote {Path(args.out) / 'diagnosis.json'} and {Path(args.out) / 'diagnosis.html'}")
     return 0
+
+
+def judge_of(args: argparse.Namespace, config: Config) -> Judge | None:
+    """The judge that the flags name, None for none. Raises ConfigError for a server without a judge."""
+    from r3v.curriculum.judge import Judge
+
+    if not args.judge:
+        if args.judge_url:
+            raise ConfigError("found --judge-url without --judge, expected the name of the model there")
+        return None
+    if args.judge_url:
+        from r3v.policies.openai import OpenAIPolicy
+        from r3v.policies.openai_config import ServerConfig
+
+        server = ServerConfig(
+            url=args.judge_url, model=args.judge, api_key_env=args.judge_key_env, logprobs=False,
+            prices={"output": args.judge_price},
+        )  # fmt: skip
+        return Judge(OpenAIPolicy(server))
+    from r3v.stages import make_policy
+
+    model = replace(config.model, path=args.judge, adapter=None)
+    return Judge(make_policy(model, replace(config, server=type(config.server)())), args.judge_price)
 
 
 def probe_problems(args: argparse.Namespace, config: Config) -> list[Problem]:
@@ -103,12 +136,14 @@ def measure(
     categories: str = "skills",
     vectors: Mapping[str, Any] | None = None,
     diagnosis_config: DiagnosisConfig | None = None,
+    judge: Judge | None = None,
     progress: bool = True,
 ) -> Diagnosis:
     """Ask the probes and write `out`/diagnosis.json, diagnosis.html and answers/; returns the diagnosis.
 
     Sampling follows `config.sample` apart from `k`. `variants`: aids to ask again with, None for all. `vectors`:
-    problem id -> embedding, for `clusters`.
+    problem id -> embedding, for `clusters`. `judge` is asked about every wrong answer; its opinions are in
+    `out`/judge.json and, with their agreement with the aids, in the diagnosis's context.
     """
     from r3v.curriculum.ask import ask, probes_of
     from r3v.curriculum.cells import AIDS
@@ -134,10 +169,22 @@ def measure(
         "categories": categories,
         "variants_missing": missing,
     }
+    if judge is not None:
+        context["judge"] = _judged(judge, problems, records, out)
     diagnosis = diagnose(records, diagnosis_config, context)
     write_diagnosis(out / "diagnosis.json", diagnosis)
     write_page(out / "diagnosis.html", diagnosis, {p.id: p for p in problems})
     return diagnosis
+
+
+def _judged(judge: Judge, problems: Sequence[Problem], records: Sequence[ProbeRecord], out: Path) -> dict[str, Any]:
+    from r3v.curriculum.judge import ask_judge, summary
+    from r3v.io import write_json
+
+    opinions, meter = ask_judge(judge, {p.id: p for p in problems}, records, out)
+    value = summary(opinions, meter, judge)
+    write_json(out / "judge.json", {"schema": 1, **value, "opinions": [asdict(o) for o in opinions]})
+    return value
 
 
 def categories_of(

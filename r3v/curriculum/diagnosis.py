@@ -8,6 +8,7 @@ prior fitted over the skills, counterfactual gains normal ones, and the ranking 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ METHODS = {
     "gains": "paired difference over problems, normal-normal posterior (DerSimonian and Laird)",
     "effects": "logistic model over skill tags and level, effects N(0, tau squared), tau by empirical Bayes; "
     "answers to one problem count for less by their left-over correlation (Williams); Laplace intervals",
-    "weak": "the interval of the effect lies below 0, Bonferroni over the groups of skills",
+    "weak": "the effect lies below 0 at the interval's level over all groups of skills with enough problems together "
+    "(Holm's step-down correction)",
 }
 
 
@@ -66,9 +68,9 @@ def diagnose(
         "truncated": _rates(found, found.truncated_VP[base], config),
     }
     modes_S = _modes(found, rates, config, records)
-    ranks = _ranking(found, effects)
+    ranks, weak = _ranking(found, effects), _weak(found, effects, config)
     cells = {
-        name: _skill(found, effects, s, rates["right"][s], ranks.get(s), modes_S[s], config)
+        name: _skill(found, effects, s, rates["right"][s], ranks.get(s), weak, modes_S[s], config)
         for s, name in enumerate(found.categories)
     }
     ranking = tuple(found.categories[s] for s in ranks)
@@ -104,12 +106,30 @@ def _ranking(found: Tally, effects: Effects) -> dict[int, int]:
     return ranks
 
 
+def _weak(found: Tally, effects: Effects, config: DiagnosisConfig) -> set[int]:
+    """Groups whose effect lies below 0 beyond chance: Holm's step-down test (1979), over those with enough problems.
+
+    Two-sided although only one side is of interest: where a problem needs several skills at once, effects do not quite
+    add up in log-odds, and the one-sided test called a sound skill weak in 4 of 15 simulations (1,440 problems).
+    """
+    problems_S = (found.n_VP[VARIANTS.index(BASE)] > 0).astype(float) @ found.tags_PS
+    tested = sorted({int(effects.group_S[s]) for s in np.flatnonzero(problems_S >= config.min_problems)} - {-1})
+    chance = {g: NormalDist().cdf(float(effects.effect[g] / effects.sd[g])) for g in tested}
+    weak: set[int] = set()
+    for left, group in zip(range(len(tested), 0, -1), sorted(tested, key=lambda g: chance[g]), strict=True):
+        if 2 * chance[group] > (1 - config.level) / left:
+            break
+        weak.add(group)
+    return weak
+
+
 def _skill(
     found: Tally,
     effects: Effects,
     s: int,
     rate: Rate,
     rank: int | None,
+    weak: set[int],
     modes: dict[str, ModeCell],
     config: DiagnosisConfig,
 ) -> SkillCell:
@@ -120,11 +140,7 @@ def _skill(
     group = int(effects.group_S[s])
     together = tuple(found.categories[t] for t in np.flatnonzero(effects.group_S == group) if t != s and group >= 0)
     everywhere = bool(problems) and problems == int((n_P > 0).sum())
-    interval, weak = None, False
-    if group >= 0:
-        interval = effects.interval(group, config.level)
-        simultaneous = 1 - (1 - config.level) / len(effects.effect)
-        weak = problems >= config.min_problems and effects.interval(group, simultaneous)[1] < 0
+    interval = effects.interval(group, config.level) if group >= 0 else None
     value = {name: None if group < 0 else float(getattr(effects, name)[group]) for name in ("own", "own_sd", "lost")}
     note = ""
     if not problems:
@@ -139,7 +155,7 @@ def _skill(
         note = "the data say little about its own effect beside the skills it occurs with"
     return SkillCell(
         problems, answers, right / answers if answers else 0.0, rate[0], rate[1], value["own"], value["own_sd"],
-        None if group < 0 else float(effects.effect[group]), interval, value["lost"], rank, weak, together,
+        None if group < 0 else float(effects.effect[group]), interval, value["lost"], rank, group in weak, together,
         everywhere, note, modes,
     )  # fmt: skip
 

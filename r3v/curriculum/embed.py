@@ -1,7 +1,7 @@
-"""Embedders of pictures and queries for the pool search, behind one small interface.
+"""The embedder of words and pictures that needs no model: hashed words and letters, simple features of a picture.
 
-The default needs no model: hashed words and letter triples of file name and caption, and simple features of the
-picture. It finds pictures by what they are called and pictures that look alike; for meaning, give a vision embedder.
+It finds pictures by what they are called and pictures that look alike; for meaning, give an embedder on a model
+(`r3v.notebook.embed_models`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from r3v.embedding import PARTS, Asked, Part, Vectors, check_part
+from r3v.notebook.note import Note
 from r3v.records import ImageSource
 
 if TYPE_CHECKING:
@@ -21,54 +23,44 @@ if TYPE_CHECKING:
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-class Embedder(Protocol):
-    """Pictures (with their words) and queries in one space, compared by dot product of unit vectors.
-
-    `id` names weights and settings: an index of another `id` is refused.
+class PlainEmbedder:
+    """Words into `text` hashed places, the first picture into 208 numbers; in `mixed` both halves weigh the same where
+    both are given. Without `looks`, pictures are not read and there is only the part `text`.
     """
 
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def pictures(self, images: Sequence[ImageSource], words: Sequence[str]) -> np.ndarray:
-        """Unit vectors [n, size], float32. Raises ImageError for a picture that cannot be decoded."""
-        ...
-
-    def query(self, text: str, image: ImageSource | None = None) -> np.ndarray:
-        """Unit vector [size] for words, a picture, or both."""
-        ...
-
-
-class PlainEmbedder:
-    """Words into `text` hashed places, pictures into 208 numbers; both halves weigh the same where both are given."""
-
     LOOKS = 208
+    id = "plain"
 
     def __init__(self, text: int = 304, looks: bool = True) -> None:
         self._text, self._looks = text, looks
+        self.modalities: tuple[Part, ...] = PARTS if looks else ("text",)
 
     @property
-    def id(self) -> str:
-        return f"plain-1-{self._text}-{'looks' if self._looks else 'words'}"
+    def revision(self) -> str:
+        return f"1.{self._text}.{'looks' if self._looks else 'words'}"
 
     @property
-    def size(self) -> int:
+    def dim(self) -> int:
         return self._text + self.LOOKS * self._looks
 
-    def pictures(self, images: Sequence[ImageSource], words: Sequence[str]) -> np.ndarray:
-        return np.stack([self._join(w, i) for i, w in zip(images, words, strict=True)])
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
+        """N D. Raises ImageError for a picture that cannot be decoded."""
+        check_part(self, part)
+        return self._rows([(p.question, p.images) for p in problems], part)
 
-    def query(self, text: str, image: ImageSource | None = None) -> np.ndarray:
-        return self._join(text, image)
+    def embed_notes(self, notes: Sequence[Note], part: Part = "text") -> Vectors:
+        check_part(self, part)
+        return self._rows([(note.words, ()) for note in notes], part)
 
-    def _join(self, words: str, image: ImageSource | None) -> np.ndarray:
-        parts = [hashed_words(words, self._text)]
-        if self._looks:
-            parts.append(np.zeros(self.LOOKS, np.float32) if image is None else looks(_small(image)))
-        return _unit(np.concatenate(parts))
+    def _rows(self, items: Sequence[tuple[str, Sequence[ImageSource]]], part: Part) -> Vectors:
+        rows_ND = np.zeros((len(items), self.dim), np.float32)
+        for row_D, (words, images) in zip(rows_ND, items, strict=True):
+            if part != "image":
+                row_D[: self._text] = hashed_words(words, self._text)
+            if part != "text" and images:
+                row_D[self._text :] = looks(_small(images[0]))
+            row_D[:] = _unit(row_D)
+        return rows_ND
 
 
 def _unit(v: np.ndarray) -> np.ndarray:

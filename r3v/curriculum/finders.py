@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,20 +29,40 @@ class Found:
 
 
 class Finder(Protocol):
-    """(pictures, whether they came from the journal). Raises FetchError where an engine cannot be asked."""
+    """(pictures, whether they came from the journal), best first. Raises FetchError where an engine cannot be asked.
 
-    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]: ...
+    `like`: a picture that the wanted ones should resemble. A pool compares pictures; a web engine takes words alone.
+    """
+
+    def find(
+        self, query: str, k: int, journal: Journal, like: ImageSource | None = None
+    ) -> tuple[list[Found], bool]: ...
+
+
+def interleave(lists: Sequence[Sequence[Found]], most: int, without: str = "") -> list[Found]:
+    """The best of every list, then the second best and so on: `most` pictures, each once, none of hash `without`."""
+    found: dict[str, Found] = {}
+    for row in zip_longest(*lists):
+        for hit in row:
+            if hit is not None and hit.sha256 != without:
+                found.setdefault(hit.sha256, hit)
+    return list(found.values())[:most]
 
 
 @dataclass(frozen=True)
 class PoolFinder:
-    """Pictures of an indexed pool; costs no call, so nothing is journalled."""
+    """Pictures of an indexed pool; costs no call, so nothing is journalled.
+
+    Pictures without captions are found by their looks alone, so a query is joined by the picture it was written beside;
+    `by_looks` False goes by words only, for embedders in whose space words and pictures already meet.
+    """
 
     index: PoolIndex
+    by_looks: bool = True
 
-    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]:
+    def find(self, query: str, k: int, journal: Journal, like: ImageSource | None = None) -> tuple[list[Found], bool]:
         found = []
-        for hit in self.index.search(query, k=k):
+        for hit in self.index.search(query, like if self.by_looks else None, k=k):
             try:
                 data = hit.image.read()
             except ImageError:  # deleted since it was indexed
@@ -58,7 +79,7 @@ class WebFinder:
     folder: Path
     limits: Limits = field(default_factory=Limits)
 
-    def find(self, query: str, k: int, journal: Journal) -> tuple[list[Found], bool]:
+    def find(self, query: str, k: int, journal: Journal, like: ImageSource | None = None) -> tuple[list[Found], bool]:
         key = key_of("web", type(self.engine).__name__, query, k)
         row = journal.get(key)
         cached = row is not None

@@ -21,7 +21,7 @@ class DiagnosisConfig:
     min_problems: int = 10
     """Fewer probe problems than this support no statement about a cell."""
     level: float = 0.95
-    """Level of the intervals. "Weak" is said at this level over all skills together (Bonferroni)."""
+    """Level of the intervals. "Weak" is said at this level over all skills together (Holm)."""
     examples: int = 2
     """Example failures kept for each cell."""
     example_chars: int = 800

@@ -20,7 +20,7 @@ MixtureName = str
 class MixtureConfig:
     """How practice is shared out."""
 
-    name: MixtureName = "learnability"
+    kind: MixtureName = "learnability"
     """uniform, dpe-paper or learnability."""
     floor: float = 0.1
     """Share that is spread evenly over all skills, against forgetting (learnability)."""
@@ -99,8 +99,8 @@ MIXTURES: dict[str, Mixture] = {"uniform": uniform, "dpe-paper": dpe_paper, "lea
 
 def check_config(config: MixtureConfig) -> None:
     """Raise ConfigError for an unknown mixture and for shares outside [0, 1)."""
-    if config.name not in MIXTURES:
-        raise ConfigError(f"mixture.name: found {config.name!r}, expected one of {', '.join(MIXTURES)}")
+    if config.kind not in MIXTURES:
+        raise ConfigError(f"mixture.kind: found {config.kind!r}, expected one of {', '.join(MIXTURES)}")
     for name in ("floor", "momentum", "replay"):
         value = getattr(config, name)
         if not 0 <= value < 1:
@@ -115,7 +115,7 @@ def weights(states: States, previous: Mapping[str, float] | None, config: Mixtur
     check_config(config)
     if not states:
         raise DataError("found no skill to practise", fix="Diagnose on problems that name their skills")
-    return MIXTURES[config.name](states, previous, config)
+    return MIXTURES[config.kind](states, previous, config)
 
 
 def mix(diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from r3v.curriculum.cells import MEANING
 from r3v.curriculum.findings import Diagnosis, Example, ModeCell, SkillCell
 from r3v.curriculum.heat import modes_shown, order
+from r3v.curriculum.judge import sentence
 from r3v.io import atomic_write
 from r3v.records import Problem
 from r3v.report.gallery import picture
@@ -17,6 +17,13 @@ from r3v.report.page import card, details, page, says, table, tile
 
 MAX_PICTURES = 60
 """Pictures put into one page."""
+STYLE = """
+.heat{font-size:13px}.heat th,.heat td{padding:4px 5px;white-space:nowrap}.heat thead th{font-size:12px}
+.heat tbody th{white-space:normal;overflow-wrap:break-word;max-width:170px}
+.heat small{display:block;opacity:.75;font-size:11px}
+.wide td,.wide th{white-space:normal;overflow-wrap:anywhere}
+"""
+"""What this page adds to the style of all pages: twelve columns that fit into a card."""
 
 
 def write_page(path: str | Path, diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) -> Path:
@@ -29,16 +36,18 @@ def render(diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) 
     """The page as HTML."""
     title = f"Diagnosis: {diagnosis.context.get('model', 'model')}"
     pictures = _Pictures(problems or {})
-    told = " · ".join(f"{k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in diagnosis.context.items())
+    plain = {k: v for k, v in diagnosis.context.items() if not isinstance(v, dict | list) and v not in ("", None)}
+    heading = " · ".join(f"{k}: {v}" for k, v in plain.items())
     body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{escape(told)}</p>',
+        f"<style>{STYLE}</style><h1>{escape(title)}</h1>",
+        f'<p class="soft">{escape(heading)}</p>',
         _tiles(diagnosis),
         _heat(diagnosis),
         _limits(diagnosis),
+        _judge(diagnosis),
         "<h2>Skills, weakest first</h2>",
         *(_skill(diagnosis, name, pictures) for name in order(diagnosis)),
-        details("How the numbers are made", _methods(diagnosis)),
+        details("How the numbers are made", _methods(diagnosis), *_not_asked(diagnosis)),
     ]
     return page(title, body)
 
@@ -73,7 +82,8 @@ def _heat(diagnosis: Diagnosis) -> str:
     return (
         "<h2>Skills and failure modes</h2>"
         + card(
-            f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f'<table class="heat"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table>"
         )
         + f'<p class="soft">{meaning}</p>'
     )
@@ -85,22 +95,26 @@ def _heat_row(name: str, cell: SkillCell, modes: list[str]) -> str:
     low, high = cell.ci95
     own = "–" if cell.own is None else f"{100 * cell.own:.0f}"
     tint = _tint(0.0 if cell.own is None else 1 - cell.own, 0.9)
-    right = f"{100 * cell.accuracy:.0f}\n{100 * low:.0f} to {100 * high:.0f}"
+    right = _with_interval(cell.accuracy, low, high)
     columns = [
         f"<td>{cell.problems}</td>",
         f'<td style="{_tint(1 - cell.accuracy, 0.9)}">{right}</td>',
         f'<td style="{tint}">{own}</td>',
         *(_heat_cell(cell.modes.get(mode)) for mode in modes),
     ]
-    return f'<tr><th scope="row">{escape(f"{rank}{name}{star}")}</th>{"".join(columns)}</tr>'
+    shown = escape(f"{rank}{name}{star}").replace(":", ":<wbr>").replace("_", "_<wbr>")
+    return f'<tr><th scope="row">{shown}</th>{"".join(columns)}</tr>'
+
+
+def _with_interval(value: float, low: float, high: float, mark: str = "") -> str:
+    return f"{100 * value:.0f}{mark}<small>{100 * low:.0f} to {100 * high:.0f}</small>"
 
 
 def _heat_cell(cell: ModeCell | None) -> str:
     if cell is None:
         return "<td>–</td>"
     low, high = cell.ci95
-    mark = " +" if cell.supported else ""
-    shown = f"{100 * cell.value:.0f}{mark}\n{100 * low:.0f} to {100 * high:.0f}"
+    shown = _with_interval(cell.value, low, high, " +" if cell.supported else "")
     return f'<td style="{_tint(cell.value)}" title="{escape(cell.note, quote=True)}">{shown}</td>'
 
 
@@ -109,6 +123,16 @@ def _limits(diagnosis: Diagnosis) -> str:
         return ""
     told = "".join(f"<li>{escape(limit)}</li>" for limit in diagnosis.limits)
     return f"<h2>What these data cannot say</h2>{card(f'<ul>{told}</ul>')}"
+
+
+def _judge(diagnosis: Diagnosis) -> str:
+    """What a judge model said, where one was asked."""
+    value = diagnosis.context.get("judge")
+    if not isinstance(value, dict):
+        return ""
+    counts = [[mode, str(n)] for mode, n in value["modes"].items()] + [["no mode named", str(value["unnamed"])]]
+    drawn = table("Failures by the mode that the judge names", ["mode", "failures"], counts)
+    return f"<h2>What a judge model says</h2>{card(f'<p>{escape(sentence(value))}</p>', drawn)}"
 
 
 class _Pictures:
@@ -157,4 +181,18 @@ def _example(example: Example, mode: str, pictures: _Pictures) -> str:
 def _methods(diagnosis: Diagnosis) -> str:
     rows = [[name, told] for name, told in diagnosis.methods.items()]
     rows.append(["correlation of answers to one problem beyond its skills and level", f"{diagnosis.icc:.2f}"])
-    return table("Methods", ["what", "how"], rows)
+    return _wide(table("Methods", ["what", "how"], rows))
+
+
+def _wide(drawn: str) -> str:
+    """A table of sentences, which may break."""
+    return f'<div class="wide">{drawn}</div>'
+
+
+def _not_asked(diagnosis: Diagnosis) -> list[str]:
+    """Which aids some problems do not have, and why."""
+    missing = diagnosis.context.get("variants_missing")
+    if not isinstance(missing, dict) or not missing:
+        return []
+    rows = [[name, str(count), why] for name, reasons in missing.items() for why, count in reasons.items()]
+    return [_wide(table("Problems that were not asked with an aid", ["aid", "problems", "because"], rows))]

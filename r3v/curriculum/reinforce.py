@@ -128,21 +128,55 @@ def finished(run: Run, iterations: int) -> bool:
     return bool(run.reports) and done == iterations
 
 
-def play_block(run: Run, learner: Learner, state: State, problems: Sequence[Problem], parts: Parts) -> None:
-    """The iterations of the next round, with checkpoints, up to a multiple of `eval_every`; then the adapter."""
+def practise(
+    config: ReinforceConfig, problems: Sequence[Problem], parts: Parts, *, samples: int | None = None, say: Say = print
+) -> dict[str, Any]:
+    """The iterations of a run and nothing else, for a loop that measures by itself: no splits, no evaluation, no
+    report. `problems` are practised; no iteration begins once `samples` answers are drawn (None: no such bound).
+
+    Resumed like `reinforce`. The adapter is `run.dir/round_00/adapter`. Returns `{"sample", "fit", "samples",
+    "adapter"}`; raises what `reinforce` raises.
+    """
+    config = replace(config, run=replace(config.run, eval_every=config.run.iterations))
+    check(config)
+    folder = Path(config.run.dir)
+    with locked(folder):
+        check_settings(folder, config, ("run.dir", "group.slots", "run.checkpoint_every", "model.adapter"))
+        atomic_write(folder / "config.yaml", to_yaml(config))
+        run = Run(folder, cast(Any, config), "", say)
+        release()
+        learner = Learner(config, parts.model(replace(config.model, adapter=None)))
+        state = _resume(learner, run)
+        play_block(run, learner, state, problems, parts, samples)
+        told = block_summary(state.rows, state.steps)
+        drawn = sum(told["sample"][name] for name in ("correct", "wrong", "unparsed", "unavailable"))
+        return {**told, "samples": drawn, "adapter": run.round_folder(0) / "adapter"}
+
+
+def play_block(
+    run: Run, learner: Learner, state: State, problems: Sequence[Problem], parts: Parts, samples: int | None = None
+) -> None:
+    """The iterations of the next round, with checkpoints, up to a multiple of `eval_every`; then the adapter.
+    `samples`: none begins once so many answers are drawn."""
     config, number = learner.config, len(run.reports)
     end = block_end(sum(row["round"] < number for row in state.rows), config.run)
-    while state.iteration < end:
+    while state.iteration < end and not _enough(state, samples):
         row, updated, examples = iterate(learner, state, problems, parts)
         state.iteration += 1
         state.rows.append({**row, "round": number})
         state.steps += [{"iteration": state.iteration, **step} for step in updated.steps]
         run.say(iteration_line(row))
-        if state.iteration == end:
+        last = state.iteration == end or _enough(state, samples)
+        if last:
             _write_taught(run.round_folder(number), examples, problems)
-        if state.iteration == end or state.iteration % config.run.checkpoint_every == 0:
+        if last or state.iteration % config.run.checkpoint_every == 0:
             _checkpoint(run, learner, state)
     save_adapter(learner.module.model, run.round_folder(number) / "adapter")
+
+
+def _enough(state: State, samples: int | None) -> bool:
+    """Whether as many answers are drawn as may be."""
+    return samples is not None and sum(sum(row["outcomes"].values()) for row in state.rows) >= samples
 
 
 def iterate(

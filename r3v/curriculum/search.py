@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from r3v.curriculum.embed import Embedder
 from r3v.curriculum.pool import Pool, PoolItem
+from r3v.embedding import Embedder, Part, Vectors, identity
 from r3v.errors import ImageError, RunError
 from r3v.io import write_json
 from r3v.records import ImageSource
 
 _BATCH = 256
-_BLOCK = 16_384
+_BLOCK = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,30 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A picture with its words, or a query, as embedders take them."""
+
+    id: str
+    question: str
+    images: tuple[ImageSource, ...]
+
+
 class PoolIndex:
-    """The embedding index of one pool with one embedder. Use as a context manager.
+    """The embedding index of one pool with one embedder. Use as a context manager; any thread may search.
 
     Raises RunError where the folder holds the index of another pool or embedder.
     """
 
     def __init__(self, folder: str | Path, pool: Pool, embedder: Embedder, name: str) -> None:
         self.folder, self.pool, self.embedder = Path(folder), pool, embedder
+        self.part: Part = "mixed" if "mixed" in embedder.modalities else "text"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._same_as_before({"schema": 1, "pool": name, "embedder": embedder.id, "size": embedder.size})
+        same = {"schema": 1, "pool": name, "embedder": identity(embedder, self.part), "size": embedder.dim}
+        self._same_as_before(same)
         self._vectors = self.folder / "vectors.f16"
-        self._db = sqlite3.connect(self.folder / "items.sqlite")
+        # SQLite serialises what several threads ask of one connection; building is left to one thread.
+        self._db = sqlite3.connect(self.folder / "items.sqlite", check_same_thread=False)
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS items (place INTEGER PRIMARY KEY, number INTEGER, key TEXT, caption TEXT, "
             "address TEXT)"
@@ -90,7 +102,7 @@ class PoolIndex:
         """
         row = self._db.execute("SELECT read FROM progress").fetchone()
         read = int(row[0]) if row else 0
-        width = self.embedder.size * 2
+        width = self.embedder.dim * 2
         with open(self._vectors, "ab") as file:
             file.truncate(len(self) * width)
         items = islice(enumerate(self.pool), read, limit)
@@ -104,7 +116,7 @@ class PoolIndex:
         for number, item in batch:
             try:
                 words = f"{os.path.splitext(item.key)[0]} {item.caption}"
-                vectors.append(self.embedder.pictures([item.image], [words])[0])
+                vectors.append(self._vector(_Shown(item.key, words, (item.image,))))
                 good.append((number, item))
             except ImageError as error:
                 bad.append((number, item.key, error.what))
@@ -122,7 +134,7 @@ class PoolIndex:
 
     def search(self, text: str = "", image: ImageSource | None = None, k: int = 5) -> list[Hit]:
         """The `k` nearest pictures to words, a picture, or both; nearest first, equal ones in pool order."""
-        query = self.embedder.query(text, image)
+        query = self._vector(_Shown("query", text, () if image is None else (image,)))
         found: list[tuple[float, int]] = []
         for start, block_ND in self._blocks():
             scores_N = block_ND.astype(np.float32) @ query
@@ -131,8 +143,11 @@ class PoolIndex:
             found = sorted(found, key=lambda pair: (-pair[0], pair[1]))[:k]
         return [self._hit(place, score) for score, place in found]
 
+    def _vector(self, item: _Shown) -> Vectors:
+        return self.embedder.embed_problems([item], self.part)[0]
+
     def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        n, d = len(self), self.embedder.size
+        n, d = len(self), self.embedder.dim
         with open(self._vectors, "rb") if n else open(os.devnull, "rb") as file:
             for start in range(0, n, _BLOCK):
                 rows = min(_BLOCK, n - start)

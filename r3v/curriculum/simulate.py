@@ -132,7 +132,7 @@ def compare(curve: str, seeds: Sequence[int], world: World | None = None) -> Com
     """Run every mixture with its default settings on the same learners."""
     world = world or World()
     samples = {
-        name: [samples_to_target(MixtureConfig(name=name), curve, world, seed) for seed in seeds] for name in MIXTURES
+        name: [samples_to_target(MixtureConfig(kind=name), curve, world, seed) for seed in seeds] for name in MIXTURES
     }
     ratio = {}
     for name, found in samples.items():

@@ -23,7 +23,7 @@ from r3v.data.fields import content_id
 from r3v.data.readers import examine, reader_of
 from r3v.data.source import Source, open_form, select_split
 from r3v.data.spec import Spec, parse_spec
-from r3v.errors import DataError
+from r3v.errors import ConfigError, DataError
 from r3v.records import Problem, image_hash
 
 
@@ -92,6 +92,8 @@ def check(
     """
     parsed = parse_spec(spec)
     limit = limit if limit is not None else parsed.number("limit")
+    if limit is not None and limit < 0:
+        raise ConfigError(f"found limit {limit}, expected a whole number, 0 or more")
     count = token_counter(tokens_for) if isinstance(tokens_for, str) else tokens_for
     split = parsed.options.get("split")
     source = reader_of(parsed)(parsed, split)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from r3v.data.rows import Row
 from r3v.errors import DataError
+from r3v.grading import numeric
+from r3v.grading.reading import Unread
 from r3v.records import LETTERS, Problem
 
 AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
@@ -41,6 +43,10 @@ def as_text(row: Row, name: str, value: Any) -> str:
     text = str(value).strip()
     if not text:
         raise row.error("found an empty value, expected text", name, "Fill it in, or leave the row out")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise row.error(f"found {text!r:.60}, half of a surrogate pair, expected text", name, "Correct it") from error
     return text
 
 
@@ -114,8 +120,13 @@ def content_id(*parts: Any) -> str:
 
 
 def make(row: Row, **values: Any) -> Problem:
-    """A Problem whose errors name the file and row of its origin."""
+    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one."""
     try:
-        return Problem(**values)
+        problem = Problem(**values)
     except DataError as error:
         raise row.error(error.what, error.field, error.fix) from error
+    if problem.kind == "number" and isinstance(numeric.read(problem, problem.answer), Unread):
+        raise row.error(
+            f"found {problem.answer!r:.60}, expected a number", "answer", "Correct it, or give another answer kind"
+        )
+    return problem

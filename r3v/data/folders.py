@@ -15,6 +15,7 @@ from typing import Any
 
 from r3v.data import fields
 from r3v.data.images import locate
+from r3v.data.mapping import preset
 from r3v.data.normalise import answer_kind, is_number
 from r3v.data.rows import Joined, JsonFile, Row
 from r3v.data.source import Source
@@ -131,11 +132,14 @@ def chartqa(spec: Spec, split: str | None) -> Source:
 
     Numbers are right within 5 %, except whole numbers from 1800 to 2099, which are taken for years and must
     match exactly (the published rule takes 2010 for 2015). Option: part=all, human or augmented. Ids are
-    made of image and question, so a repeated row has a repeated id.
+    made of image and question, so a repeated row has a repeated id. What is no folder on this machine is a copy on the
+    hub with image, query and label, or a file of one: a field mapping (r3v.data.mapping) without `part`.
     """
+    path = Path(spec.path)
+    if not path.is_dir() and (path.is_file() or len(path.parts) == 2):
+        return preset(spec, split)
     spec.only(("part",))
     part = spec.choice("part", ("all", "human", "augmented"))
-    path = Path(spec.path)
     parts: list[JsonFile] = []
     for name in ("train", "val", "test") if split is None else (split,):
         for kind in ("human", "augmented"):

@@ -53,7 +53,10 @@ def locate(name: Any, root: str | Path, *, file: str, row: str, field: str) -> F
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise fail(f"found {name!r}, expected the name of an image file", "Give a path relative to the data folder")
     base = os.path.realpath(root)
-    path = os.path.realpath(os.path.join(base, name))
+    try:
+        path = os.path.realpath(os.path.join(base, name))
+    except UnicodeEncodeError as error:
+        raise fail(f"found {name!r}, which no file can be called", "Correct the name") from error
     if os.path.commonpath([base, path]) != base:
         raise fail(
             f"image {name!r} leaves the data folder {base}",

@@ -27,7 +27,7 @@ from r3v.data.normalise import answer_kind
 from r3v.data.rows import JsonFile, Row
 from r3v.data.source import Source, one_file
 from r3v.data.spec import Spec
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, DataError
 from r3v.records import ANSWER_KINDS, AnswerKind, ImageSource, Problem
 
 FIELDS = (
@@ -49,8 +49,11 @@ _OPTIONAL = {
     "id": "id",
     "unit": "unit",
     "skills": "skills",
+    "context": "context",
     "tolerance_field": "tolerance",
 }
+NO_ID = "\0"
+"""The preset of `id` where the rows' own is not unique: no field has this name, so ids are made of the content."""
 
 
 class FieldMap:
@@ -58,7 +61,8 @@ class FieldMap:
 
     def __init__(self, spec: Spec, presets: Mapping[str, str], extra: Sequence[str] = ()) -> None:
         spec.only((*FIELDS, *VALUES, *extra))
-        self.given = {**presets, **{k: v for k, v in spec.options.items() if k in FIELDS}}
+        self.named = {k: v for k, v in spec.options.items() if k in FIELDS}
+        self.given = {**presets, **self.named}
         values = {**presets, **spec.options}
         merged = Spec(spec.text, spec.reader, spec.path, values)
         self.kind = merged.choice("kind", ("auto", *ANSWER_KINDS))
@@ -72,12 +76,10 @@ class FieldMap:
             raise ConfigError(f"{spec.text}: option tolerance={values['tolerance']!r}, expected a number from 0 to 1")
 
     def value(self, row: Row, option: str) -> tuple[str, Any]:
-        """(field name, value) for an option; None when it is optional and absent. Raises DataError when it
-        was named."""
-        if option in self.given:
-            return self.given[option], fields.get(row, self.given[option])
-        name = _OPTIONAL.get(option, option)
-        if option in _OPTIONAL:
+        """(field name, value) for an option; None when it is optional and absent. Raises DataError when the
+        spec named it."""
+        name = self.given.get(option, _OPTIONAL.get(option, option))
+        if option in _OPTIONAL and option not in self.named:
             return name, fields.get(row, name, None)
         return name, fields.get(row, name)
 
@@ -109,11 +111,12 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
     """One Problem out of one row. Raises DataError."""
     name, value = fieldmap.value(row, "question")
     question = fields.as_text(row, name, value)
-    if "context" in fieldmap.given:
-        context = fields.get(row, fieldmap.given["context"], None)
-        question = f"{context.strip()}\n{question}" if isinstance(context, str) and context.strip() else question
+    if "context" in fieldmap.given and (context := _optional_text(fieldmap, row, "context")):
+        question = f"{context}\n{question}"
     options = fieldmap.options(row)
     name, gold = fieldmap.value(row, "answer")
+    if isinstance(gold, list) and len(gold) == 1:  # as ChartQA's on the hub
+        name, gold = f"{name}[0]", gold[0]
     if options:
         kind: AnswerKind = "choice"
         answer = fields.letter(row, name, gold, options, fieldmap.answer_is)
@@ -154,7 +157,8 @@ def _kind(fieldmap: FieldMap, row: Row, answer: str) -> AnswerKind:
 
 def _optional_text(fieldmap: FieldMap, row: Row, option: str) -> str | None:
     name, value = fieldmap.value(row, option)
-    return None if value is None or value == "" else fields.as_text(row, name, value)
+    blank = value is None or (isinstance(value, str) and not value.strip())
+    return None if blank else fields.as_text(row, name, value)
 
 
 def _tolerance(fieldmap: FieldMap, row: Row) -> float | None:
@@ -167,8 +171,9 @@ def _tolerance(fieldmap: FieldMap, row: Row) -> float | None:
 
 
 def _split(row: Row, fieldmap: FieldMap, default: str) -> str:
-    value = row.split or fields.get(row, fieldmap.given.get("split_field", "split"), None)
-    return value if isinstance(value, str) and value else default
+    name = fieldmap.given.get("split_field", "split")
+    value = row.split or fields.get(row, name, None)
+    return default if value is None or value == "" else fields.as_text(row, name, value)
 
 
 def jsonl(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None) -> Source:
@@ -177,22 +182,39 @@ def jsonl(spec: Spec, split: str | None, presets: Mapping[str, str] | None = Non
     path = one_file(Path(spec.path), ("problems.jsonl", "data.jsonl"), "JSON Lines file")
     root = Path(spec.options.get("root", path.parent))
     rows = JsonFile(path)
-    try:
-        first = rows[0].value
-    except ValueError:  # a bad first row is reported like every other bad row, when it is reached
-        first = {}
     field = fieldmap.given.get("split_field", "split")
-    has_split = field in first or "split_field" in fieldmap.given
+    has_split = "split_field" in fieldmap.given or (split is not None and _any_has(rows, field))
     make = partial(build, fieldmap=fieldmap, root=root, split=split or "train")
     return Source(rows, make, (lambda row: _split(row, fieldmap, "")) if has_split else None)
 
 
+def _any_has(rows: JsonFile, field: str) -> bool:
+    """Whether any row has the field; a bad row has none here, and is reported when it is reached."""
+    for i in range(len(rows)):
+        try:
+            if field in rows[i].value:
+                return True
+        except DataError:
+            continue
+    return False
+
+
 PRESETS: dict[str, dict[str, str]] = {
+    "chartqa": {
+        "question": "query",
+        "answer": "label",
+        "image": "image",
+        "tolerance": "0.05",
+        "id": NO_ID,
+        "name": "chartqa",
+    },
     "clevr_math": {
         "question": "question",
         "answer": "label",
         "image": "image",
         "kind": "number",
+        "skills": "template",
+        "id": NO_ID,
         "name": "clevr_math",
     },
     "m3cot": {
@@ -202,14 +224,16 @@ PRESETS: dict[str, dict[str, str]] = {
         "choices": "choices",
         "context": "context",
         "answer_is": "letter",
+        "skills": "topic",
         "name": "m3cot",
     },
 }
-"""Data sets that are one field mapping away: CLEVR-Math and M3CoT, as files or from the hub."""
+"""Data sets that are one field mapping away, as flat files or from the hub: dali-does/clevr-math (whose ids are names
+of images, which several questions share) as its Parquet copies hold it, LightChen2333/M3CoT, HuggingFaceM4/ChartQA."""
 
 
 def preset(spec: Spec, split: str | None) -> Source:
-    """`clevr_math:X` and `m3cot:X`: X is a JSON or JSON Lines file, or whatever `hub:` takes."""
+    """A named data set as a JSON or JSON Lines file, or as whatever `hub:` takes."""
     presets = PRESETS[spec.reader]
     if Path(spec.path).suffix in (".json", ".jsonl", ".ndjson"):
         return jsonl(spec, split, presets)

@@ -23,8 +23,8 @@ _POINTS = re.compile(rf"(?<![\w′'\\]){_POINT}(?: {_POINT})+(?![\w′'])")
 _PLACEHOLDER = re.compile(r"N_(\d+)")
 _REMARK = re.compile(r"\((?:the )?results? (?:remain|retain|keep)s? N_\d+ ?\)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_PLAIN = re.compile(r"[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?\s?%?")
-_FRACTION = re.compile(r"[-+]?\d+\s*/\s*\d+")
+_PLAIN = re.compile(r"[-+−]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?\s?%?")
+_FRACTION = re.compile(r"[-+−]?\d+\s*/\s*\d+")
 _EXPRESSION = re.compile(r"\\(?:frac|sqrt|pi)|sqrt|\bpi\b|[√π^]|\d\s*\*|\b(?:sin|cos|tan|log)\b")
 
 
@@ -33,6 +33,8 @@ def tidy_decimal(text: str) -> str:
     try:
         value = Decimal(text)
     except InvalidOperation:
+        return text
+    if not value.is_finite():
         return text
     scientific = "e" in text.lower()
     if scientific:
@@ -146,7 +148,10 @@ def gold_tolerance(original: str, choices: Sequence[str] = ()) -> float | None:
     """
     if len(original.partition(".")[2]) <= LONG or not is_number(original):
         return None
-    gold = float(original)
+    try:
+        gold = float(original.replace("−", "-"))
+    except ValueError:  # a fraction, a percentage or a price
+        return None
     others = [float(c) for c in choices if _DECIMAL.fullmatch(c) or c.isdecimal()]
     near = [other for other in others if other != gold and abs(other - gold) <= 0.01 * abs(gold)]
     return None if near else 0.005

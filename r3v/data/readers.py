@@ -11,7 +11,8 @@ from typing import Any
 from r3v.data.folders import chartqa, tabmwp
 from r3v.data.geoqa import geometry3k, geoqa
 from r3v.data.images import decode
-from r3v.data.mapping import jsonl, preset
+from r3v.data.mapping import jsonl
+from r3v.data.releases import clevr_math, m3cot
 from r3v.data.rows import Row
 from r3v.data.source import Problems, Source, select_split
 from r3v.data.spec import Spec, parse_spec
@@ -62,8 +63,8 @@ READERS: dict[str, Reader] = {
     "geometry3k": geometry3k,
     "tabmwp": tabmwp,
     "chartqa": chartqa,
-    "clevr_math": preset,
-    "m3cot": preset,
+    "clevr_math": clevr_math,
+    "m3cot": m3cot,
     "jsonl": jsonl,
     "hub": _hub,
 }

@@ -42,7 +42,8 @@ class Row:
 class JsonFile(Sequence[Row]):
     """Rows of one file, read with `pread`: forks and threads may share it. Pickles without its handle."""
 
-    def __init__(self, path: str | Path, split: str | None = None) -> None:
+    def __init__(self, path: str | Path, split: str | None = None, inside: str | None = None) -> None:
+        """`inside` names the list of a JSON object that holds the rows, as in {"info": ..., "questions": [...]}."""
         self.path, self.split = str(path), split
         self.keyed = False
         self._bounds = array("I")  # row i lies between bounds i and i + 1, blanks and commas before it
@@ -51,12 +52,12 @@ class JsonFile(Sequence[Row]):
             with open(self.path, "rb") as file:
                 if os.fstat(file.fileno()).st_size >= 1 << 32:
                     self._bounds = array("Q")
-                layout = _layout(file, self.path)
+                layout = _layout(file, self.path) if inside is None else "list"
                 self.keyed = layout == "object"
                 if layout == "lines":
                     _index_lines(file, self._bounds)
                 else:
-                    _index_json(file, self._bounds, self.path)
+                    _index_json(file, self._bounds, self.path, inside)
         except OSError as error:
             raise DataError(
                 f"cannot read the data file: {error.strerror or error}", file=self.path, fix="Check the path"
@@ -152,12 +153,14 @@ def _more(file: Any, start: int, stop: int) -> bool:
     return bool(os.pread(file.fileno(), min(stop - start, 1 << 16), start).strip())
 
 
-def _index_json(file: Any, bounds: array, path: str) -> None:
-    """Bounds of the elements of the top-level array, or of the pairs of the top-level object.
+def _index_json(file: Any, bounds: array, path: str, inside: str | None = None) -> None:
+    """Bounds of the elements of the top-level array, of the pairs of the top-level object, or of the elements of its
+    list `inside`.
 
     An element begins where the one before it ended: anything odd between two is seen when the row is parsed.
     """
-    depth, buffer, base = 0, b"", 0
+    level, key = (1, b"") if inside is None else (2, json.dumps(inside).encode())
+    depth, buffer, base, named, within = 0, b"", 0, inside is None, False
     while block := file.read(_BLOCK):
         buffer += block
         position = 0
@@ -171,22 +174,29 @@ def _index_json(file: Any, bounds: array, path: str) -> None:
                 raise DataError("found text after the end of the JSON value", file=path, row=where)
             if token in (b"{", b"["):
                 depth += 1
-                if depth == 1:
+                if depth == level and named and not bounds:
+                    within = True
                     bounds.append(base + match.end())
             elif token in (b"}", b"]"):
                 depth -= 1
-                if depth == 1:
+                if depth == level and within:
                     bounds.append(base + match.end())
-                elif depth == 0 and _more(file, bounds[-1], base + match.start()):
-                    bounds.append(base + match.start())
+                elif depth == level - 1 and within:
+                    within = False
+                    if _more(file, bounds[-1], base + match.start()):
+                        bounds.append(base + match.start())
+            elif depth == 1 and inside is not None:
+                named = token == key
         else:
             position = len(buffer)
         base += position
         buffer = buffer[position:]
-    if depth or not bounds:
+    if depth or not base:
         raise DataError(
             "the JSON ends in the middle of a value",
             file=path,
             row=f"byte {base}",
             fix="The file may be cut off; copy it again",
         )
+    if not bounds:
+        raise DataError(f"found no list {inside!r} in it" if inside else "found no JSON array or object", file=path)

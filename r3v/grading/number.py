@@ -45,6 +45,8 @@ zero one two three four five six seven eight nine ten eleven twelve thirteen fou
 seventeen eighteen nineteen twenty
 """
 WORDS = {word: value for value, word in enumerate(_NAMES.split())}
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+WORDS |= {word: 20 + 10 * i for i, word in enumerate(_TENS)}
 _HEDGE = r"(?:(?:approximately|approx\.?|about|around|roughly|nearly|almost|exactly|only|just|~|≈)\s*)*"
 _NUMBER = (
     r"(?P<sign>[-+])?\s*(?P<currency>[$€£¥]\s*)?(?P<sign2>-)?"
@@ -164,11 +166,23 @@ def parse(text: str, unit: str | None = None, max_unit_words: int = 4) -> Quanti
         quantity = _scaled(match, unit)
         rest = match["unit"].strip(" ().,")
         return quantity and Quantity(quantity.value, quantity.decimals, quantity.percent, quantity.written, rest)
-    word = re.match(r"^([A-Za-z]+)\b\s*(.*)$", text)
-    if word and word[1].lower() in WORDS and _is_unit(word[2], max_unit_words):
-        return Quantity(Fraction(WORDS[word[1].lower()]), 0, written=text, unit=word[2].strip())
+    spelled = _spelled(text)
+    if spelled and _is_unit(spelled[1], max_unit_words):
+        return Quantity(Fraction(spelled[0]), 0, written=text, unit=spelled[1])
     value = closed_form.evaluate(_without_unit(text))
     return None if value is None else Quantity(value, written=text)
+
+
+def _spelled(text: str) -> tuple[int, str] | None:
+    """The value of a number word up to "ninety-nine" and what follows it; None for longer ones ("one hundred")."""
+    match = re.match(r"^([A-Za-z]+)(?![\w])(?:[-\s]?([A-Za-z]*))(?![\w])", text)
+    value = WORDS.get(match[1].lower()) if match else None
+    if match is None or value is None:
+        return None
+    follows = match[2].lower()
+    if match[1].lower() in _TENS and 1 <= WORDS.get(follows, 0) <= 9:
+        return value + WORDS[follows], text[match.end() :].strip()
+    return None if follows in WORDS or follows in SCALES else (value, text[match.end(1) :].strip())
 
 
 def parse_measure(text: str) -> Quantity | None:

@@ -26,7 +26,7 @@ def _verdict(correct: bool, extracted: str | None, reason: str = "") -> Verdict:
 
 
 def geoqa(problem: Problem, text: str, seed: int = 0) -> Verdict:
-    """GeoQA (and M3CoT) letter ladder of the Qwen2-VL re-implementation of R3V.
+    """GeoQA letter ladder of the Qwen2-VL re-implementation of R3V, which used it for M3CoT as well.
 
     The part behind the last lower-case "answer"; in it the last letter in parentheses; else its very last
     letter; else the first option whose text is a substring; else a draw. Defects: "(A) holds. Answer: B" is
@@ -117,9 +117,33 @@ def clevr_math(problem: Problem, text: str, seed: int = 0) -> Verdict:
     return _verdict(answer == problem.gold_text, answer)
 
 
+def m3cot(problem: Problem, text: str, seed: int = 0) -> Verdict:
+    """M3CoT's own judge: the last single letter in parentheses; else the last option, in the order of the options,
+    whose text stands anywhere in the reply; else so for a capital letter between blanks; else for a small one.
+
+    Defects: an earlier "Answer: A" loses to a later "(B)" in passing; "4" is found in "45"; where several options
+    are mentioned the last one of the list wins, whatever the reply says of it; the article "a" is option A.
+    """
+    part = text[-MAX_TEXT:]
+    letters = re.findall(r"\(([A-Za-z])\)", part)
+    if letters:
+        return _verdict(letters[-1].upper() == problem.answer, letters[-1].upper())
+    choices = problem.choices or ()
+    words = re.sub(r"[\n.,!?]", " ", part).split(" ")
+    for names in (
+        [LETTERS[i] for i, choice in enumerate(choices) if choice.lower() in part.lower()],
+        [letter for letter in LETTERS[: len(choices)] if letter in words],
+        [letter for letter in LETTERS[: len(choices)] if letter.lower() in words],
+    ):
+        if names:
+            return _verdict(names[-1] == problem.answer, names[-1])
+    return _verdict(False, None, "nothing parsed")
+
+
 OFFICIAL: dict[str, Callable[..., Verdict]] = {
     "chartqa": chartqa,
     "clevr_math": clevr_math,
     "geoqa": geoqa,
+    "m3cot": m3cot,
     "tabmwp": tabmwp,
 }

@@ -13,6 +13,7 @@ from r3v.errors import ConfigError
 from r3v.notebook.config import NotebookConfig, ProblemsConfig
 from r3v.notebook.embed import make_embedder
 from r3v.notebook.meter import Ledger, Prices
+from r3v.notebook.pictures import Pictures, shows_pictures
 from r3v.notebook.shelf import Shelf
 from r3v.notebook.solving import Asker, Say
 from r3v.notebook.step import Parts
@@ -46,7 +47,14 @@ def assemble_solver(
     ledger = Ledger(path.with_name(f"{path.name}.calls"))
     stack.callback(ledger.close)
     words = style(config.model.prompt_style)
-    shelf = Shelf(notebook, make_embedder(config.retrieval.embedder, policy), config.retrieval, words)
+    drawn = shows_pictures(policy, config.retrieval.images, words, say)
+    shelf = Shelf(
+        notebook,
+        make_embedder(config.retrieval.embedder, policy),
+        config.retrieval,
+        words,
+        Pictures(notebook.blob, say) if drawn else None,
+    )
     params = SamplingParams(own.temperature, own.top_p, own.top_k, own.max_new_tokens)
     asker = Asker(policy, params, ledger, "solver", own.slots, own.attempts, own.pause, say=say)
     prices = Prices(*(config.server.prices.get(name, 0.0) for name in PRICES))

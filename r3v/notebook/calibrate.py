@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from r3v.embedding import Embedder, Part, Vectors
 from r3v.errors import ConfigError, DataError
-from r3v.notebook.embed import Embedder, Part, Vectors
 from r3v.notebook.identity import normal_text
 from r3v.notebook.note import Note
 from r3v.notebook.scoring import Calibration, Fusion, Measured, Scale, Scores, fuse_late, identities, parts

@@ -1,11 +1,7 @@
-"""Problems and notes as unit vectors, and what may be compared with what.
-
-An embedder has up to three parts, each a vector space of its own: `text` (the question's words), `image` (the
-pictures) and `mixed` (both in one vector). Stored vectors carry `identity(embedder, part)`; vectors of two
-identities are never compared.
+"""Embedders by name (`make_embedder`), and the one without a model that knows words.
 
 `lexical` lives here: hashed words and n-grams, no model, exact to repeat. Embedders on models are in
-`r3v.notebook.embed_models`, imported only when one is asked for.
+`r3v.notebook.embed_models`, imported only when one is asked for. The interface is `r3v.embedding.Embedder`.
 
 Suffixes: N items, D width.
 """
@@ -20,74 +16,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from r3v.errors import ConfigError, ModelError
+from r3v.embedding import Asked, Embedder, Part, Vectors, check_part, unit_rows
+from r3v.errors import ConfigError
 from r3v.notebook.note import Note
-from r3v.records import Problem
-
-Part = Literal["text", "image", "mixed"]
-PARTS: tuple[Part, ...] = ("text", "image", "mixed")
-Vectors = npt.NDArray[np.float32]
-
-
-class Embedder(Protocol):
-    """What retrieval asks of an embedder.
-
-    `id` and `revision` name the model and its weights: two embedders that agree on both give the same vectors.
-    `modalities` are the parts it has. Rows are float32 of length 1; a row of zeros says that the item has nothing
-    of this part (a problem without a picture has no image vector).
-    """
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def revision(self) -> str: ...
-
-    @property
-    def dim(self) -> int: ...
-
-    @property
-    def modalities(self) -> tuple[Part, ...]: ...
-
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
-        """N D: one row per problem. Raises ConfigError for a part it does not have, ImageError, EngineError."""
-        ...
-
-    def embed_notes(self, notes: Sequence[Note], part: Part = "text") -> Vectors:
-        """N D: one row per note, of its words (`note_words`), in the space of the problems' rows."""
-        ...
-
-
-def identity(embedder: Embedder, part: Part) -> str:
-    """The name under which vectors of this embedder and part are stored: `lexical@1/text`."""
-    return f"{embedder.id}@{embedder.revision}/{part}"
-
-
-def check_part(embedder: Embedder, part: str) -> None:
-    """Raise ConfigError when the embedder lacks this part."""
-    if part not in embedder.modalities:
-        raise ConfigError(f"embedder {embedder.id} has the parts {', '.join(embedder.modalities)}, found {part!r}")
-
-
-def note_words(note: Note) -> str:
-    """What of a note is compared with a question: subject, when it applies, guidance. The corrected example and the
-    anti-pattern are left out: they name the numbers of one problem."""
-    return "\n".join(part for part in (note.subject, note.applicability, note.guidance) if part.strip())
-
-
-def unit_rows(rows: npt.ArrayLike) -> Vectors:
-    """N D float32 with every row of length 1; rows of zeros stay. Raises ModelError for nan or infinity."""
-    rows_ND = np.atleast_2d(np.asarray(rows, dtype=np.float32))
-    if not np.isfinite(rows_ND).all():
-        raise ModelError("the embedder gave nan or infinity; run it at a higher precision (model.dtype float32)")
-    length_N1 = np.linalg.norm(rows_ND.astype(np.float64), axis=1, keepdims=True)
-    return np.ascontiguousarray(np.divide(rows_ND, length_N1, where=length_N1 > 0, out=np.zeros_like(rows_ND)))
-
 
 # ---- lexical -----------------------------------------------------------------------------------------
 
@@ -124,14 +59,14 @@ class Lexical:
     def revision(self) -> str:
         return f"1.{self.dim}"
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         """Rows of the questions; choices are left out, because they are mostly values."""
         check_part(self, part)
         return self.embed_texts([problem.question for problem in problems])
 
     def embed_notes(self, notes: Sequence[Note], part: Part = "text") -> Vectors:
         check_part(self, part)
-        return self.embed_texts([note_words(note) for note in notes])
+        return self.embed_texts([note.words for note in notes])
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """N D: one row per text; a text without any word is a row of zeros."""
@@ -188,6 +123,14 @@ def _lexical(argument: str, policy: Any) -> Embedder:
     return Lexical(int(argument)) if argument else Lexical()
 
 
+def _plain(argument: str, policy: Any) -> Embedder:
+    if argument:
+        raise ConfigError(f"found embedder plain:{argument}, expected plain")
+    from r3v.curriculum.embed import PlainEmbedder
+
+    return PlainEmbedder()
+
+
 def _model(name: str) -> Factory:
     def make(argument: str, policy: Any) -> Embedder:
         from r3v.notebook import embed_models
@@ -200,10 +143,12 @@ def _model(name: str) -> Factory:
 EMBEDDERS: dict[str, Factory] = {
     "self": _model("self"),
     "lexical": _lexical,
+    "plain": _plain,
     "st": _model("st"),
     "clip": _model("clip"),
 }
-"""`self` (the solver's hidden states), `lexical`, `st:NAME` (sentence-transformers), `clip:NAME` (CLIP, SigLIP)."""
+"""`self` (the solver's hidden states), `lexical`, `plain` (words and looks, without a model), `st:NAME`
+(sentence-transformers), `clip:NAME` (CLIP, SigLIP)."""
 
 
 def make_embedder(spec: str, policy: Any = None) -> Embedder:

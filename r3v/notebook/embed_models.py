@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from r3v.embedding import PARTS, Asked, Embedder, Part, Vectors, check_part, unit_rows
 from r3v.errors import ConfigError, EngineError, ModelError
-from r3v.notebook.embed import PARTS, Embedder, Factory, Part, Vectors, check_part, note_words, unit_rows
+from r3v.notebook.embed import Factory
 from r3v.notebook.note import Note
-from r3v.records import Message, Problem, Prompt
+from r3v.records import Message, Prompt
 
 DEPTH = 0.25
 """Hidden states of `self` are taken after this share of the layers (measured on GeoWorld with geoworld-tiny: early
@@ -56,7 +57,7 @@ class SelfEmbedder:
     def revision(self) -> str:
         return f"{self._policy.name}.{self.layer}"
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         check_part(self, part)
         prompts = [Prompt(p.id, (Message("user", _words(p, part), _images(p, part)),)) for p in problems]
         used = [i for i, p in enumerate(problems) if part != "image" or p.images]
@@ -70,7 +71,7 @@ class SelfEmbedder:
         check_part(self, part)
         rows_ND = np.zeros((len(notes), self.dim), np.float32)
         if notes and part != "image":
-            rows_ND = self._pooled([Prompt(n.id, (Message("user", note_words(n)),)) for n in notes], over_images=False)
+            rows_ND = self._pooled([Prompt(n.id, (Message("user", n.words),)) for n in notes], over_images=False)
         return unit_rows(rows_ND) if notes else rows_ND
 
     def _pooled(self, prompts: Sequence[Prompt], *, over_images: bool) -> Vectors:
@@ -103,12 +104,12 @@ class SelfEmbedder:
         return (total_RD / kept_RL1.sum(dim=1).clamp(min=1)).cpu().numpy().astype(np.float32)
 
 
-def _words(problem: Problem, part: Part) -> str:
+def _words(problem: Asked, part: Part) -> str:
     """The question; for `image` nothing but a mark, because templates want some text."""
     return "." if part == "image" else problem.question.strip()
 
 
-def _images(problem: Problem, part: Part) -> tuple[Any, ...]:
+def _images(problem: Asked, part: Part) -> tuple[Any, ...]:
     return () if part == "text" else problem.images
 
 
@@ -128,7 +129,7 @@ class SentenceTransformer:
         self._images, self._joint = "image" in kinds, "message" in kinds
         self.modalities: tuple[Part, ...] = PARTS if self._images else ("text",)
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         check_part(self, part)
         words = [self._text(p.question) for p in problems]
         if part == "text":
@@ -150,7 +151,7 @@ class SentenceTransformer:
         check_part(self, part)
         if part == "image":
             return np.zeros((len(notes), self.dim), np.float32)
-        return self._encode([self._text(note_words(note)) for note in notes], query=False)
+        return self._encode([self._text(note.words) for note in notes], query=False)
 
     def _text(self, text: str) -> Any:
         """A multimodal model would take text that reads like an address of a picture for one, and fetch it."""
@@ -203,7 +204,7 @@ class TwoTowers:
         self.revision = _revision(model, name)
         self._longest = int(getattr(config.text_config, "max_position_embeddings", 64))
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         check_part(self, part)
         rows_ND = np.zeros((len(problems), self.dim), np.float32)
         if part != "image":
@@ -217,7 +218,7 @@ class TwoTowers:
         check_part(self, part)
         if part == "image" or not notes:
             return np.zeros((len(notes), self.dim), np.float32)
-        return self._texts([note_words(note) for note in notes])
+        return self._texts([note.words for note in notes])
 
     def _texts(self, texts: Sequence[str]) -> Vectors:
         def encode(some: Sequence[Any]) -> Any:
@@ -256,7 +257,7 @@ def _two_towers(name: str) -> tuple[Any, Any]:
     return model, processor
 
 
-def _picture(problem: Problem) -> Any:
+def _picture(problem: Asked) -> Any:
     """The first picture: these models take one."""
     from r3v.data.images import decode
 

@@ -31,6 +31,7 @@ def register(commands: Any) -> None:
     p.add_argument("--max-pairs", type=int, help="most paired solves of a decision (default 128)")
     p.add_argument("--repeats", type=int, help="fresh solves of each flipped item (default 1)")
     p.add_argument("--alpha", type=float, help="largest accept rate of an edit that does nothing (default 0.05)")
+    p.add_argument("--trials", type=int, default=1, help="propose a refused edit again, up to so often (default 1)")
     p.add_argument("--n", type=int, default=4000, help="simulated decisions (default 4000)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--json", help="write the result to this file")
@@ -103,7 +104,7 @@ def _gate_power(args: argparse.Namespace, rest: list[str]) -> int:
     given = {"max_pairs": args.max_pairs, "repeats": args.repeats, "alpha": args.alpha}
     config = GateConfig(kind=args.gate, **{name: value for name, value in given.items() if value is not None})
     scene = Scene(args.effect, args.noise, args.batch, args.pool, args.touched, args.world)
-    found = accept_rate(config, scene, n=args.n, seed=args.seed)
+    found = accept_rate(config, scene, n=args.n, seed=args.seed, trials=args.trials)
     print(json.dumps(found))
     if args.json:
         write_json(args.json, found)

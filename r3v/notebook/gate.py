@@ -19,7 +19,12 @@ measured over all problems is larger on the touched ones, so that e on every ite
 `r3v.notebook.power` simulates it. Successes of the batch outside the reserved items are not used: the failures beside
 them were taken by the supervisor, and what is left would flip downwards by chance alone.
 
-A pool may serve many decisions, and answers to prompts seen before are not asked again. Every decision keeps its own
+A lesson refused only for want of items may be proposed again, and every trial is another chance to pass by luck. So
+alpha is spent over the row: trial k of a lesson is tested at alpha * 6 / (pi^2 k^2) (`level`), which sums to alpha
+over any number of trials; by the union bound that holds although the trials share items of the pool. Acceptance ends
+a row; what is added to an accepted note begins another. The same advice in other words counts as another lesson.
+
+A pool may serve many decisions, and answers to prompts seen before are not asked again. Every lesson keeps its own
 error rate; what an accepted edit achieved becomes the next baseline, luck included, which makes later edits harder to
 accept and never easier.
 
@@ -29,6 +34,7 @@ UNAVAILABLE outcomes are never counted as mistakes; where too few pairs have bot
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -52,7 +58,7 @@ class GateConfig:
     unit: Literal["note", "batch"] = "note"
     """One decision for each edited note, or one for all edits of a step together (as the published method)."""
     alpha: float = 0.05
-    """Largest chance that an edit that does nothing is kept."""
+    """Largest chance that a lesson that does nothing is kept, over all its trials together."""
     max_pairs: int = 128
     """Most paired solves of one decision."""
     looks: int = 4
@@ -81,9 +87,14 @@ class GateConfig:
                 f"{self.reserve}; expected at least one pair for each look, and no negative number"
             )
 
-    @property
-    def plan(self) -> sequential.Plan:
-        return sequential.Plan(self.alpha, self.max_pairs, self.looks, self.repeats)
+    def level(self, trial: int) -> float:
+        """The share of `alpha` that a lesson's trial (1, 2, ...) may spend. Raises ConfigError for a trial below 1."""
+        if trial < 1:
+            raise ConfigError(f"found trial {trial}, expected 1 or more")
+        return self.alpha * 6 / (math.pi * trial) ** 2
+
+    def plan(self, trial: int = 1) -> sequential.Plan:
+        return sequential.Plan(self.level(trial), self.max_pairs, self.looks, self.repeats)
 
 
 def subject_of(problem: Problem) -> str:
@@ -104,12 +115,14 @@ def decide(
     versions: Mapping[str, Any] | None = None,
     meter: Callable[[], Mapping[str, float]] | None = None,
     seed: int = 0,
+    trial: int = 1,
 ) -> Receipt:
     """Decide about one edit.
 
     `batch`: the problems of the step; `reserved`: those of them whose outcome nobody used; `pool`: problems kept
     for the gate; `quoted`: ids the edit was written from; `touched(problems)`: which prompts the edit changes (None:
-    all); `meter()`: running totals of what solving costs. The order of the pool depends on `seed` alone.
+    all); `meter()`: running totals of what solving costs; `trial`: 1 and how often the lesson was tried since it was
+    last accepted. The order of the pool depends on `seed` alone.
 
     Raises ConfigError for impossible settings, DataError for a problem that is in the batch and in the pool.
     """
@@ -120,7 +133,7 @@ def decide(
             "this problem is in the batch and in the gate pool", row=sorted(both)[0], fix="Keep the two sets apart"
         )
     before = dict(meter()) if meter else {}
-    work = _Work(config, solve, subject)
+    work = _Work(config, solve, subject, trial)
     receipt = (
         _paper(work, batch) if config.kind == "m2note-paper" else _paired(work, reserved, pool, quoted, touched, seed)
     )
@@ -130,6 +143,7 @@ def decide(
     effect, ci95 = measured_effect(work.pairs)
     final = {**_plain(receipt), "pairs": tuple(work.pairs), "effect": effect, "ci95": ci95, "costs": costs}
     final |= {"quoted": tuple(sorted(quoted)), "versions": dict(versions or {}), "config": asdict(config)}
+    final |= {"trial": trial, "alpha": config.level(trial) if config.kind == "paired" else None}
     return Receipt(**final)
 
 
@@ -144,6 +158,7 @@ class _Work:
     config: GateConfig
     solve: Solve
     subject: Callable[[Problem], str]
+    trial: int
     pairs: list[Pair] = field(default_factory=list)
 
     def ask(self, problems: Sequence[Problem], origins: Sequence[str], repeat: int) -> list[int | None]:
@@ -198,12 +213,13 @@ def _paired(
     if not items:
         reason = f"the edit changes the prompt of none of {untouched} items"
         return Receipt("paired", False, reason, untouched=untouched, judged=False)
-    trial = sequential.run(work.config.plan, len(items), differences)
+    plan = work.config.plan(work.trial)
+    trial = sequential.run(plan, len(items), differences)
     wins, losses = (sum(sign * score > 0 for score in trial.scores.values()) for sign in (1, -1))
     accepted, reason = _verdict(work, trial, wins, losses, len(items))
     # Too few items that lean the right way say nothing against a lesson: it may come back with more sources.
     open_end = trial.end == "items used up" and trial.looks[-1].total > 0
-    judged = work.lacking is None and len(trial.scores) >= work.config.plan.least and not open_end
+    judged = work.lacking is None and len(trial.scores) >= plan.least and not open_end
     return Receipt(
         "paired", accepted, reason, wins=wins, losses=losses, untouched=untouched, judged=judged, looks=trial.looks
     )
@@ -226,4 +242,4 @@ def _verdict(work: _Work, trial: sequential.Trial, wins: int, losses: int, items
     worse = regressed(work.pairs, config.veto)
     if worse:
         return False, f"{counted}; but these subjects regress: {', '.join(worse)}"
-    return True, f"{counted}; error rate at most {config.alpha:g}"
+    return True, f"{counted}; trial {work.trial}, error rate at most {config.level(work.trial):.2g}"

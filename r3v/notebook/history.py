@@ -1,4 +1,5 @@
-"""What a run of `evolve` has done so far, as the notebook's own events and commits tell it.
+"""What a run of `evolve` has done so far, as the notebook's own events and commits tell it; and, over all runs, how
+often each lesson was tried.
 
 Events of kind `proposed` without a note mark the stages of a step: `begin` (with the commit it starts from), `edits`
 (the edits, whose notes stand in a commit on the branch `candidate`), `closed`. Decisions are `accepted`, written in
@@ -7,6 +8,7 @@ the commit's own transaction, and `refused`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +26,18 @@ Record = tuple[str, Mapping[str, Any]]
 
 @dataclass
 class History:
-    """Stages and decisions of one run, by step number and edit key."""
+    """Stages and decisions of one run, by step number and edit key.
+
+    `trials` counts, over all runs on the notebook, how often a lesson (by its hash) was refused after paired solves
+    since it was last accepted.
+    """
 
     run: str
     base: dict[int, str] = field(default_factory=dict)
     edits: dict[int, list[Edit]] = field(default_factory=dict)
     decided: dict[tuple[int, str], bool] = field(default_factory=dict)
     closed: dict[int, dict[str, Any]] = field(default_factory=dict)
+    trials: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def read(cls, notebook: Notebook, run: str) -> History:
@@ -47,11 +54,22 @@ class History:
                 own.edits[step] = [_edit(notebook, row, data["commit"]) for row in data["edits"]]
             elif data["stage"] == "closed":
                 own.closed[step] = {"step": step, **data["report"]}
-        for kind in ("accepted", "refused"):
-            for event in notebook.events(kind):
-                if event.data.get("run") == run and "key" in event.data:
-                    own.decided[event.data["step"], event.data["key"]] = kind == "accepted"
+        decisions = [event for kind in ("accepted", "refused") for event in notebook.events(kind)]
+        for event in sorted(decisions, key=lambda event: event.id):
+            if "key" not in event.data:
+                continue
+            own._count(event.data.get("lessons", ()), event.kind == "accepted", event.data.get("pairs", 0))
+            if event.data["run"] == run:
+                own.decided[event.data["step"], event.data["key"]] = event.kind == "accepted"
         return own
+
+    def trial(self, edit: Edit) -> int:
+        """Which trial of its lessons this edit is: 1 for new ones, the highest of several."""
+        return 1 + max(self.trials[lesson] for lesson in lessons_of(edit))
+
+    def _count(self, lessons: Sequence[str], accepted: bool, pairs: int) -> None:
+        for lesson in lessons:
+            self.trials[lesson] = 0 if accepted else self.trials[lesson] + (pairs > 0)
 
     def _mark(self, step: int, stage: str, **data: Any) -> Record:
         return "proposed", {"run": self.run, "step": step, "stage": stage, **data}
@@ -102,21 +120,24 @@ class History:
             expected=head,
             events=[("accepted", self._decision(step, edit, receipt)), *self._flips(step, edit, receipt)],
         )
+        self._count(lessons_of(edit), True, len(receipt.pairs))
         self.decided[step, edit.key] = True
 
     def refuse(self, notebook: Notebook, step: int, edit: Edit, receipt: Receipt) -> None:
         """Record the refusal; lessons refused on evidence get a tombstone."""
         if receipt.judged:
-            for note in edit.put:
-                notebook.refuse(lesson_hash(note.subject, note.guidance), receipt.to_dict())
+            for lesson in lessons_of(edit):
+                notebook.refuse(lesson, receipt.to_dict())
         data = {**self._decision(step, edit, receipt), "receipt": receipt.to_dict()}
         notebook.record_many([("refused", data), *self._flips(step, edit, receipt)])
+        self._count(lessons_of(edit), False, len(receipt.pairs))
         self.decided[step, edit.key] = False
 
     def _decision(self, step: int, edit: Edit, receipt: Receipt) -> dict[str, Any]:
         return {
             "note": edit.lesson.id, "revision": edit.lesson.revision, "run": self.run, "step": step, "key": edit.key,
-            "kind": edit.kind, "gate": receipt.gate, "reason": receipt.reason,
+            "kind": edit.kind, "gate": receipt.gate, "reason": receipt.reason, "lessons": lessons_of(edit),
+            "trial": receipt.trial, "alpha": receipt.alpha, "pairs": len(receipt.pairs),
         }  # fmt: skip
 
     def _flips(self, step: int, edit: Edit, receipt: Receipt) -> list[Record]:
@@ -133,6 +154,11 @@ class History:
     def close(self, notebook: Notebook, step: int, report: Mapping[str, Any]) -> None:
         self.closed[step] = {"step": step, **report}
         notebook.record_many([self._mark(step, "closed", report=dict(report))])
+
+
+def lessons_of(edit: Edit) -> list[str]:
+    """The lesson hash of each note the edit puts, once each."""
+    return list(dict.fromkeys(lesson_hash(note.subject, note.guidance) for note in edit.put))
 
 
 def _edit(notebook: Notebook, row: Mapping[str, Any], commit: str) -> Edit:

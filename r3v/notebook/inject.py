@@ -21,19 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from r3v.errors import ConfigError, ImageError, RunError
+from r3v.errors import ConfigError, RunError
 from r3v.notebook.embed import make_embedder
 from r3v.notebook.note import Note, canonical
-from r3v.notebook.retrieve import Hit, Retriever
+from r3v.notebook.pictures import Pictured, Pictures, shows_pictures
+from r3v.notebook.retrieve import Hit, Retriever, index_of
 from r3v.notebook.scoring import RetrievalConfig, calibration_file, choose_fusion, find_calibration, identities
 from r3v.prompts import Style
-from r3v.records import BytesImage, Problem
+from r3v.records import Problem
 
 Form = Literal["full", "short"]
 """`full`: all parts between marks, one a line. `short`: the guidance on one line, for models with little context."""
-IMAGE_PIXELS = 4_000_000
-"""Largest image of a note that is taken."""
-IMAGE_BYTES = 8_000_000
 OPEN, CLOSE = "[[note]]", "[[end of note]]"
 _CUT = " ..."
 _SHORTEST = len(OPEN) + len(CLOSE) + 2 + 24
@@ -100,23 +98,6 @@ def _cut(text: str, limit: int) -> str:
     return (head[:at] if at > 0 else head[:-1]).rstrip() + _CUT
 
 
-def note_images(note: Note, blob: Callable[[str], bytes]) -> tuple[BytesImage, ...]:
-    """The images of a note, each checked by its size and header before anything is decoded. Raises ImageError."""
-    from r3v.data.images import size
-
-    found = []
-    for digest in note.images:
-        data = blob(digest)
-        image = BytesImage(data, f"image {digest[:12]} of note {note.id}")
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ImageError(f"{image.name} has other bytes than its name says", fix="Run r3v notebook verify")
-        if not 0 < len(data) <= IMAGE_BYTES:
-            raise ImageError(f"{image.name} has {len(data)} bytes, expected 1 to {IMAGE_BYTES}", fix="Scale it down")
-        size(image, IMAGE_PIXELS)
-        found.append(image)
-    return tuple(found)
-
-
 @dataclass
 class Recall:
     """Gives the solver of any kind its notes: call it with problems, get each one's note texts.
@@ -128,7 +109,7 @@ class Recall:
     with a list of (kind, data), once per batch of problems.
     `withhold` is the share of retrieved notes that are not shown, drawn from (`seed`, problem, note): what such
     problems do without their note measures its worth. `exclude_sources` as in `Retriever.retrieve`; False is for the
-    paper's gate only.
+    paper's gate only. `pictures` gives those to show with a note; None shows words only.
     """
 
     retriever: Retriever
@@ -138,6 +119,7 @@ class Recall:
     withhold: float = 0.0
     seed: int = 0
     exclude_sources: bool = True
+    pictures: Pictures | None = None
     _seen: dict[str, tuple[list[Hit], list[Hit]]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -155,13 +137,20 @@ class Recall:
         """16 hexadecimal digits over everything the texts depend on; results with other notes have another name."""
         own = {"limit": self.limit, "form": self.form, "withhold": self.withhold, "seed": self.seed}
         value = {**self.retriever.settings, **own, "exclude_sources": self.exclude_sources}
+        if self.pictures is not None:
+            value["pictures"] = True
         return hashlib.sha256(canonical(value)).hexdigest()[:16]
 
     def __call__(self, problems: Sequence[Problem]) -> list[tuple[str, ...]]:
-        """The texts for `prompts.solve(problem, style, notes)`, best first. Raises ImageError, EngineError."""
+        """The texts for `prompts.solve(problem, style, notes)`, best first, each with its pictures (`Pictured`).
+        Raises ImageError, EngineError."""
         self._look_up(problems)
-        texts = [[note_text(hit.note, self.limit, self.form) for hit in self.shown(p)] for p in problems]
+        texts = [[self._told(hit.note) for hit in self.shown(p)] for p in problems]
         return [tuple(filter(None, found)) for found in texts]  # nothing may be left of hostile guidance
+
+    def _told(self, note: Note) -> str:
+        text = note_text(note, self.limit, self.form)
+        return Pictured(text, self.pictures(note)) if self.pictures else text
 
     def shown(self, problem: Problem) -> list[Hit]:
         """What this problem's prompt holds."""
@@ -201,12 +190,14 @@ def open_recall(
     ref: str = "head",
     record: bool = True,
     seed: int = 0,
+    say: Callable[[str], None] = print,
 ) -> Iterator[Recall]:
     """The notes of a notebook file, ready for a solver; the file is open inside the block.
 
     `policy` is the solver (embedder `self` reads its hidden states). Without `cfg.threshold`, the calibration beside
-    the file is taken. `record` keeps what was retrieved and injected in the notebook's log. Raises RunError where
-    the file, its vectors or the calibration are missing, each with the command to run.
+    the file is taken. `record` keeps what was retrieved and injected in the notebook's log. `say` is told where
+    pictures of notes cannot be shown. Raises RunError where the file, its vectors or the calibration are missing, each
+    with the command to run.
     """
     from r3v.notebook.keys import stored_vectors
     from r3v.notebook.store import Notebook
@@ -227,8 +218,12 @@ def open_recall(
         retriever = Retriever(
             notes, embedder, threshold, cfg.top_k, fusion, keys=cfg.keys, image_weight=cfg.image_weight,
             stored=stored_vectors(notebook, notes, embedder, fusion, path=path, spec=cfg.embedder),
+            index=index_of(cfg, path, say),
         )  # fmt: skip
-        yield Recall(retriever, style, cfg.limit, notebook.record_many if record else None, seed=seed)
+        drawn = any(note.images for note in retriever.notes) and shows_pictures(policy, cfg.images, style, say)
+        pictures = Pictures(notebook.blob, say) if drawn else None
+        log = notebook.record_many if record else None
+        yield Recall(retriever, style, cfg.limit, log, seed=seed, pictures=pictures)
 
 
 def _draw(seed: int, problem: str, note: str) -> float:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from r3v.embedding import Embedder, Part, Vectors, identity
 from r3v.errors import RunError
-from r3v.notebook.embed import Embedder, Part, Vectors, identity
 from r3v.notebook.identity import rebuild, source_hash, source_record
 from r3v.notebook.note import Note
 from r3v.notebook.retrieve import Stored

@@ -51,6 +51,12 @@ class Note:
         """sha256 over the canonical JSON of every field, hexadecimal."""
         return hashlib.sha256(canonical(self.to_dict())).hexdigest()
 
+    @property
+    def words(self) -> str:
+        """What of a note is compared with a question: subject, when it applies, guidance. The corrected example and the
+        anti-pattern are left out: they name the numbers of one problem."""
+        return "\n".join(part for part in (self.subject, self.applicability, self.guidance) if part.strip())
+
     def to_dict(self) -> dict[str, Any]:
         row = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
         return {"schema": SCHEMA, **row}

@@ -11,6 +11,10 @@ items   Item i is right with probability p_i, Beta(a, a) with 2 E[p (1 - p)] = d
 
 With `touched` < 1 the edit changes the prompts of that share of the problems only, which then carry the whole effect
 and the only noise; `touched` = 1 is the pessimistic case.
+
+With several `trials` a refused edit is proposed again, on items with fresh noise, until it is accepted or the trials
+are used up. That is more than `evolve` allows, which proposes again only what was refused for want of items. Its trials
+share items of the pool; whatever they share, the rate of a row there is at most the sum of the rates of its trials.
 """
 
 from __future__ import annotations
@@ -74,36 +78,44 @@ class Scene:
             )
 
 
-def accept_rate(config: GateConfig, scene: Scene, *, n: int = 4000, seed: int = 0) -> dict[str, Any]:
-    """`{"accept", "ci95", "n"}` (Wilson interval) and the mean number of paired solves, by `n` simulated decisions.
+def accept_rate(config: GateConfig, scene: Scene, *, n: int = 4000, seed: int = 0, trials: int = 1) -> dict[str, Any]:
+    """`{"accept", "ci95", "n"}` (Wilson interval) and the mean number of paired solves, by `n` simulated edits, each
+    proposed up to `trials` times; `by_trial` is the share of all edits that trial 1, 2, ... accepted.
 
     Raises ConfigError for a gate or scene that is impossible.
     """
     config.check()
     scene.check()
-    if n < 1:
-        raise ConfigError(f"found n {n}, expected at least one simulated decision")
+    if n < 1 or trials < 1:
+        raise ConfigError(f"found n {n} and trials {trials}, expected at least one simulated edit and one trial of it")
     rng = np.random.default_rng(seed)
     batch, pool = _problems("batch", scene.batch), _problems("pool", scene.pool)
-    accepted, pairs = 0, 0
+    by_trial, pairs = [0] * trials, 0
     for number in range(n):
-        solve = _Simulated(batch + pool, scene, rng)
-        marks = dict(zip(solve.number, rng.random(len(batch) + len(pool)) < scene.touched, strict=True))
-        receipt = decide(
-            config,
-            solve,
-            batch,
-            reserved=batch[: config.reserve],
-            pool=pool,
-            touched=lambda problems, marks=marks: [bool(marks[p.id]) for p in problems],
-            seed=number,
-        )
-        accepted += receipt.accepted
-        pairs += len(receipt.pairs)
+        for trial in range(trials):
+            solve = _Simulated(batch + pool, scene, rng)
+            marks = dict(zip(solve.number, rng.random(len(batch) + len(pool)) < scene.touched, strict=True))
+            receipt = decide(
+                config,
+                solve,
+                batch,
+                reserved=batch[: config.reserve],
+                pool=pool,
+                touched=lambda problems, marks=marks: [bool(marks[p.id]) for p in problems],
+                seed=number,
+                trial=trial + 1,
+            )
+            pairs += len(receipt.pairs)
+            if receipt.accepted:
+                by_trial[trial] += 1
+                break
+    accepted = sum(by_trial)
     return {
         "accept": accepted / n,
         "ci95": list(wilson(accepted, n)),
         "n": n,
+        "trials": trials,
+        "by_trial": [count / n for count in by_trial],
         "pairs": pairs / n,
         "gate": config.kind,
         "effect": scene.effect,

@@ -12,6 +12,8 @@ from r3v.notebook import sequential
 from r3v.records import Outcome
 
 SCHEMA = 1
+_LATER = ("trial", "alpha")
+"""Fields that receipts of older notebooks lack."""
 _CORRECT, _UNAVAILABLE = Outcome.CORRECT.value, Outcome.UNAVAILABLE.value
 
 
@@ -40,7 +42,9 @@ class Receipt:
 
     `effect`: mean difference of the first solves, with a 95 % interval that ignores early stopping. `wins`,
     `losses`: items by the sign of their score. `untouched`: items whose prompts the edit does not change. `judged` is
-    False where the edit was refused for want of items or outcomes, so that it may be proposed again.
+    False where the edit was refused for want of items or outcomes, so that it may be proposed again. `trial`: 1 and
+    how often the lesson was tried before without success; `alpha`: the error rate of this trial, None for a rule that
+    states none.
     """
 
     gate: str
@@ -58,6 +62,8 @@ class Receipt:
     versions: Mapping[str, Any] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    trial: int = 1
+    alpha: float | None = None
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -76,7 +82,7 @@ class Receipt:
         if row.get("schema") != SCHEMA:
             raise DataError(f"found receipt schema {row.get('schema')!r}, expected {SCHEMA}")
         try:
-            values = {f.name: row[f.name] for f in fields(cls)}
+            values = {f.name: row[f.name] for f in fields(cls) if f.name not in _LATER or f.name in row}
             values["pairs"] = tuple(Pair(**pair) for pair in row["pairs"])
             values["looks"] = tuple(sequential.Look(**look) for look in row["looks"])
         except (KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Which notes fit a problem: exact search over unit vectors in memory, and silence when nothing fits.
+"""Which notes fit a problem: search over unit vectors in memory, exact by default, and silence when nothing fits.
 
 A note is written from failed problems, so its key vectors are those problems (question and picture), stored when it
 was committed; a note without known sources is found by its own words. A note is never retrieved for a problem it
@@ -12,15 +12,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from r3v.embedding import Embedder, Part, Vectors, identity
 from r3v.errors import ConfigError
-from r3v.notebook.embed import Embedder, Part, Vectors, identity
 from r3v.notebook.identity import normal_text, problem_hashes
+from r3v.notebook.index import Exact, Index, folder_of, make_index
 from r3v.notebook.note import Note
-from r3v.notebook.scoring import KEYS, Calibration, Fusion, Keys, Scores, fuse_late, parts
+from r3v.notebook.scoring import KEYS, Calibration, Fusion, Keys, RetrievalConfig, Scores, fuse_late, parts
 from r3v.records import Problem
 
 KeyKind = Literal["source", "note"]
@@ -63,6 +65,7 @@ class Retriever:
     says what of a note is compared (see `RetrievalConfig.keys`). `stored` holds vectors made earlier; words of
     notes it lacks are embedded here, source problems it lacks are not known. `subjects` maps a problem to the
     subjects whose notes it may be given (compared without case and punctuation); without it every note may match.
+    `index` makes the search over the keys of the leading part (`r3v.notebook.index.make_index`); None is exact.
 
     Raises ConfigError for settings that contradict each other.
     """
@@ -79,12 +82,15 @@ class Retriever:
         image_weight: float = 0.5,
         stored: Stored | None = None,
         subjects: Callable[[Problem], Collection[str]] | None = None,
+        index: Callable[[Vectors], Index] | None = None,
     ) -> None:
         if top_k < 1 or keys not in KEYS or not 0.0 <= image_weight <= 1.0:
             raise ConfigError(
                 f"found top_k {top_k}, keys {keys!r}, image_weight {image_weight}; expected at least 1, one of "
                 f"{', '.join(KEYS)}, and a share from 0 to 1"
             )
+        if index is not None and fusion == "late":
+            raise ConfigError("found an index with late fusion, which scores every picture; take fusion text or mixed")
         self.embedder, self.threshold, self.top_k, self.fusion = embedder, threshold, top_k, fusion
         self.keys, self.image_weight, self.subjects = keys, image_weight, subjects
         self.parts = parts(embedder, fusion)
@@ -97,6 +103,10 @@ class Retriever:
             raise ConfigError(f"found threshold {threshold}, expected a finite number")
         self.notes = [notes[name] for name in sorted(notes) if notes[name].state == "active"]
         self._keys = self._build(stored or Stored())
+        self._search: dict[Part, Index] = {part: Exact(rows) for part, rows in self._keys.rows.items()}
+        self._exact = index is None
+        if index is not None:
+            self._search[self.parts[0]] = index(self._keys.rows[self.parts[0]])
         self._sources = _by_source(self.notes)
         self._hashed = any(note.source_hashes for note in self.notes)
         self._subject_M = np.array([normal_text(note.subject) for note in self.notes], dtype=object)
@@ -105,7 +115,8 @@ class Retriever:
     def settings(self) -> dict[str, Any]:
         """Everything the hits depend on beside the problem, as JSON values."""
         fixed = self.threshold
-        return {
+        approximate = {} if self._exact else {"index": type(self._search[self.parts[0]]).__name__.lower()}
+        return approximate | {
             "notes": sorted(note.revision for note in self.notes),
             "identities": [identity(self.embedder, part) for part in self.parts],
             "fusion": self.fusion,
@@ -177,11 +188,11 @@ class Retriever:
 
     def _scores(self, queries: Mapping[Part, Vectors]) -> Any:
         """P R scores of problems against keys."""
-        cosine = {part: _cosines(rows, self._keys.rows[part]) for part, rows in queries.items()}
+        lead = self.parts[0]
+        cosine = {part: self._search[part].cosines(rows) for part, rows in queries.items()}
         cal = self.threshold if isinstance(self.threshold, Calibration) else None
         if cal is None:
-            return cosine[self.parts[0]]
-        lead = self.parts[0]
+            return cosine[lead]
         score = cal.source[lead](cosine[lead])
         if self.fusion == "late":
             has_P = np.asarray(queries["image"].any(axis=1), dtype=bool)
@@ -237,9 +248,13 @@ class Retriever:
         return hidden
 
 
-def _cosines(query_PD: Vectors, key_RD: Vectors) -> Scores:
-    """P R. One problem is a matrix-vector product, which is faster than a matrix of one row."""
-    return (key_RD @ query_PD[0])[None, :] if len(query_PD) == 1 else query_PD @ key_RD.T
+def index_of(
+    cfg: RetrievalConfig, path: str | Path, say: Callable[[str], None] = print
+) -> Callable[[Vectors], Index] | None:
+    """What `Retriever` takes as `index` under these settings; `path` is the notebook."""
+    if cfg.index == "exact":
+        return None
+    return lambda rows: make_index(cfg.index, rows, folder_of(path), say)
 
 
 def _by_source(notes: Sequence[Note]) -> dict[str, list[int]]:

@@ -17,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r3v.embedding import Embedder, Part, check_part, identity
 from r3v.errors import ConfigError, DataError
-from r3v.notebook.embed import Embedder, Part, check_part, identity
+from r3v.notebook.index import Kind
+from r3v.notebook.pictures import Mode
 
 Fusion = Literal["text", "mixed", "late"]
 FUSIONS: tuple[Fusion, ...] = ("text", "mixed", "late")
@@ -32,7 +34,7 @@ class RetrievalConfig:
     """How notes are found and shown."""
 
     embedder: str = "self"
-    """`self`, `lexical`, `st:NAME` or `clip:NAME`."""
+    """`self`, `lexical`, `plain`, `st:NAME` or `clip:NAME`."""
     fusion: Fusion | Literal["auto"] = "auto"
     """Compare the questions' words (`text`), one vector of words and picture (`mixed`), or both apart with their
     scores normalised and averaged (`late`); `auto` is `mixed` where the embedder has it, else `text`."""
@@ -46,6 +48,10 @@ class RetrievalConfig:
     top_k: int = 1
     limit: int = 600
     """Longest note in a prompt, in characters."""
+    images: Mode = "auto"
+    """Whether a note is shown with its picture: `auto` where the solver's family takes several in one prompt."""
+    index: Kind = "exact"
+    """How keys are searched: `exact`, or `faiss` for notebooks of 100,000 notes and more (pip install faiss-cpu)."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {"m2note-paper": {"top_k": 1, "threshold": 0.4}}

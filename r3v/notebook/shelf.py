@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from r3v.embedding import Asked, Embedder, Part, Vectors
 from r3v.errors import ConfigError
-from r3v.notebook.embed import Embedder, Part, Vectors
 from r3v.notebook.inject import Recall
 from r3v.notebook.keys import stored_vectors
 from r3v.notebook.note import Note
-from r3v.notebook.retrieve import Retriever
+from r3v.notebook.pictures import Pictures
+from r3v.notebook.retrieve import Retriever, index_of
 from r3v.notebook.scoring import (
     Calibration,
     Fusion,
@@ -52,7 +53,7 @@ class Remembering:
     def modalities(self) -> tuple[Part, ...]:
         return self.inner.modalities
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Asked], part: Part = "text") -> Vectors:
         import numpy as np
 
         new = list({p.id: p for p in problems if (part, p.id) not in self._rows}.values())
@@ -73,6 +74,8 @@ class Shelf:
     embedder: Embedder
     config: RetrievalConfig
     style: Style
+    pictures: Pictures | None = None
+    """Shows notes with their pictures; None with words only."""
     fusion: Fusion = field(init=False)
     threshold: float | Calibration = field(init=False)
     _made: dict[Any, Recall] = field(default_factory=dict, init=False, repr=False)
@@ -89,6 +92,8 @@ class Shelf:
         value = fixed.to_dict() if isinstance(fixed, Calibration) else fixed
         names = list(identities(self.embedder, self.fusion))
         own = {name: getattr(self.config, name) for name in ("keys", "image_weight", "top_k", "limit")}
+        if self.pictures is not None:
+            own["pictures"] = True
         return {"identities": names, "fusion": self.fusion, "threshold": value, **own}
 
     def recall(
@@ -112,9 +117,12 @@ class Shelf:
         )
         retriever = Retriever(
             notes, self.embedder, self.threshold, own.top_k, self.fusion, keys=own.keys,
-            image_weight=own.image_weight, stored=stored,
+            image_weight=own.image_weight, stored=stored, index=index_of(own, self.notebook.path),
         )  # fmt: skip
-        return Recall(retriever, self.style, own.limit, withhold=withhold, seed=seed, exclude_sources=exclude_sources)
+        return Recall(
+            retriever, self.style, own.limit, withhold=withhold, seed=seed, exclude_sources=exclude_sources,
+            pictures=self.pictures,
+        )  # fmt: skip
 
 
 def _threshold(notebook: Notebook, embedder: Embedder, config: RetrievalConfig, fusion: Fusion) -> float | Calibration:

@@ -14,6 +14,7 @@ from r3v.notebook.history import History, exposures
 from r3v.notebook.keys import remember
 from r3v.notebook.meter import Prices, bill
 from r3v.notebook.note import Note, canonical
+from r3v.notebook.pictures import same
 from r3v.notebook.receipt import Receipt
 from r3v.notebook.shelf import Shelf
 from r3v.notebook.solving import Asker, Solved, solve
@@ -195,9 +196,10 @@ class Step:
             reserved=self.batch[: self.reserved],
             pool=self.pool,
             quoted=edit.quoted,
-            touched=lambda problems: [a != b for a, b in zip(*(arms[x](problems) for x in arms), strict=True)],
+            touched=lambda problems: [not same(a, b) for a, b in zip(*(arms[x](problems) for x in arms), strict=True)],
             versions=self.versions(edit, head),
             seed=self.number,
+            trial=self.history.trial(edit),
         )
         lost = sum(pair.difference is None for pair in receipt.pairs)
         if 2 * lost > len(receipt.pairs):

@@ -55,7 +55,7 @@ class ServedAdapter:
         if kind not in _START:
             raise ModelError(
                 f"{client.shown}: found an adapter ({folder}) for a server of kind {kind!r}, expected vLLM or SGLang; "
-                "set server.kind, or merge the adapter (`r3v export --merge`) and serve the merged model"
+                "set server.kind, or merge the adapter (`r3v export`) and serve the merged model"
             )
         self._client, self._kind, self._base = client, kind, base
         self.folder = Path(folder).resolve()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from r3v.records import Candidate, Prompt
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +82,17 @@ class Chooser(Protocol):
         self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0
     ) -> list[Choice]:
         """One Choice over its `options` for each prompt. Raises EngineError when the engine fails for good."""
+        ...
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """A Policy on many machines, which can be handed work to do beside its models."""
+
+    def spread(self, work: Callable[[Policy, T], R], items: Iterable[T]) -> Iterator[R]:
+        """`work(policy, item)` of every item as it is done, in no order; `items` is read as workers become free.
+
+        `work` is sent once to each worker, an item only to the one that takes it. An item whose worker dies is done
+        again, so doing it twice must be the same as doing it once. Raises EngineError where that does not help either.
+        """
         ...

@@ -6,7 +6,10 @@ before belongs to an earlier, longer sample and is masked. Columns run out only 
 from time to time the block is shifted back. With every row ending at the same column, masks are those of
 left-padded batches, which every family supports, sliding windows included.
 
-Suffixes: N layers, S slots, H key-value heads, C columns, D head width.
+Where the model can attend to shared blocks, the block holds the slots' own tokens only and each prompt stands once
+in `Prefixes`, whatever the number of its samples.
+
+Suffixes: N layers, S slots, G prompts, H key-value heads, C columns, P prompt length, D head width.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from r3v.policies.shared import Ancestor, ancestor, bias_of
 
 SLACK = 64
 """Spare columns, so that shifting the block is rare."""
@@ -28,7 +33,7 @@ class SlotMemory:
         n, h, _, d = like_NHPD.shape
         self.keys = like_NHPD.new_zeros(n, slots, h, columns, d)
         self.values = torch.zeros_like(self.keys)
-        self.start_S = torch.zeros(slots, dtype=torch.long)
+        self.start_S = [0] * slots
         self.now = 0
         self.low = 0
         self.busy: set[int] = set()
@@ -57,7 +62,7 @@ class SlotMemory:
         """Only these slots remain, renumbered from 0."""
         at = torch.tensor(slots, device=self.keys.device)
         self.keys, self.values = self.keys.index_select(1, at), self.values.index_select(1, at)
-        self.start_S = self.start_S[slots]
+        self.start_S = [self.start_S[slot] for slot in slots]
         self.busy = {i for i, slot in enumerate(slots) if slot in self.busy}
         self._find_low()
 
@@ -70,10 +75,16 @@ class SlotMemory:
     def mask(self) -> Tensor:
         """Boolean S C': columns `low .. now` that each slot may see, the one about to be written included."""
         columns = torch.arange(self.low, self.now + 1)
-        return (columns >= self.start_S[:, None]).to(self.keys.device)
+        return (columns >= torch.tensor(self.start_S)[:, None]).to(self.keys.device)
+
+    def bias(self) -> Tensor | None:
+        """`mask` as what attention adds to its scores, S 1 1 C'; None where every slot sees every column."""
+        if max(self.start_S) <= self.low:
+            return None
+        return bias_of(self.mask(), self.keys.dtype)[:, None, None, :]
 
     def _find_low(self) -> None:
-        self.low = min((int(self.start_S[slot]) for slot in self.busy), default=self.now)
+        self.low = min((self.start_S[slot] for slot in self.busy), default=self.now)
 
     def _move(self, now: int) -> None:
         """Shift the live columns so that the current one becomes `now`, enlarging the block if need be."""
@@ -86,11 +97,82 @@ class SlotMemory:
             self.keys, self.values = self.keys.new_zeros(shape), self.values.new_zeros(shape)
         self.keys[:, :, :, now - size : now] = keys
         self.values[:, :, :, now - size : now] = values
-        self.start_S += now - self.now
         # Idle slots may have had columns before the live ones; they only need to stay inside.
-        self.start_S.clamp_(min=0)
+        self.start_S = [max(0, start + now - self.now) for start in self.start_S]
         self.now = now
         self._find_low()
+
+
+class Prefixes:
+    """Keys and values of the prompts whose samples are being decoded, N G H P D, and who continues which."""
+
+    def __init__(self, like_NHPD: Tensor, slots: int) -> None:
+        n, h, p, d = like_NHPD.shape
+        self.keys = like_NHPD.new_zeros(n, 4, h, p, d)
+        self.values = torch.zeros_like(self.keys)
+        self._place: dict[int, int] = {}
+        self._size: dict[int, int] = {}
+        self._job_S: list[int | None] = [None] * slots
+        self._made: Ancestor | None = None
+
+    def join(self, slot: int, job: int, keys_NHPD: Tensor, values_NHPD: Tensor) -> None:
+        """This slot continues the prompt of `job`, which is stored if it is not yet."""
+        self._made = None
+        self._job_S[slot] = job
+        if job in self._place:
+            return
+        self._drop_unused()
+        taken = set(self._place.values())
+        place = next(i for i in range(len(taken) + 1) if i not in taken)
+        size = int(keys_NHPD.shape[2])
+        self._grow(place + 1, size)
+        self.keys[:, place, :, :size] = keys_NHPD
+        self.values[:, place, :, :size] = values_NHPD
+        self._place[job], self._size[job] = place, size
+
+    def keep(self, slots: list[int]) -> None:
+        """Only these slots remain, renumbered from 0."""
+        self._made = None
+        self._job_S = [self._job_S[slot] for slot in slots]
+        self._drop_unused()
+        order = sorted(self._place, key=lambda job: self._place[job])
+        at = torch.tensor([self._place[job] for job in order], device=self.keys.device)
+        self.keys, self.values = self.keys.index_select(1, at), self.values.index_select(1, at)
+        self._place = {job: i for i, job in enumerate(order)}
+
+    def leave(self, slots: list[int]) -> None:
+        """These slots are idle. What they point at stays readable until another prompt takes its place."""
+        for slot in slots:
+            self._job_S[slot] = None
+
+    def ancestor(self) -> Ancestor:
+        """The prompts as blocks of the slots; made anew when a slot has joined."""
+        if self._made is None:
+            self._drop_unused()
+            blocks, length = max(self._place.values()) + 1, max(self._size.values())
+            spans = [(0, 0)] * blocks
+            for job, place in self._place.items():
+                spans[place] = (0, self._size[job])
+            some = next(iter(self._place.values()))
+            seen = [some if job is None else self._place[job] for job in self._job_S]
+            self._made = ancestor(self.keys[:, :blocks, :, :length], self.values[:, :blocks, :, :length], spans, seen)
+        return self._made
+
+    def _drop_unused(self) -> None:
+        used = set(self._job_S)
+        self._place = {job: place for job, place in self._place.items() if job in used}
+        self._size = {job: self._size[job] for job in self._place}
+
+    def _grow(self, blocks: int, length: int) -> None:
+        n, g, h, p, d = self.keys.shape
+        if blocks <= g and length <= p:
+            return
+        shape = (n, max(blocks, g if blocks <= g else 2 * g), h, max(length, p), d)
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_zeros(shape)
+            new[:, :g, :, :p] = old
+            setattr(self, name, new)
 
 
 class _SlotLayer(CacheLayerMixin):

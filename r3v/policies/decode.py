@@ -1,8 +1,8 @@
 """Slot decoding: a fixed number of sequences at once; a finished one makes room for the next in line at once.
 
-Prompts are prefilled a few ahead of need; the samples of one prompt share its prefill. Nothing in the step
-loop runs once per slot: draws, bookkeeping and stop tests are tensor operations, and Python looks only at
-what has finished.
+Prompts are prefilled a few ahead of need, those of similar length together; the samples of one prompt share its
+prefill and, where the model can (`shared`), its keys and values. Nothing in the step loop runs once per slot:
+draws, bookkeeping and stop tests are tensor operations, and Python looks only at what has finished.
 
 Suffixes: S slots, V vocabulary, M most tokens of a sample (plus one column that swallows writes of finished
 slots).
@@ -20,13 +20,17 @@ import torch
 from torch import Tensor
 
 from r3v.policies.base import SamplingParams
-from r3v.policies.cache import SlotCache, SlotMemory
+from r3v.policies.cache import Prefixes, SlotCache, SlotMemory
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, prefill, step_positions
 from r3v.policies.sampling import draw, mask_of, uniforms
+from r3v.policies.scoring import KeptPrompts
+from r3v.policies.shared import SharedCalls
 
 PREFILL_TOKENS = 8192
 """Padded prompt tokens in one prefill."""
+FIRST_COLUMNS = 96
+"""Columns of the slots' own tokens at first: zeroing more than is used costs as much as some steps."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +61,72 @@ class _Ready:
 
 
 class Sampler:
-    """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill."""
+    """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill.
 
-    def __init__(self, model: Any, encoder: Encoder, params: SamplingParams, *, slots: int, ahead: int = 16) -> None:
+    `shared`: the model attends to each prompt's keys and values in one place (see `shared.why_not_shared`).
+    `kept`: prefills to use again and to add to.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        params: SamplingParams,
+        *,
+        slots: int,
+        ahead: int = 16,
+        shared: bool = False,
+        kept: KeptPrompts | None = None,
+    ) -> None:
         self.model, self.encoder, self.params = model, encoder, params
-        self.slots, self.ahead = slots, ahead
+        self.slots, self.ahead, self.kept = slots, ahead, kept
+        self.calls = SharedCalls(model) if shared else None
         self.device = device_of(model)
         # Asking the accelerator whether anything has finished costs a wait, so it is not done at every token.
         self.check_every = 1 if self.device.type == "cpu" else 4
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Sampled]:
         """Finished samples, in the order in which they finish."""
-        waiting = deque(enumerate(jobs))
+        for finished in self.steps(jobs):
+            yield from finished
+
+    def steps(self, jobs: Sequence[Job]) -> Iterator[list[Sampled]]:
+        """Decode step by step: what had finished before each step, and at the end."""
+        waiting = deque(sorted(enumerate(jobs), key=lambda pair: len(pair[1].encoded.ids)))
         ready = self._prefill_some(waiting)
         if not ready:
             return
         self._open(ready[0].start, min(self.slots, sum(len(job.keys) for job in jobs)))
         free = list(range(len(self.owner)))
-        steps = 0
+        taken = 0
         while True:
             self._refill(free, ready, waiting)
+            finished: list[Sampled] = []
+            if taken % self.check_every == 0:
+                # A sample may end with its first token, and its slot be refilled by another such.
+                while ended := self._finished():
+                    finished += self._collect(ended)
+                    free += ended
+                    if ready or waiting:
+                        self._refill(free, ready, waiting)
+                if free:
+                    free = self._shrink(free)
+            yield finished
             if not self.memory.busy:
                 return
-            if steps % self.check_every == 0:
-                finished = self._finished()
-                yield from self._collect(finished)
-                free = free + finished
-                if finished:
-                    if not ready and not waiting:
-                        self._shrink(free)
-                        free = [s for s in range(len(self.owner)) if s not in self.memory.busy]
-                    continue
             self._step()
-            steps += 1
+            taken += 1
 
     # ---- state -----------------------------------------------------------------------------------
 
     def _open(self, like: Prefill, slots: int) -> None:
         most, device = self.params.max_new_tokens, self.device
-        self.memory = SlotMemory(like.keys[:, 0], slots, int(like.keys.shape[3]) + most + 64)
-        self.memory.now = int(like.keys.shape[3])
+        # With shared prompts the slots hold their own tokens alone; the block grows to what answers turn out to need.
+        length = 0 if self.calls else int(like.keys.shape[3])
+        room = min(most, FIRST_COLUMNS) if self.calls else most + 64
+        self.memory = SlotMemory(like.keys[:, 0], slots, length + room)
+        self.memory.now = length
+        self.prefixes = Prefixes(like.keys[:, 0], slots) if self.calls else None
         self.cache = SlotCache(self.memory)
         size = int(like.logits.shape[-1])
         self.stop_V = mask_of(self.encoder.stop_ids, size, device)
@@ -120,12 +150,24 @@ class Sampler:
             batch.append(waiting.popleft())
         if not batch:
             return deque()
-        start = prefill(self.model, self.encoder, [job.encoded for _, job in batch])
+        starts = self._starts([job.encoded for _, job in batch])
         return deque(
             _Ready(index, sample, key, row, start)
-            for row, (index, job) in enumerate(batch)
+            for (start, row), (index, job) in zip(starts, batch, strict=True)
             for sample, key in enumerate(job.keys)
         )
+
+    def _starts(self, prompts: Sequence[Encoded]) -> list[tuple[Prefill, int]]:
+        """Prefill and row of each prompt: a kept one, else computed now."""
+        found = [None if self.kept is None else self.kept.same(prompt) for prompt in prompts]
+        missing = [prompt for prompt, start in zip(prompts, found, strict=True) if start is None]
+        fresh: Iterator[tuple[Prefill, int]] = iter(())
+        if missing:
+            start = prefill(self.model, self.encoder, missing)
+            if self.kept is not None:
+                self.kept.keep(missing, start)
+            fresh = iter([(start, row) for row in range(len(missing))])
+        return [next(fresh) if start is None else start for start in found]
 
     def _refill(self, free: list[int], ready: deque[_Ready], waiting: deque[tuple[int, Job]]) -> None:
         """Give free slots to the samples in line and draw their first tokens from the prefill's logits."""
@@ -139,7 +181,11 @@ class Sampler:
             for slot, item in taken:
                 size = item.start.length_R[item.row]
                 keys, values = item.start.keys[:, item.row], item.start.values[:, item.row]
-                self.memory.place(slot, keys[:, :, -size:], values[:, :, -size:])
+                if self.prefixes is None:
+                    self.memory.place(slot, keys[:, :, -size:], values[:, :, -size:])
+                else:
+                    self.prefixes.join(slot, item.job, keys[:, :, -size:], values[:, :, -size:])
+                    self.memory.place(slot, keys[:, :, :0], values[:, :, :0])
                 self.owner[slot] = item
             rows = torch.tensor([slot for slot, _ in taken], device=self.device)
             most = self.params.max_new_tokens
@@ -152,29 +198,35 @@ class Sampler:
             self.done_S[rows] = False
             self._emit(rows, torch.stack([item.start.logits[item.row] for _, item in taken]))
 
-    def _shrink(self, free: list[int]) -> None:
-        """With nobody in line, give up idle rows once they are half of the batch."""
+    def _shrink(self, free: list[int]) -> list[int]:
+        """With nobody in line, give up idle rows once they are a quarter of the batch; the rows idle from then on."""
         busy = sorted(self.memory.busy)
-        if not busy or len(busy) * 2 > len(self.owner):
-            return
+        if not busy or len(busy) * 4 > len(self.owner) * 3:
+            return free
         self.memory.keep(busy)
+        if self.prefixes is not None:
+            self.prefixes.keep(busy)
         self.owner = [self.owner[slot] for slot in busy]
         at = torch.tensor(busy, device=self.device)
         for name in ("token_S", "count_S", "position_S", "done_S", "ids_SM", "logprobs_SM", "noise_SM"):
             setattr(self, name, getattr(self, name).index_select(0, at))
+        return []
 
     # ---- one step --------------------------------------------------------------------------------
 
     def _step(self) -> None:
         memory = self.memory
         memory.make_room()
-        logits = self.model(
-            input_ids=self.token_S[:, None],
-            attention_mask=memory.mask(),
-            position_ids=step_positions(self.encoder, self.model, self.position_S),
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
+        inputs = {
+            "input_ids": self.token_S[:, None],
+            "position_ids": step_positions(self.model, self.position_S),
+            "past_key_values": self.cache,
+            "use_cache": True,
+        }
+        if self.calls is not None and self.prefixes is not None:
+            logits = self.calls([self.prefixes.ancestor()], memory.bias(), **inputs)[:, -1]
+        else:
+            logits = self.model(**inputs, attention_mask=memory.mask()).logits[:, -1]
         memory.now += 1
         self.position_S += 1
         self._emit(None, logits)
@@ -191,7 +243,11 @@ class Sampler:
         count = count + (~done).long()
         self.count_S[at] = count
         self.token_S[at] = token
-        self.done_S[at] = done | self.stop_V[token] | (count >= self.params.max_new_tokens)
+        self.done_S[at] = done | self._ended(at, token, count)
+
+    def _ended(self, rows: Tensor, token: Tensor, count: Tensor) -> Tensor:
+        """Which of these rows end with the token just drawn, their `count`-th."""
+        return self.stop_V[token] | (count >= self.params.max_new_tokens)
 
     def _finished(self) -> list[int]:
         if not bool(self.done_S.any()):
@@ -205,6 +261,8 @@ class Sampler:
         counts = self.count_S[at].tolist()
         ids, logprobs = self.ids_SM[at].tolist(), self.logprobs_SM[at].tolist()
         self.memory.release(slots)
+        if self.prefixes is not None:
+            self.prefixes.leave(slots)
         for i, slot in enumerate(slots):
             item = self.owner[slot]
             self.owner[slot] = None
@@ -249,7 +307,7 @@ def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job,
         logits = model(
             input_ids=token_S[:, None],
             attention_mask=mask_SL,
-            position_ids=step_positions(encoder, model, position_S),
+            position_ids=step_positions(model, position_S),
             past_key_values=cache,
             use_cache=True,
         ).logits[:, -1]

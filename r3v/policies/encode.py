@@ -315,6 +315,11 @@ def _special_pattern(tokenizer: Any, placeholder: str | None) -> re.Pattern[str]
     return re.compile(listed or r"(?!)")
 
 
+def has_three_positions(model: Any) -> bool:
+    """Whether the model counts time, height and width apart (M-RoPE)."""
+    return _rope_owner(model) is not None
+
+
 def _rope_owner(model: Any) -> Any:
     """The module with `get_rope_index`, or None for models whose positions simply count."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
 
-from r3v.policies.encode import Encoded, Encoder
+from r3v.policies.encode import Encoded, Encoder, has_three_positions
+from r3v.policies.shared import stacked
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -103,9 +104,7 @@ def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> Prefill
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
     logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1]
-    layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
-    keys = torch.stack([layer.keys for layer in layers if layer.keys is not None])
-    values = torch.stack([layer.values for layer in layers if layer.values is not None])
+    keys, values = stacked(cache)
     return Prefill(keys, values, logits, tuple(len(e.ids) for e in encoded), tuple(following))
 
 
@@ -128,7 +127,7 @@ def continuation_logprobs(
     first_R1 = logits_RV.gather(-1, ids_RT[:, :1]) - logits_RV.logsumexp(-1, keepdim=True)
     logprobs_RT = first_R1
     if longest > 1:
-        inputs = _continuation_inputs(start, targets, ids_RT[:, :-1], three=_three(encoder, model))
+        inputs = _continuation_inputs(start, targets, ids_RT[:, :-1], three=has_three_positions(model))
         logits_RTV = model(**inputs, use_cache=True).logits.float()
         rest_RT = logits_RTV.gather(-1, ids_RT[:, 1:, None])[..., 0] - logits_RTV.logsumexp(-1)
         logprobs_RT = torch.cat([first_R1, rest_RT], dim=1)
@@ -158,13 +157,9 @@ def _continuation_inputs(
     }
 
 
-def _three(encoder: Encoder, model: Any) -> bool:
-    return encoder.positions(model, (0,), {}).dim() == 2
-
-
-def step_positions(encoder: Encoder, model: Any, position_R: Tensor) -> Tensor:
+def step_positions(model: Any, position_R: Tensor) -> Tensor:
     """Positions of one new token per row: R 1, or 3 R 1 with M-RoPE."""
-    return position_R[None, :, None].expand(3, -1, 1) if _three(encoder, model) else position_R[:, None]
+    return position_R[None, :, None].expand(3, -1, 1) if has_three_positions(model) else position_R[:, None]
 
 
 @contextmanager
@@ -205,11 +200,21 @@ def _foldable(model: Any) -> list[tuple[Tensor, Tensor]]:
     return [(w, w.detach().clone()) for w in weights]
 
 
-def batches(lengths: Mapping[int, int], rows: int, tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length: at most `rows` of them and about `tokens` padded tokens each."""
+def batches(
+    lengths: Mapping[int, int], rows: int, tokens: int, together: Mapping[int, str] | None = None
+) -> Iterator[list[int]]:
+    """Indices in batches of similar length: at most `rows` of them and about `tokens` padded tokens each.
+
+    Those with the same name in `together` follow one another.
+    """
+    names = {i: (together or {}).get(i, f"#{i}") for i in lengths}
+    most: dict[str, int] = {}
+    for i, name in names.items():
+        most[name] = max(lengths[i], most.get(name, 0))
+    ordered = sorted(lengths, key=lambda i: (most[names[i]], names[i] if together else "", i))
     batch: list[int] = []
     longest = 0
-    for index in sorted(lengths, key=lambda i: (lengths[i], i)):
+    for index in ordered:
         longest = max(longest, lengths[index])
         if batch and (len(batch) >= rows or longest * (len(batch) + 1) > tokens):
             yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,11 @@ from r3v.policies.forward import (
 )
 from r3v.policies.loading import Loaded, load
 from r3v.policies.sampling import noise_key
+from r3v.policies.scoring import KeptPrompts, TreeScorer, weights_state
+from r3v.policies.shared import why_not_shared
 from r3v.records import Candidate, Prompt
+
+log = logging.getLogger(__name__)
 
 SCORE_TOKENS = 16384
 """Padded prompt tokens in one scoring batch."""
@@ -49,6 +54,8 @@ class HFPolicy:
         self._name = name or loaded.name
         self._plain_reason = why_no_slots(loaded.model)
         self._warned = False
+        self._shared: bool | None = None
+        self._kept = KeptPrompts()
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False) -> HFPolicy:
@@ -58,6 +65,10 @@ class HFPolicy:
     @property
     def name(self) -> str:
         return self._name
+
+    def rename(self, name: str) -> None:
+        """Give the policy a fresh name after its weights have changed."""
+        self._name = name
 
     def generate(
         self,
@@ -110,7 +121,8 @@ class HFPolicy:
                 some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
                 encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
                 lengths = {i: len(e.ids) for i, e in encoded.items()}
-                for batch in batches(lengths, rows, SCORE_TOKENS):
+                together = {i: e.image_key for i, e in encoded.items() if e.image_key}
+                for batch in batches(lengths, rows, SCORE_TOKENS, together):
                     targets = [[self.encoder.target(text) for text in continuations[i]] for i in batch]
                     if self._plain_reason is None:
                         scored = self._score([encoded[i] for i in batch], targets)
@@ -124,7 +136,10 @@ class HFPolicy:
 
     def _run(self, jobs: Sequence[Job], params: SamplingParams) -> Iterator[Sampled]:
         if self._plain_reason is None:
-            yield from Sampler(self.model, self.encoder, params, slots=self.slots).run(jobs)
+            shared = self._can_share()
+            self._kept.begin(weights_state(self.model, self.name))
+            options = {"slots": self.slots, "shared": shared, "kept": self._kept}
+            yield from Sampler(self.model, self.encoder, params, **options).run(jobs)
             return
         if not self._warned:
             self._warned = True
@@ -134,6 +149,19 @@ class HFPolicy:
             )
         for index, job in enumerate(jobs):
             yield from sample_plain(self.model, self.encoder, params, job, index)
+
+    def _can_share(self) -> bool:
+        """Whether the model attends to shared keys and values; found out once, and said where it does not."""
+        if self._shared is None:
+            reason = why_not_shared(self.model)
+            self._shared = reason is None
+            if reason is not None:
+                log.warning(
+                    "%s has %s: each sample holds a copy of its prompt (slower, same result)",
+                    type(self.model).__name__,
+                    reason,
+                )
+        return self._shared
 
     def _candidate(
         self, prompt: Prompt, prompt_hash: str, done: Sampled, index: int, seed: int, round: int
@@ -155,6 +183,10 @@ class HFPolicy:
     def _score(
         self, encoded: Sequence[Encoded], targets: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[list[list[float]]]:
+        if self._can_share():
+            self._kept.begin(weights_state(self.model, self.name))
+            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS}
+            return TreeScorer(self.model, self.encoder, self._kept, **options).score(encoded, targets)
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]
         longest = max(len(ids) for _, ids in flat)

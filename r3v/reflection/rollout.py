@@ -2,15 +2,16 @@
 moment.
 
 Shard i holds problems i*shard_size to (i+1)*shard_size - 1 in the order given, and a candidate depends on
-(seed, problem id, index) alone, so a killed run that is started again ends with the same candidates.
+(seed, problem id, index) alone, so a killed run that is started again ends with the same candidates. A policy on many
+machines (`Spread`) is handed whole shards, which its workers sample, grade and write; the driver sees their counts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ from tqdm import tqdm
 
 from r3v import prompts as words
 from r3v.config import BuildConfig, SampleConfig
-from r3v.errors import ConfigError, EngineError, RunError
-from r3v.grading import grade
-from r3v.io import write_json
+from r3v.data.source import Problems
+from r3v.errors import ConfigError, RunError
+from r3v.io import make_folder, write_json
 from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import Notes, Style
-from r3v.records import Candidate, Graded, Outcome, Problem, Prompt, Verdict
+from r3v.records import Graded, Problem, Prompt
+from r3v.reflection.parts import SETTINGS, Job, MakePrompt, Part, Shards, done, made
 from r3v.reflection.pool import Pool
-from r3v.reflection.store import SHARD, read_shard, shard_paths, shard_settings, write_shard
+from r3v.reflection.store import SHARD, shard_paths, shard_settings
 from r3v.reflection.tally import RolloutStats, Tally
 
-MakePrompt = Callable[[Problem, Style], Prompt]
 HINT_INDEX, PREFIX_INDEX = 10_000, 20_000
 """First sample index of hinted and prefix candidates, so that their ids and their noise are their own."""
 
@@ -95,74 +96,10 @@ def sampling_params(sample: SampleConfig) -> SamplingParams:
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """How to ask for the candidates of some problems."""
-
-    policy: Policy
-    params: SamplingParams
-    k: int
-    seed: int
-    round: int
-    first_index: int
-    attempts: int
-    pause: float
-
-    def ask(self, prompts: Sequence[Prompt]) -> list[list[Candidate]]:
-        """Candidates of each prompt; the engine is asked again after a failure. Raises EngineError at
-        last.
-        """
-        for attempt in range(self.attempts):
-            try:
-                return self.policy.generate(
-                    prompts,
-                    self.k,
-                    self.params,
-                    seed=self.seed,
-                    round=self.round,
-                    first_index=self.first_index,
-                )
-            except EngineError:
-                if attempt + 1 == self.attempts:
-                    raise
-                time.sleep(self.pause * 2**attempt)
-        raise ConfigError(f"found attempts {self.attempts}, expected at least 1")
-
-    def lost(self, prompt: Prompt, error: EngineError) -> list[Graded]:
-        """What stands for candidates that the engine failed to give: UNAVAILABLE, never wrong."""
-        verdict = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
-        return [
-            Graded(
-                Candidate(
-                    problem_id=prompt.problem_id,
-                    round=self.round,
-                    index=self.first_index + i,
-                    seed=self.seed,
-                    text="",
-                    model=self.policy.name,
-                ),
-                verdict,
-            )
-            for i in range(self.k)
-        ]
-
-    def graded(self, problems: Sequence[Problem], prompts: Sequence[Prompt]) -> list[Graded]:
-        """Sample and grade a shard; if the engine fails on the whole, each problem is asked alone."""
-        try:
-            sampled = self.ask(prompts)
-        except EngineError as whole:
-            if len(prompts) == 1:
-                return self.lost(prompts[0], whole)
-            return [
-                item
-                for problem, prompt in zip(problems, prompts, strict=True)
-                for item in self.graded([problem], [prompt])
-            ]
-        return [
-            Graded(candidate, grade(problem, candidate.text))
-            for problem, candidates in zip(problems, sampled, strict=True)
-            for candidate in candidates
-        ]
+def _sweep(out: Path) -> None:
+    """Remove the files of shards that were never finished."""
+    for half in out.glob(f".{SHARD.split('{')[0]}*.tmp"):
+        half.unlink(missing_ok=True)
 
 
 def bootstrap(
@@ -200,8 +137,7 @@ def bootstrap(
             "expected at least 1 of each"
         )
     ids, digest = _ids(problems)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(out).absolute()
     settings = _settings(policy, len(ids), digest, sample, style, purpose, seed, round, first_index)
     settings["notes"] = None if notes is None else notes.name
     wanted = {SHARD.format(index=i) for i in range(-(-len(ids) // sample.shard_size))}
@@ -209,34 +145,38 @@ def bootstrap(
         _check_settings(path, settings)
         if path.name not in wanted:
             raise RunError(f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder")
-    for half in out.glob(f".{SHARD.split('{')[0]}*.tmp"):
-        half.unlink()
-    write_json(out / ".settings.json", settings)
-    job = _Job(policy, sampling_params(sample), sample.k, seed, round, first_index, attempts, pause)
+    _sweep(out)
+    write_json(out / SETTINGS, settings)
+    job = Job(sampling_params(sample), sample.k, seed, round, first_index, attempts, pause)
+    lazy = problems if isinstance(problems, Problems) else None
+    shards = Shards(job, out, settings, lazy, prompts, style)
     tally, start, resumed = Tally(), time.monotonic(), 0
     with tqdm(
         total=len(ids), desc=f"sample round {round}", unit="problem", disable=not progress, dynamic_ncols=True
     ) as bar:
-        for number in range(len(wanted)):
-            path = out / SHARD.format(index=number)
-            chunk = [problems[i] for i in range(number * sample.shard_size, len(ids))[: sample.shard_size]]
-            shard = read_shard(path) if path.exists() else None
-            if shard is not None and all(i.verdict.outcome is not Outcome.UNAVAILABLE for i in shard):
-                resumed += 1
-                if progress:
-                    bar.initial += len(chunk)
-                tally.add(shard, new=False)
-            else:
-                asked = (
-                    words.solve_all(chunk, style, notes)
-                    if notes is not None
-                    else [prompts(problem, style) for problem in chunk]
-                )
-                shard = job.graded(chunk, asked)
-                write_shard(path, shard, settings)
-                tally.add(shard, new=True)
-            bar.update(len(chunk))
+
+        def told(count: int, found: Tally) -> None:
+            tally.merge(found)
+            bar.update(count)
             bar.set_postfix_str(tally.postfix(time.monotonic() - start))
+
+        def missing() -> Iterator[Part]:
+            nonlocal resumed
+            for number in range(len(wanted)):
+                rows = range(number * sample.shard_size, len(ids))[: sample.shard_size]
+                if (found := done(out / SHARD.format(index=number))) is not None:
+                    resumed += 1
+                    if progress:
+                        bar.initial += len(rows)
+                    told(len(rows), found)
+                    continue
+                chunk = None if lazy is not None and notes is None else [problems[i] for i in rows]
+                asked = None if notes is None or chunk is None else words.solve_all(chunk, style, notes)
+                yield Part(number, rows, chunk, asked)
+
+        for count, found in made(policy, shards, missing()):
+            told(count, found)
+    _sweep(out)  # workers that were killed
     return tally.stats(len(ids), time.monotonic() - start, resumed)
 
 

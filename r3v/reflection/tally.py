@@ -49,6 +49,15 @@ class Tally:
             self.new_tokens += len(item.candidate.token_ids) if new else 0
         self.solved += len({item.candidate.problem_id for item in shard if item.verdict.correct})
 
+    def merge(self, other: Tally) -> None:
+        """Add the counts of other shards."""
+        for outcome, count in other.count.items():
+            self.count[outcome] += count
+        self.solved += other.solved
+        self.truncated += other.truncated
+        self.tokens += other.tokens
+        self.new_tokens += other.new_tokens
+
     def postfix(self, seconds: float) -> str:
         available = max(1, sum(self.count.values()) - self.count[Outcome.UNAVAILABLE])
         text = (

@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,17 +22,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from r3v.config import ModelConfig, TrainConfig
-from r3v.errors import DataError, RunError
-from r3v.io import atomic_write, write_json
-from r3v.policies.loading import Loaded, load_adapter, save_adapter
+from r3v.errors import ConfigError, DataError, RunError
+from r3v.policies.loading import Loaded, device_of, load_adapter
 from r3v.records import Example
 from r3v.training.data import accumulation
+from r3v.training.keeper import Keeper
 from r3v.training.loader import StepLoader
 from r3v.training.module import R3VModule
-from r3v.training.trie import TrieStats, group_examples
+from r3v.training.strategies import (
+    check_strategy,
+    launched,
+    lightning_strategy,
+    sharded,
+    wants_workers,
+    world_size,
+)
+from r3v.training.trie import group_examples
+from r3v.training.workers import Job, run_workers
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class FitResult:
 
 
 def fit(
-    loaded: Loaded,
+    loaded: Loaded | None,
     examples: Sequence[Example],
     *,
     train: TrainConfig,
@@ -66,31 +72,46 @@ def fit(
     progress: bool = False,
     callbacks: Sequence[pl.Callback] = (),
     logger: Any = False,
+    dry_run: bool = False,
 ) -> FitResult:
     """Train a fresh LoRA adapter (or go on with `adapter`) on `examples` and save it in `out/adapter`.
 
-    `loaded` is a base model; it is the base model again afterwards. `checkpoint_every`: optimiser steps
-    between checkpoints, 0 for none. Raises DataError without examples, RunError for a folder of another fit
-    or a loss that is not finite.
+    `loaded` is a base model; it is the base model again afterwards, unless its weights were sharded (under
+    torchrun). It may be None where `wants_workers(train)`: on several devices each process loads `model` itself (a
+    random tiny one if `dry_run`), and callbacks and logger are pickled. A fit may be resumed with another
+    `train.strategy` or number of devices. `checkpoint_every`: optimiser steps between checkpoints, 0 for none.
+    Raises DataError without examples, ConfigError for a strategy that cannot be used, RunError for a folder of
+    another fit, a loss that is not finite or a process that failed.
     """
     out = Path(out)
     if not examples:
         raise DataError("found no training example, expected at least one", file=out)
+    check_strategy(train, model)
     fingerprint = _fingerprint(examples, train, model, seed, adapter)
     done = _finished(out, fingerprint)
     if done is not None:
         return done
+    if wants_workers(train):
+        tiny = dry_run or (loaded is not None and loaded.name.startswith("dry-run:"))
+        start = None if adapter is None else str(adapter)
+        run_workers(
+            Job(examples, train, model, out, seed, start, checkpoint_every, progress, tuple(callbacks), logger, tiny)
+        )
+        return _result(out, fingerprint)
+    if loaded is None:
+        raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
     network = load_adapter(loaded.model, adapter, trainable=True) if adapter is not None else loaded.model
     module = R3VModule(replace(loaded, model=network), train, config=model, seed=seed)
+    world = world_size(train)
     device = next(network.parameters()).device
     try:
-        keeper = _Keeper(out, fingerprint, checkpoint_every)
+        keeper = Keeper(out, fingerprint, checkpoint_every)
         loader = StepLoader(
             groups=group_examples(examples),
             maker=module.maker(),
             per_step=train.problems_per_step,
             seed=seed,
-            accumulate=accumulation(train, train.devices),
+            accumulate=accumulation(train, world),
             epochs=train.epochs,
             max_steps=train.max_steps,
             cache_bytes=StepLoader.cache_bytes if train.epochs > 1 else 0,
@@ -100,11 +121,17 @@ def fit(
             trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger, progress)
             trainer.fit(module, datamodule=OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
     finally:
-        _restore(module, device)
+        if not module.sharded:
+            _restore(module, device)
+    return _result(out, fingerprint)
+
+
+def _result(out: Path, fingerprint: str) -> FitResult:
     result = _finished(out, fingerprint)
     if result is None:
         raise RunError(f"{out}: the fit was stopped before its end; run the same command again to go on")
-    shutil.rmtree(out / ".fit", ignore_errors=True)
+    if os.environ.get("RANK", "0") == "0" or not launched():
+        shutil.rmtree(out / ".fit", ignore_errors=True)
     return result
 
 
@@ -118,11 +145,15 @@ def _trainer(
     progress: bool,
 ) -> pl.Trainer:
     device = next(module.model.parameters()).device
-    one_gpu = device.type == "cuda" and train.devices == 1
+    # A model to be sharded waits on the CPU for its place.
+    on_cpu = device.type == "cpu" and not (sharded(train.strategy) and device_of(module.config).type == "cuda")
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else train.devices
+    one_gpu = device.type == "cuda" and world_size(train) == 1
     return pl.Trainer(
-        accelerator="cpu" if device.type == "cpu" else "gpu",
-        devices=[device.index or 0] if one_gpu else train.devices,
-        strategy=train.strategy,
+        accelerator="cpu" if on_cpu else "gpu",
+        devices=[device.index or 0] if one_gpu else here,
+        num_nodes=world_size(train) // here,
+        strategy=lightning_strategy(train.strategy, world_size(train)),
         precision=train.precision,  # pyright: ignore[reportArgumentType]
         max_epochs=1,
         accumulate_grad_batches=accumulate,
@@ -150,125 +181,6 @@ class OnePass(pl.LightningDataModule):
         return self.loader
 
 
-class _Keeper(pl.Callback):
-    """Losses, checkpoints every few steps, and at the end the adapter and `fit.json`."""
-
-    def __init__(self, out: Path, fingerprint: str, every: int) -> None:
-        self.out, self.fingerprint, self.every = out, fingerprint, every
-        self.rows: list[tuple[float, float]] = []
-        self.pending: list[tuple[Tensor, float]] = []
-        self.share: Tensor | None = None
-        self.seconds, self.since = 0.0, time.monotonic()
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / ".fit" / "last.ckpt"
-
-    def resume(self) -> str | None:
-        """The checkpoint to go on from. Raises RunError when it belongs to other examples or settings."""
-        if not self.checkpoint.exists():
-            return None
-        note = self.out / ".fit" / "fingerprint"
-        found = note.read_text() if note.exists() else "none"
-        if found != self.fingerprint:
-            raise RunError(
-                f"{self.checkpoint}: found a checkpoint of another fit ({found}, expected "
-                f"{self.fingerprint}): examples "
-                f"or settings have changed. Delete {self.out / '.fit'} to begin anew"
-            )
-        return str(self.checkpoint)
-
-    def state_dict(self) -> dict[str, Any]:
-        self._settle()
-        return {"rows": [list(row) for row in self.rows], "seconds": self._elapsed()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = [(row[0], row[1]) for row in state_dict["rows"]]
-        self.seconds = state_dict["seconds"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.since = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, R3VModule)
-        assert pl_module.step_loss is not None
-        self.share = pl_module.step_loss if self.share is None else self.share + pl_module.step_loss
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
-        if trainer.world_size > 1:
-            self.share = trainer.strategy.reduce(self.share, reduce_op="mean")
-        assert isinstance(self.share, Tensor)
-        self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
-        self.share = None
-        if self.every and trainer.global_step % self.every == 0 and batch_idx + 1 < trainer.num_training_batches:
-            self._save(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, R3VModule)
-        self._settle()
-        stats = _over_devices(pl_module.progress, trainer.world_size)
-        if trainer.should_stop and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            logging.getLogger(__name__).warning("the fit was stopped early after %d steps", len(self.rows))
-        if not trainer.is_global_zero:
-            return
-        save_adapter(pl_module.model, self.out / "adapter")
-        self._write_losses()
-        write_json(
-            self.out / "fit.json",
-            {
-                "schema": 1,
-                "fingerprint": self.fingerprint,
-                "steps": len(self.rows),
-                "losses": [loss for loss, _ in self.rows],
-                "seconds": self._elapsed(),
-                "dropped": dict(stats.dropped),
-                "tokens": stats.tokens if pl_module.path == "fused" else stats.tokens_unfused,
-                "tokens_target": stats.tokens_target,
-                "fused": pl_module.path == "fused",
-            },
-        )
-
-    def _elapsed(self) -> float:
-        return self.seconds + time.monotonic() - self.since
-
-    def _settle(self) -> None:
-        """Pending losses to numbers; only here does the device have to catch up."""
-        for loss, lr in self.pending:
-            value = float(loss)
-            if not math.isfinite(value):
-                raise RunError(
-                    f"{self.out}: found loss {value} at step {len(self.rows) + 1}, expected a finite "
-                    f"number. Lower "
-                    "train.lr, or use precision 32-true"
-                )
-            self.rows.append((value, lr))
-        self.pending = []
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        temporary = self.checkpoint.with_suffix(".writing")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            atomic_write(self.out / ".fit" / "fingerprint", self.fingerprint)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(self.checkpoint)
-            self._write_losses()
-
-    def _write_losses(self) -> None:
-        lines = [f"{i + 1},{loss!r},{lr!r}" for i, (loss, lr) in enumerate(self.rows)]
-        atomic_write(self.out / "losses.csv", "\n".join(["step,loss,lr", *lines]) + "\n")
-
-
-def _over_devices(stats: TrieStats, world: int) -> TrieStats:
-    if world == 1:
-        return stats
-    gathered: list[Any] = [None] * world
-    torch.distributed.all_gather_object(gathered, stats)
-    return sum(gathered, TrieStats())
-
-
 def _finished(out: Path, fingerprint: str) -> FitResult | None:
     path = out / "fit.json"
     if not path.exists():
@@ -294,7 +206,9 @@ def _finished(out: Path, fingerprint: str) -> FitResult | None:
 def _fingerprint(
     examples: Sequence[Example], train: TrainConfig, model: ModelConfig, seed: int, adapter: object
 ) -> str:
-    """16 hexadecimal digits over everything the adapter depends on."""
+    """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
+    it, so that a fit can be resumed with other ones."""
+    train = replace(train, strategy="auto", devices=1)
     digest = hashlib.sha256(json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]

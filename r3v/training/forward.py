@@ -1,9 +1,10 @@
 """Log-probabilities of a batch's target tokens under a vision-language model, by one of three paths.
 
 `fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask.
-Both run the inner model and apply the head to target positions only. `plain`: `rows` through the model's own
-complete forward, which computes its positions itself: slow, and therefore the reference that the self-test
-compares with.
+Both run the inner model, take the image features of a frozen vision tower from its cache (`vision`), and apply
+the head to target positions only; `fused` computes attention run by run (`attention`). `plain`: `rows` through
+the model's own complete forward, which computes its positions itself: slow, and therefore the reference that the
+self-test compares with.
 
 Checked against transformers 5.23: a 4-D attention mask is handed through untouched
 (`_preprocess_mask_arguments`), and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as
@@ -13,6 +14,8 @@ they are, DeepStack included. Suffixes as in `batching`; H hidden width.
 from __future__ import annotations
 
 import inspect
+import logging
+import weakref
 from typing import Any, Literal
 
 import torch
@@ -20,11 +23,16 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
+from r3v.training.attention import attach
 from r3v.training.batching import Batch, padding_mask, tree_mask
+from r3v.training.vision import features, why_not_cached
 
+_LOG = logging.getLogger(__name__)
+_SAID: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Models of which it was said that their image features are not kept."""
 Path = Literal["fused", "rows", "plain"]
 FULL_LOGITS_LIMIT = 2**25
-"""Up to this many logits (128 MB in float32) the head runs in one piece; above, chunk by chunk."""
+"""A head that is trained runs in one piece up to this many logits (128 MB in float32), above chunk by chunk."""
 
 
 def base_model(model: Any) -> Any:
@@ -67,34 +75,57 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
         return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
     inner, head = base.base_model, base.get_output_embeddings()
     hidden = inner(**_inputs(base, batch, path)).last_hidden_state
-    return _head_logprobs(hidden.flatten(0, 1)[batch.source_T], head, batch.target_T, text_config(model))
+    source_TH = hidden.flatten(0, 1).index_select(0, batch.source_T)
+    return _head_logprobs(source_TH, head, batch.target_T, text_config(model))
 
 
 def _head_logprobs(hidden_TH: Tensor, head: nn.Module, target_T: Tensor, config: Any) -> Tensor:
     softcap = getattr(config, "final_logit_softcapping", None)
     # A quantised or LoRA-wrapped head is more than its weight, so only a bare linear layer is taken apart.
     bare = type(head) is nn.Linear
-    if not bare or hidden_TH.shape[0] * head.weight.shape[0] <= FULL_LOGITS_LIMIT:
+    small = hidden_TH.shape[0] * head.weight.shape[0] <= FULL_LOGITS_LIMIT if bare else True
+    if not bare or (small and head.weight.requires_grad):
         return from_logits(head(hidden_TH), target_T, softcap=softcap)
     return from_hidden(hidden_TH, head.weight, target_T, head.bias, softcap=softcap)
 
 
 def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
-    mask = tree_mask(batch.exit_RL) if path == "fused" else padding_mask(batch)
-    if path == "fused" and getattr(text_config(base), "_attn_implementation", "eager") == "eager":
-        # Eager attention adds its mask to the scores.
-        dtype = base.get_input_embeddings().weight.dtype
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
     inputs = {
         "input_ids": batch.ids_RL,
-        "attention_mask": mask,
+        "attention_mask": _tree_mask(base, batch) if path == "fused" else padding_mask(batch),
         "position_ids": batch.positions,
         "use_cache": False,
-        **batch.images,
+        **_image_inputs(base.base_model, batch),
     }
     if path == "rows" and _takes(base, "token_type_ids"):
         inputs["token_type_ids"] = _image_tokens(base, batch)
     return inputs
+
+
+def _tree_mask(base: Any, batch: Batch) -> Tensor:
+    mask, dtype = tree_mask(batch.exit_RL), base.get_input_embeddings().weight.dtype
+    if getattr(text_config(base), "_attn_implementation", "eager") == "eager":
+        # Eager attention adds its mask to the scores.
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    return attach(mask, batch.exit_RL, dtype)
+
+
+def _image_inputs(inner: Any, batch: Batch) -> dict[str, Any]:
+    """Pixels, or what a frozen vision tower made of them."""
+    if not batch.images:
+        return {}
+    reason = why_not_cached(inner)
+    if reason is None:
+        each = [1 if batch.fused else t.n_branches for t in batch.tries]
+        rows = [(t.image_key, t.images) for t, n in zip(batch.tries, each, strict=True) for _ in range(n)]
+        found = features(inner, rows, batch.ids_RL.device)
+        if found is not None:
+            return {"mm_encoder_outputs": {"image": found}}
+        reason = f"{type(inner).__name__} computes them from more than its feature function takes"
+    if inner not in _SAID:
+        _SAID.add(inner)
+        _LOG.info("image features are computed in every pass, because %s", reason)
+    return dict(batch.images)
 
 
 def _plain_inputs(base: Any, batch: Batch) -> dict[str, Any]:

@@ -31,9 +31,10 @@ from r3v.losses.contract import Loss
 from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.training.batching import Batch, collate, counts
-from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
+from r3v.training.forward import Path, base_model, text_config, token_logprobs, why_not_fusable
 from r3v.training.loader import BatchMaker
 from r3v.training.parity import ParityWarning, check_parity, half_precision
+from r3v.training.strategies import outer_parameters, shard
 from r3v.training.trie import Trie, TrieStats, build_trie
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class R3VModule(pl.LightningModule):
         self.strict_loading = False
         self._start: dict[str, Tensor] = {}
         self._tested = False
+        self.sharded = False
         self._rng: dict[str, Tensor] | None = None
         self._set_gradient_checkpointing()
 
@@ -131,7 +133,7 @@ class R3VModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's share of the loss of its optimiser step, scaled for Lightning's averaging."""
-        if not self._tested and batch.tries:
+        if not self._tested and self._all_have(batch):
             self._self_test(batch)
         scale = self.trainer.world_size * self.trainer.accumulate_grad_batches
         loss, metrics = self._share(batch)
@@ -147,16 +149,35 @@ class R3VModule(pl.LightningModule):
         if total_K is not None and self.trainer.world_size > 1:
             total_K = self.trainer.strategy.reduce(total_K.clone(), reduce_op="sum")
         if not batch.tries:
-            # Every branch of this share was too long; the other devices still wait for gradients.
-            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device)), {
-                "loss": torch.zeros((), device=self.device)
-            }
+            # Every branch of this share was too long, or there are more devices than problems: the other devices
+            # still wait for gradients.
+            return self._zero(), {"loss": torch.zeros((), device=self.device)}
         if batch.fused != (self.path == "fused"):
             batch = self._recollate(batch)
         logprobs_T = token_logprobs(self.model, batch, self.path)
         output = self.loss(batch.loss_inputs(logprobs_T, reference_T=self._reference_logprobs(batch)))
         config = self.train_config
-        return reduce(output, total_K, config.loss_reduction, config.kind_weights)
+        loss, metrics = reduce(output, total_K, config.loss_reduction, config.kind_weights)
+        return loss + self._outer_zero() if self.sharded else loss, metrics
+
+    def _zero(self) -> Tensor:
+        """A loss of zero with a gradient for every trained parameter."""
+        if not self._in_parts():
+            return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device))
+        return self._idle() + self._outer_zero()
+
+    def _outer_zero(self) -> Tensor:
+        """Zero, with a gradient for trained parameters outside the sharded layers: all ranks reduce the same ones,
+        though one of them may have seen no picture."""
+        return sum((p.sum() * 0.0 for p in outer_parameters(self)), torch.zeros((), device=self.device))
+
+    def _idle(self) -> Tensor:
+        """A forward pass of two tokens, times zero. Where weights are spread over devices, each layer gathers them,
+        so every device must run the layers equally often."""
+        base = base_model(self.model)
+        ids_RL = torch.full((1, 2), self.encoder.tokenizer.pad_token_id or 0, device=self.device)
+        inputs = {"input_ids": ids_RL, "attention_mask": torch.ones_like(ids_RL), "use_cache": False}
+        return base.base_model(**inputs).last_hidden_state.float().sum() * 0.0
 
     def _recollate(self, batch: Batch) -> Batch:
         other = self._collate(batch.tries).to(batch.ids_RL.device)
@@ -190,7 +211,7 @@ class R3VModule(pl.LightningModule):
         warning."""
         self._tested = True
         device = batch.ids_RL.device
-        whole = self.trainer.strategy.__class__.__name__ not in SHARDED
+        whole = not self._in_parts()
         ways: tuple[tuple[Path, Path], ...] = (("fused", "rows"), ("rows", "plain"))
         for path, slower in ways:
             if self.path != path:
@@ -204,6 +225,8 @@ class R3VModule(pl.LightningModule):
                 gradients=whole,
             )
             ok = torch.tensor(float(found.ok), device=device)
+            if not whole:
+                self._catch_up(sum(t.n_branches for t in batch.tries[:PARITY_TRIES]))
             if self.trainer.world_size > 1:
                 # One device that disagrees slows them all, so that all run the same graph.
                 ok = self.trainer.strategy.reduce(ok, reduce_op="min")
@@ -218,6 +241,23 @@ class R3VModule(pl.LightningModule):
                     ParityWarning,
                     stacklevel=2,
                 )
+
+    def _in_parts(self) -> bool:
+        return any(kind.__name__ in SHARDED for kind in type(self.trainer.strategy).__mro__)
+
+    def _all_have(self, batch: Batch) -> bool:
+        """Whether every device has something in its batch: the self-test is theirs together."""
+        has = torch.tensor(float(bool(batch.tries)), device=self.device)
+        if self.trainer.world_size > 1:
+            has = self.trainer.strategy.reduce(has, reduce_op="min")
+        return bool(has)
+
+    def _catch_up(self, passes: int) -> None:
+        """Idle forward passes until this device has done as many as the busiest."""
+        most = self.trainer.strategy.reduce(torch.tensor(float(passes), device=self.device), reduce_op="max")
+        with torch.no_grad():
+            for _ in range(int(most) - passes):
+                self._idle()
 
     # --- optimiser
     # --------------------------------------------------------------------------------------------
@@ -273,6 +313,19 @@ class R3VModule(pl.LightningModule):
                 # Before a checkpoint is restored: a resumed fit keeps the reference it began with.
                 self._start = {name: p.detach().clone() for name, p in self._trainable().items()}
 
+    def configure_model(self) -> None:
+        """Shard the weights where the strategy is FSDP2; Lightning calls this after `setup`."""
+        mesh = getattr(self, "_device_mesh", None)
+        if mesh is None or self.sharded:
+            return
+        if self.reference:
+            raise ConfigError(
+                "this loss wants whole reference weights swapped in, which sharded weights cannot do; use "
+                "train.strategy ddp"
+            )
+        shard(self, self.model, mesh["data_parallel"])
+        self.sharded = True
+
     def on_train_start(self) -> None:
         if self.global_rank:
             # Dropout differs between devices.
@@ -292,19 +345,24 @@ class R3VModule(pl.LightningModule):
         return {k: v for k, v in super().state_dict(*args, **kwargs).items() if k in names}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        p = self.progress
+        p = over_devices(self.progress, self.trainer.world_size)
         checkpoint["r3v"] = {
             "path": self.path,
             "tested": self._tested,
             "rng": {"cpu": torch.get_rng_state()}
             | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}),
             "progress": [p.kept, dict(p.dropped), p.tokens, p.tokens_unfused, p.tokens_target],
+            "accumulate": self.trainer.accumulate_grad_batches,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint["r3v"]
         self.path, self._tested, self._rng = kept["path"], kept["tested"], kept["rng"]
-        self.progress = TrieStats(*kept["progress"])
+        # Sums over devices, which will be summed again.
+        self.progress = TrieStats(*kept["progress"]) if self.global_rank == 0 else TrieStats()
+        before, now = kept.get("accumulate"), self.trainer.accumulate_grad_batches
+        if before is not None and before != now:
+            count_in_steps(checkpoint, before, now)
 
     # --- use
     # --------------------------------------------------------------------------------------------------
@@ -331,6 +389,30 @@ class R3VModule(pl.LightningModule):
 
         selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
         return selector.select(problem, n, method, seed)
+
+
+def over_devices(stats: TrieStats, world: int) -> TrieStats:
+    """The sum over all devices; every one must ask."""
+    if world == 1:
+        return stats
+    gathered: list[Any] = [None] * world
+    torch.distributed.all_gather_object(gathered, stats)
+    return sum(gathered, TrieStats())
+
+
+def count_in_steps(checkpoint: dict[str, Any], before: int, now: int) -> None:
+    """Rewrite the batch numbers of a Lightning checkpoint made with `before` batches a step for `now` batches a
+    step, so that the fit goes on at the same step. Raises ConfigError for a checkpoint inside a step."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for part in (progress["total"], progress["current"]):
+        batches = part["ready"]
+        if batches % before:
+            raise ConfigError(
+                f"found a checkpoint after {batches} batches, inside a step of {before}; expected the end of a "
+                f"step, because this fit accumulates {now}. Resume with accumulate_grad_batches {before}"
+            )
+        # Saved while a batch ends, `completed` is one behind.
+        part.update({name: batches // before * now - (batches - count) for name, count in part.items()})
 
 
 def lr_factor(step: int, total: float, config: TrainConfig) -> float:

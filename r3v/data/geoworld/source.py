@@ -104,7 +104,7 @@ def write_dataset(split: str, n: int | None, out: str | Path, seed: int = 0) -> 
     Raises ConfigError where `out` exists and is not an earlier such folder.
     """
     target = Path(out)
-    if target.exists() and any(target.iterdir()) and not (target / "problems.jsonl").exists():
+    if target.is_dir() and any(target.iterdir()) and not (target / "problems.jsonl").exists():
         raise ConfigError(
             f"found other files in {target}, expected a new folder or an earlier data set. Choose another --out"
         )

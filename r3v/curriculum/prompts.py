@@ -1,8 +1,12 @@
-"""The words that agents see. Pictures come first in a message, so the text refers to them by number."""
+"""Every word that the curriculum puts to a model: agents, image types, the judge of failures.
+
+The words of solving, notes and selection are in `r3v.prompts`, which knows nothing of plans and diagnoses; those here
+need the curriculum's own records. Pictures come first in a message, so the text refers to them by number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from r3v.curriculum.edit_ops import OPS
 from r3v.curriculum.messages import Pick, Plan, Question, describe
@@ -46,6 +50,23 @@ def write(job: str, made: Plan, picture: ImageSource) -> Prompt:
         f"{_JSON}{describe(Question)}"
     )
     return Prompt(f"{job}/write", (Message("user", text, (picture,)),))
+
+
+def image_type(problem: Problem, types: Sequence[str]) -> Prompt:
+    """Ask which of the types the pictures of a problem are."""
+    text = f"Which type is this picture: {', '.join(types)}? Reply with one of these words, nothing else."
+    return Prompt(problem.id, (Message("user", text, problem.images),))
+
+
+def judge(problem: Problem, answer: str, modes: Mapping[str, str]) -> Prompt:
+    """Ask which failure mode a wrong answer shows; the reply is the name of one of `modes` (name -> meaning)."""
+    listed = "\n".join(f"{name}: {meaning}" for name, meaning in modes.items())
+    text = (
+        f"Here is a problem with its picture.\n{question_text(problem)}\nThe right answer: {problem.gold_text}\n\n"
+        f"A student answered:\n{answer}\n\nThis is wrong. What went wrong first?\n{listed}\n"
+        "Reply with one of these words, nothing else."
+    )
+    return Prompt(f"{problem.id}/judge", (Message("user", text, problem.images),))
 
 
 def repair(prompt: Prompt, reply: str, error: str) -> Prompt:

@@ -1,0 +1,135 @@
+"""What `r3v bench` shows: a table for the terminal, a bar chart and growth plots as SVG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from r3v.bench.harness import Growth, Result
+from r3v.io import atomic_path
+from r3v.report.charts import COLOURS, HEIGHT, LEFT, TOP, WIDTH, svg, ticks
+from r3v.report.charts import _text as text
+from r3v.report.page import standalone
+
+Results = Mapping[str, Mapping[str, Result]]
+HEAD = ("benchmark", "ratio", "min", "max", "limit", "of limit", "goal", "against")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f}%"
+
+
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """One row of text cells per case, in the order of `HEAD`."""
+    found = []
+    for name, cases in results.items():
+        for case, r in cases.items():
+            goal = "-" if r.goal is None else f"{r.goal:g}x " + ("met" if r.ratio >= r.goal else "missed")
+            cells = (_number(r.ratio), _number(r.min), _number(r.max), _number(r.limit), _share(r.of_limit))
+            found.append((f"{name} {case}", *cells, goal, r.peer))
+    return found
+
+
+def table(results: Results) -> str:
+    """The rows in aligned columns, and below them what was checked and further figures."""
+    lines = [HEAD, *rows(results)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    out = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    out.insert(1, "  ".join("-" * w for w in widths))
+    for name, cases in results.items():
+        for case, r in cases.items():
+            notes = [r.check] if r.check else []
+            notes += [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in r.details.items()]
+            notes += [g.law() for g in r.growth if len(g.points) > 1]
+            if notes:
+                out.append(f"{name} {case}: {'; '.join(notes)}")
+    return "\n".join(out)
+
+
+def bar_chart(results: Results, title: str) -> str:
+    """Horizontal bars of the median ratios with whiskers from min to max, a mark at the limit, a line at 1."""
+    bars = [(f"{name} {case}", r) for name, cases in results.items() for case, r in cases.items()]
+    left, right, height = 150, WIDTH - 190, 56 + 30 * len(bars)
+    scale = ticks(0.0, max([1.0, *(max(r.max, r.limit or 0.0) for _, r in bars)]))
+
+    def x_of(value: float) -> float:
+        return left + value / scale[-1] * (right - left)
+
+    body = []
+    for tick in scale:
+        body.append(f'<line x1="{x_of(tick):.1f}" x2="{x_of(tick):.1f}" y1="8" y2="{height - 34}" class="grid"/>')
+        body.append(text(x_of(tick), height - 18, f"{tick:g}x"))
+    body.append(f'<line x1="{x_of(1):.1f}" x2="{x_of(1):.1f}" y1="8" y2="{height - 34}" class="axis"/>')
+    body.append(text(left, height - 2, "bar: median ratio; whisker: min to max; vertical mark: limit", "start"))
+    for i, (name, r) in enumerate(bars):
+        y = 14 + 30 * i
+        tip = f"{name}: {r.ratio:.2f}x ({r.min:.2f} to {r.max:.2f}) against {r.peer}"
+        body.append(text(left - 10, y + 14, name, "end"))
+        width = max(x_of(r.ratio) - left, 0.5)
+        body.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="20" rx="2" class="bar c0">')
+        body.append(f"<title>{escape(tip)}</title></rect>")
+        ends = f'x1="{x_of(r.min):.1f}" x2="{x_of(r.max):.1f}" y1="{y + 10}" y2="{y + 10}"'
+        body.append(f'<line {ends} class="whisker c1"/>')
+        if r.limit is not None:
+            x = x_of(r.limit)
+            body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 3}" y2="{y + 23}" class="axis"/>')
+        body.append(text(right + 8, y + 14, f"{r.ratio:.2f}x {r.peer}", "start"))
+    return svg(title, f"{len(bars)} ratios against peers", body, height=height)
+
+
+def growth_chart(title: str, growth: Growth, *, memory: bool = False) -> str:
+    """Seconds, or peak memory in MB, over the size."""
+    points = [(x, m / 1e6 if memory and m is not None else s) for x, s, m in growth.points if not memory or m]
+    unit = "MB" if memory else "s"
+    right, bottom = WIDTH - 40, HEIGHT - 50
+    across, up = ticks(0.0, max(x for x, _ in points)), ticks(0.0, max(y for _, y in points))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return LEFT + x / across[-1] * (right - LEFT), bottom - y / up[-1] * (bottom - TOP)
+
+    body = []
+    for tick in up:
+        y = place(0, tick)[1]
+        body.append(f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        body.append(text(LEFT - 6, y + 4, f"{tick:g}", "end"))
+    body += [text(place(tick, 0)[0], bottom + 18, f"{tick:g}") for tick in across]
+    body.append(text((LEFT + right) / 2, bottom + 38, f"{growth.axis} ({unit} upwards)"))
+    at = [place(x, y) for x, y in points]
+    path = " ".join(f"{'M' if i == 0 else 'L'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(at))
+    css = f"c{int(memory) % COLOURS}"
+    body.append(f'<path d="{path}" class="line {css}"/>')
+    for (x, y), (size, value) in zip(at, points, strict=True):
+        tip = f"<title>{size:g}: {value:.4g} {unit}</title>"
+        body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="dot {css}">{tip}</circle>')
+    return svg(title, f"{len(points)} sizes", body)
+
+
+def write_charts(results: Results, stem: Path, device: str) -> list[Path]:
+    """`STEM.svg` with the bars and `STEM-BENCHMARK-CASE-N.svg` for each growth. Returns the files written."""
+    drawings: list[tuple[Path, str]] = []
+    if any(results.values()):
+        chart = bar_chart(results, f"Ours against peers on {device}")
+        drawings.append((stem.with_suffix(".svg"), chart))
+    for name, cases in results.items():
+        for case, r in cases.items():
+            drawings += _growth_drawings(f"{name} {case}", r.growth, stem)
+    for path, drawing in drawings:
+        with atomic_path(path) as part:
+            part.write_text(standalone(drawing), encoding="utf-8")
+    return [path for path, _ in drawings]
+
+
+def _growth_drawings(name: str, growths: Sequence[Growth], stem: Path) -> list[tuple[Path, str]]:
+    found = []
+    for number, growth in enumerate(growths):
+        file = f"{stem.stem}-{name.replace(' ', '-')}-{number}"
+        found.append((stem.with_name(f"{file}.svg"), growth_chart(f"{name}: seconds", growth)))
+        if any(m for _, _, m in growth.points):
+            chart = growth_chart(f"{name}: memory", growth, memory=True)
+            found.append((stem.with_name(f"{file}-memory.svg"), chart))
+    return found

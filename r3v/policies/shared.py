@@ -1,0 +1,240 @@
+"""Attention over keys and values that several rows share: the prompt is stored and read once, not once per sample.
+
+A transformers model is called with its attention function exchanged for `attend`. Each row then sees its own keys
+(those it was called with, and those of its memory), and before them its ancestors: blocks of keys and values that
+belong to a whole group of rows. The rows of a group are one batched product with the block; the parts are merged
+by their log-sum-exps, which is exact (Juravsky et al. 2024, arXiv 2402.05099; cascade inference in FlashInfer).
+
+A model can take this way when its attention goes through transformers' table of attention functions and is the
+plain scaled product over everything before a token. `why_not_shared` finds out by asking the model both ways.
+
+Suffixes: N layers, R rows, G blocks, K rows of a block, H key-value heads, J query heads of one of them, P block
+length, T new tokens, C own columns, D head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from r3v.errors import EngineError
+
+NAME = "r3v_shared"
+"""The name of `attend` in transformers' table."""
+# Arguments that change what attention computes; plain models pass None.
+_UNKNOWN = ("softcap", "s_aux", "sliding_window", "position_bias", "head_mask")
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """Blocks of keys and values (N G H P D), and who sees them.
+
+    bias_GP is 0 at a block's columns and very negative elsewhere (None: all count). rows_GK lists the rows of each
+    block, filled up with any row; at_R is the place of each row in it, counted G first.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bias_GP: Tensor | None
+    rows_GK: Tensor
+    at_R: Tensor
+
+
+@dataclass(frozen=True)
+class _Call:
+    ancestors: Sequence[Ancestor]
+    bias_R1TC: Tensor | None
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("r3v_shared_call", default=None)
+
+
+def ancestor(keys: Tensor, values: Tensor, spans_G: Sequence[tuple[int, int]], block_R: Sequence[int]) -> Ancestor:
+    """An `Ancestor` of blocks that are valid from column a to before column b, with the block that each row sees."""
+    device, columns = keys.device, int(keys.shape[3])
+    rows_G: list[list[int]] = [[] for _ in spans_G]
+    place = []
+    for row, block in enumerate(block_R):
+        place.append((block, len(rows_G[block])))
+        rows_G[block].append(row)
+    most = max(map(len, rows_G))
+    rows_GK = torch.tensor([rows + [0] * (most - len(rows)) for rows in rows_G], device=device)
+    at_R = torch.tensor([block * most + k for block, k in place], device=device)
+    bias = None
+    if any(span != (0, columns) for span in spans_G):
+        bounds = torch.tensor(list(spans_G), device=device)
+        column_P = torch.arange(columns, device=device)
+        bias = bias_of((column_P >= bounds[:, :1]) & (column_P < bounds[:, 1:]), keys.dtype)
+    return Ancestor(keys, values, bias, rows_GK, at_R)
+
+
+def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where visible, elsewhere a finite number so low that the weight becomes exactly 0."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
+        ~visible, torch.finfo(dtype).min / 4
+    )
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface: query R (H J) T D, own keys R H C D -> R T (H J) D."""
+    call = _CALL.get()
+    odd = [name for name in _UNKNOWN if kwargs.get(name) is not None]
+    if call is None or attention_mask is not None or odd:
+        raise EngineError(f"{type(module).__name__} attends in a way that shared keys cannot express {odd}")
+    rows, heads, new, width = query.shape
+    groups = int(key.shape[1])
+    scale = width**-0.5 if scaling is None else scaling
+    # The query heads of one key head are further rows of its product.
+    query_RHXD = query.reshape(rows, groups, (heads // groups) * new, width)
+    out, lse = _own(query, key, value, call.bias_R1TC, scale)
+    for block in call.ancestors:
+        at = module.layer_idx
+        more, more_lse = _blocks(query_RHXD, block, block.keys[at], block.values[at], scale)
+        weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
+        out = out + weight.to(out.dtype) * (more.to(out.dtype) - out)
+        lse = torch.logaddexp(lse, more_lse)
+    return out.view(rows, heads, new, width).transpose(1, 2).contiguous(), None
+
+
+def _own(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of the rows to their own columns: one new token each, or several in causal order."""
+    rows, heads, new, width = query.shape
+    groups, columns = int(key.shape[1]), int(key.shape[2])
+    joined = (rows, groups, (heads // groups) * new, width)
+    if new == 1:
+        return _attention(query.reshape(joined), key, value, bias, scale)
+    if columns != new or bias is not None:
+        raise EngineError(f"found {new} new tokens on {columns} own columns, expected rows without a past of their own")
+    if heads != groups:
+        key, value = (t.repeat_interleave(heads // groups, dim=1) for t in (key, value))
+    out, lse = _attention(query, key, value, None, scale, causal=True)
+    return out.reshape(joined), lse.reshape(joined[:-1])
+
+
+def _blocks(query: Tensor, block: Ancestor, keys: Tensor, values: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of each row to the block it belongs to; query R H X D, keys G H P D -> R H X D and R H X."""
+    _, heads, x, width = query.shape
+    g, k = block.rows_GK.shape
+    asked = query.index_select(0, block.rows_GK.view(-1)).view(g, k, heads, x, width)
+    bias = None if block.bias_GP is None else block.bias_GP[:, None, None, :]
+    out, lse = _attention(asked.transpose(1, 2).reshape(g, heads, k * x, width), keys, values, bias, scale)
+    out = out.reshape(g, heads, k, x, width).transpose(1, 2).reshape(g * k, heads, x, width)
+    lse = lse.reshape(g, heads, k, x).transpose(1, 2).reshape(g * k, heads, x)
+    return out.index_select(0, block.at_R), lse.index_select(0, block.at_R)
+
+
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, *, causal: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Attention and its log-sum-exps: torch's own CPU kernel, products elsewhere."""
+    if query.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, causal, attn_mask=bias, scale=scale
+        )
+    scores = (query @ key.transpose(-1, -2)).float() * scale
+    if bias is not None:
+        scores = scores + bias.float()
+    if causal:
+        size = scores.shape[-1]
+        scores = scores.masked_fill(torch.ones(size, size, dtype=torch.bool, device=scores.device).triu(1), -torch.inf)
+    lse = scores.logsumexp(-1)
+    return (scores - lse.unsqueeze(-1)).exp().to(value.dtype) @ value, lse
+
+
+class SharedCalls:
+    """Calls a model with `attend` in place of its own attention function."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        found = {id(m.config): m.config for m in model.modules() if hasattr(m, "layer_idx") and hasattr(m, "config")}
+        self._configs = list(found.values())
+        ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
+
+    def __call__(
+        self,
+        ancestors: Sequence[Ancestor],
+        bias_R1TC: Tensor | None = None,
+        *,
+        logits_to_keep: int | None = None,
+        **inputs: Any,
+    ) -> Tensor:
+        """Logits R T V of rows that see `ancestors` before what `inputs` (ids, positions, memory) hold."""
+        if logits_to_keep is not None:
+            inputs["logits_to_keep"] = logits_to_keep
+        with self._exchanged(_Call(ancestors, bias_R1TC)):
+            return self.model(**inputs, attention_mask=None).logits
+
+    @contextmanager
+    def _exchanged(self, call: _Call) -> Iterator[None]:
+        before = [config._attn_implementation for config in self._configs]
+        token = _CALL.set(call)
+        try:
+            for config in self._configs:
+                config._attn_implementation = NAME
+            yield
+        finally:
+            _CALL.reset(token)
+            for config, name in zip(self._configs, before, strict=True):
+                config._attn_implementation = name
+
+
+@torch.inference_mode()
+def why_not_shared(model: Any) -> str | None:
+    """Why a model cannot attend to shared blocks, None when it can: five tokens at once, and two rows of two after
+    a shared three, must have the same logits. Call it in evaluation mode.
+    """
+    from r3v.policies.encode import has_three_positions
+    from r3v.policies.forward import base_of, device_of
+
+    config = base_of(model).config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    if kinds:
+        return f"layers of kind {', '.join(sorted(kinds))}"
+    device = device_of(model)
+    size = int(config.vocab_size)
+    ids = torch.tensor([[i * size // 7 % size for i in (1, 2, 3, 4, 5)]], device=device)
+    places = torch.arange(5, device=device)[None]
+    if has_three_positions(model):
+        places = places.expand(3, 1, 5)
+    cache = DynamicCache()
+    try:
+        expected = model(input_ids=ids, position_ids=places, use_cache=False).logits[0, 3:].float()
+        model(input_ids=ids[:, :3], position_ids=places[..., :3], past_key_values=cache, use_cache=True)
+        keys, values = stacked(cache)
+        rest = places[..., 3:].expand(*places.shape[:-2], 2, 2)
+        block = ancestor(keys, values, [(0, 3)], [0, 0])
+        found = SharedCalls(model)(
+            [block],
+            input_ids=ids[:, 3:].expand(2, 2),
+            position_ids=rest,
+            past_key_values=DynamicCache(),
+            use_cache=True,
+        )[1].float()
+    except (EngineError, NotImplementedError, TypeError, RuntimeError) as error:
+        return f"attention that cannot be exchanged ({str(error).splitlines()[0][:120]})"
+    tolerance = 1e-3 if base_of(model).dtype == torch.float32 else 5e-2
+    gap, scale = float((found - expected).abs().max()), float(expected.abs().max())
+    return None if gap <= tolerance * max(scale, 1.0) else f"other logits with shared keys (by {gap:.2g})"
+
+
+def stacked(cache: DynamicCache) -> tuple[Tensor, Tensor]:
+    """Keys and values of all layers, N R H L D."""
+    layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    keys = torch.stack([layer.keys for layer in layers if layer.keys is not None])
+    return keys, torch.stack([layer.values for layer in layers if layer.values is not None])

@@ -1,0 +1,167 @@
+"""The callback that keeps what a fit makes: losses, checkpoints every few steps, the adapter and `fit.json`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from r3v.errors import RunError
+from r3v.io import atomic_write, write_json
+from r3v.policies.loading import save_adapter
+from r3v.training.module import R3VModule, over_devices
+from r3v.training.strategies import whole
+from r3v.training.trie import TrieStats
+
+
+class Keeper(pl.Callback):
+    """Losses, checkpoints every few steps, and at the end the adapter and `fit.json`."""
+
+    def __init__(self, out: Path, fingerprint: str, every: int) -> None:
+        self.out, self.fingerprint, self.every = out, fingerprint, every
+        self.rows: list[tuple[float, float]] = []
+        self.pending: list[tuple[Tensor, float]] = []
+        self.share: Tensor | None = None
+        self.seconds, self.since = 0.0, time.monotonic()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / ".fit" / "last.ckpt"
+
+    def resume(self) -> str | None:
+        """The checkpoint to go on from. Raises RunError when it belongs to other examples or settings."""
+        old = self.checkpoint.with_suffix(".old")
+        if not self.checkpoint.exists() and old.exists():
+            # A kill between the two renames of a folder.
+            old.rename(self.checkpoint)
+        if not self.checkpoint.exists():
+            return None
+        note = self.out / ".fit" / "fingerprint"
+        found = note.read_text() if note.exists() else "none"
+        if found != self.fingerprint:
+            raise RunError(
+                f"{self.checkpoint}: found a checkpoint of another fit ({found}, expected "
+                f"{self.fingerprint}): examples "
+                f"or settings have changed. Delete {self.out / '.fit'} to begin anew"
+            )
+        return str(self.checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        self._settle()
+        return {"rows": [list(row) for row in self.rows], "seconds": self._elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [(row[0], row[1]) for row in state_dict["rows"]]
+        self.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.since = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, R3VModule)
+        assert pl_module.step_loss is not None
+        self.share = pl_module.step_loss if self.share is None else self.share + pl_module.step_loss
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        if trainer.world_size > 1:
+            self.share = trainer.strategy.reduce(self.share, reduce_op="mean")
+        assert isinstance(self.share, Tensor)
+        self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
+        self.share = None
+        if self.every and trainer.global_step % self.every == 0 and batch_idx + 1 < trainer.num_training_batches:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, R3VModule)
+        self._settle()
+        stats = over_devices(pl_module.progress, trainer.world_size)
+        adapter = WholeAdapter(pl_module)
+        if trainer.should_stop and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            logging.getLogger(__name__).warning("the fit was stopped early after %d steps", len(self.rows))
+        if trainer.is_global_zero:
+            self._write_result(pl_module, adapter, stats)
+        # No rank looks for the result before it is there.
+        trainer.strategy.barrier()
+
+    def _write_result(self, pl_module: R3VModule, adapter: WholeAdapter, stats: TrieStats) -> None:
+        save_adapter(adapter, self.out / "adapter")
+        self._write_losses()
+        write_json(
+            self.out / "fit.json",
+            {
+                "schema": 1,
+                "fingerprint": self.fingerprint,
+                "steps": len(self.rows),
+                "losses": [loss for loss, _ in self.rows],
+                "seconds": self._elapsed(),
+                "dropped": dict(stats.dropped),
+                "tokens": stats.tokens if pl_module.path == "fused" else stats.tokens_unfused,
+                "tokens_target": stats.tokens_target,
+                "fused": pl_module.path == "fused",
+            },
+        )
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.since
+
+    def _settle(self) -> None:
+        """Pending losses to numbers; only here does the device have to catch up."""
+        for loss, lr in self.pending:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise RunError(
+                    f"{self.out}: found loss {value} at step {len(self.rows) + 1}, expected a finite "
+                    f"number. Lower "
+                    "train.lr, or use precision 32-true"
+                )
+            self.rows.append((value, lr))
+        self.pending = []
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        temporary = self.checkpoint.with_suffix(".writing")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            atomic_write(self.out / ".fit" / "fingerprint", self.fingerprint)
+            take_place(temporary, self.checkpoint)
+            self._write_losses()
+
+    def _write_losses(self) -> None:
+        lines = [f"{i + 1},{loss!r},{lr!r}" for i, (loss, lr) in enumerate(self.rows)]
+        atomic_write(self.out / "losses.csv", "\n".join(["step,loss,lr", *lines]) + "\n")
+
+
+class WholeAdapter:
+    """The module's adapter for `save_adapter`, with sharded weights gathered (every rank must make one)."""
+
+    def __init__(self, module: R3VModule) -> None:
+        self.model, self.peft_config = module.model, module.model.peft_config
+        prefix = "model."
+        trained = module.state_dict().items()
+        self.weights = {name.removeprefix(prefix): whole(value) for name, value in trained} if module.sharded else None
+
+    def save_pretrained(self, folder: Path, **options: Any) -> None:
+        self.model.save_pretrained(folder, state_dict=self.weights, **options)
+
+
+def take_place(new: Path, target: Path) -> None:
+    """`new` becomes `target`: a file, or a folder as DeepSpeed writes. The old one is whole until the new one is."""
+    if new.is_file():
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.replace(target)
+        return
+    old = target.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
