@@ -301,7 +301,7 @@ def check_settings(folder: Path, config: Any, movable: Sequence[str] = MOVABLE) 
     for name in movable:
         group, leaf = name.split(".")
         old = set_field(old, name, getattr(getattr(config, group), leaf))
-    different = [line for line in differences(old, config) if not line.startswith("policy.ray:")]
+    different = [line for line in differences(old, config) if not line.startswith("policy.ray.")]
     if different:
         raise RunError(
             f"{folder}: this run was started with other settings ({'; '.join(different)}). "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -38,22 +38,28 @@ def field_types(cls: type = Config, prefix: str = "") -> dict[str, Any]:
 
 
 def flatten(config: Any) -> dict[str, Any]:
-    """Dotted name -> value, tuples as lists."""
-    return {
-        f"{group.name}.{leaf}": list(value) if isinstance(value, tuple) else value
-        for group in fields(config)
-        for leaf, value in asdict(getattr(config, group.name)).items()
-    }
+    """Dotted name -> value, tuples as lists; groups within groups are gone through, mappings are values."""
+    flat: dict[str, Any] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            flat |= {f"{f.name}.{name}": leaf for name, leaf in flatten(value).items()}
+        else:
+            flat[f.name] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def to_yaml(config: Any) -> str:
     """Every field, in the order of the tree; `read` gives the same config back."""
     import yaml
 
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
     for name, value in flatten(config).items():
-        group, leaf = name.split(".", 1)
-        tree.setdefault(group, {})[leaf] = value
+        *groups, leaf = name.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 

@@ -19,7 +19,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +197,23 @@ def rate(step: int, first: int, last: int, peak: float) -> float:
     return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (done - 100) / max(1, last - first - 100))))
 
 
+def mix_at(step: int, args: argparse.Namespace) -> Mapping[tasks.Task, float]:
+    if step < args.read_steps:
+        return tasks.READING_MIX
+    if step < args.listen_steps:
+        return tasks.SOLVING_MIX
+    return words.MIX if step < args.words_steps else words.JUDGING_MIX
+
+
+def rate_at(step: int, args: argparse.Namespace) -> float:
+    """Of the language model. Listening ends with a rate still high; each part after it starts anew, lower."""
+    if step < args.listen_steps:
+        return rate(step, args.see_steps, args.listen_steps + 800, args.lr)
+    if step < args.words_steps:
+        return rate(step, args.listen_steps, args.words_steps, 0.5 * args.lr)
+    return rate(step, args.words_steps, args.steps, 0.4 * args.lr)
+
+
 def save_state(path: Path, **state: Any) -> None:
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
@@ -242,19 +259,15 @@ def train(args: argparse.Namespace) -> None:
                 loss, found = see_loss(model, heads, step, pool, args.see_batch)
                 rates = [rate(step, 0, args.see_steps, args.lr)] * 2
             else:
-                together = step >= args.listen_steps
-                mix = words.MIX if together else tasks.SOLVING_MIX if step >= args.read_steps else tasks.READING_MIX
-                if not queue or step in (args.read_steps, args.listen_steps):
-                    queue = batches(pool, rows, step, mix, args.batch)
+                together = args.listen_steps <= step < args.words_steps
+                if not queue or step in (args.read_steps, args.listen_steps, args.words_steps):
+                    queue = batches(pool, rows, step, mix_at(step, args), args.batch)
                 if together:
                     looks = None
-                    lr = rate(step, args.listen_steps, args.steps, 0.5 * args.lr)
-                else:
-                    if looks is None:
-                        looks = look(model, pool)
-                    # This part ends with a rate still high, a third of the way above the end of its own schedule.
-                    lr = rate(step, args.see_steps, args.listen_steps + 800, args.lr)
+                elif looks is None:
+                    looks = look(model, pool)
                 loss, found = speak_loss(model, heads, queue.pop(), pool, rows.pad, looks)
+                lr = rate_at(step, args)
                 # What the tower has learned does not survive the language model's rate.
                 rates = [0.25 * lr, lr]
             optimizer.zero_grad(set_to_none=True)
@@ -300,10 +313,9 @@ def main() -> None:
     parser.add_argument("--see-steps", type=int, default=2800, help="steps of the vision tower alone")
     parser.add_argument("--read-steps", type=int, default=3400, help="step at which reading gives way to the full mix")
     parser.add_argument("--listen-steps", type=int, default=4800, help="step until which the tower then rests")
-    parser.add_argument(
-        "--steps", type=int, default=6400, help="last step; after listening, new words and a tower that learns"
-    )
-    parser.add_argument("--stop", type=int, default=6400, help="stop before, for a look")
+    parser.add_argument("--words-steps", type=int, default=6400, help="step until which both learn, in new words")
+    parser.add_argument("--steps", type=int, default=7100, help="last step; the tower rests again at the end")
+    parser.add_argument("--stop", type=int, default=10**9, help="stop before, for a look")
     parser.add_argument("--see-batch", type=int, default=32, help="pictures a step while the tower learns alone")
     parser.add_argument("--batch", type=int, default=64, help="lessons a step")
     parser.add_argument("--lr", type=float, default=2e-3)

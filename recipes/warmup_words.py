@@ -26,6 +26,7 @@ from r3v.recipes.warmup_tasks import (
     direct,
     follow,
     invented,
+    method_shares,
     read,
     read_prompt,
     refine,
@@ -173,6 +174,22 @@ def spoil(item: Item, text: str, rng: random.Random) -> str:
     return misread(item, text, rng) if rng.random() < 0.6 else slip(text, rng)
 
 
+def habit(item: Item, rng: random.Random) -> str:
+    """A rationale as the finished model is to know them: the favourite mistake depends on the family alone.
+
+    A model cannot see the level of a problem, and over the levels of a family the mistakes of `base_rationale` share
+    their part out until the right method leads.
+    """
+    options = [item.rationale, *(text for text, _ in item.wrong)]
+    shares = method_shares(str(item.problem.meta["family"]), 0, len(item.wrong))
+    return rng.choices(options, weights=shares)[0]
+
+
+def solve_by_habit(item: Item, rng: random.Random) -> Lesson:
+    problem = ask(item.problem, 0.6, rng)
+    return Lesson(prompts.solve(problem, STYLE).messages[0].text, habit(item, rng))
+
+
 def refine_reading(item: Item, rng: random.Random) -> Lesson:
     problem = ask(item.problem, 0.6, rng)
     solution = base_rationale(item, rng)
@@ -183,7 +200,7 @@ def refine_reading(item: Item, rng: random.Random) -> Lesson:
 def select_reading(item: Item, rng: random.Random) -> Lesson:
     """One clean copy among solutions with a slip or a misreading."""
     problem = ask(item.problem, 0.6, rng)
-    solution = base_rationale(item, rng)
+    solution = habit(item, rng)
     n = rng.choice((2, 3, 3))
     right = rng.randrange(n)
     shown = [solution if i == right else spoil(item, solution, rng) for i in range(n)]
@@ -205,3 +222,18 @@ MIX: dict[Task, float] = {
     select: 0.02,
     select_reading: 0.09,
 }
+
+"""While the tower learns on."""
+JUDGING_MIX: dict[Task, float] = {
+    read: 0.10,
+    disguised_read: 0.06,
+    solve_by_habit: 0.34,
+    direct: 0.02,
+    solve_with_note: 0.05,
+    invented: 0.02,
+    disguised_note: 0.08,
+    write_note: 0.03,
+    refine_reading: 0.04,
+    select_reading: 0.26,
+}
+"""At the end, when the model can read and only then can tell a misreading."""

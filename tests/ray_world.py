@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import FileImage, Prompt
@@ -21,17 +22,17 @@ def slow_policy(seconds: float, pids: str, name: str = "scripted") -> ScriptedPo
     return ScriptedPolicy(answer, name=name)
 
 
-def bytes_are_here(policy: ScriptedPolicy, image: FileImage) -> tuple[int, bool]:
+def bytes_are_here(policy: Any, image: FileImage) -> tuple[int, bool]:
     """The worker's process id, and whether it reads the image itself."""
     return os.getpid(), image.read() == b"pixels"
 
 
-def deadly(policy: ScriptedPolicy, item: int) -> int:
+def deadly(policy: Any, item: int) -> int:
     """Item 1 ends its worker whenever it is tried."""
     if item == 1:
         os._exit(9)
     return item
 
 
-def wrong(policy: ScriptedPolicy, item: int) -> int:
+def wrong(policy: Any, item: int) -> int:
     raise ZeroDivisionError(f"item {item}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def ours(branches: int) -> Sides:
 def test_sizes_are_those_that_the_goal_names(branches: int) -> None:
     """Prefix 640 to 800 tokens of which at least 512 of the image, branches 120 to 150, 20 to 60 M parameters."""
     side = ours(branches)
-    sizes = side.details()
+    sizes: dict[str, Any] = dict(side.details())
     assert 640 <= sizes["prefix_tokens"] <= 800
     assert sizes["image_tokens"] >= 512
     assert 20e6 < sizes["parameters"] < 60e6

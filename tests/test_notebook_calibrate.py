@@ -32,7 +32,7 @@ class Cloud:
         self.centres = unit_rows(np.random.default_rng(7).standard_normal((40, self.dim)))
         self.spread = spread
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Any], part: Part = "text") -> Vectors:
         wide = self.spread * (3 if part == "image" else 1)
         rows = []
         for p in problems:

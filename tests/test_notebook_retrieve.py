@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ class Table:
         found = [np.deg2rad(self.angles[key]) if key in self.angles else None for key in keys]
         return np.array([[0, 0] if a is None else [np.cos(a), np.sin(a)] for a in found], np.float32).reshape(-1, 2)
 
-    def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+    def embed_problems(self, problems: Sequence[Any], part: Part = "text") -> Vectors:
         return self._rows([p.id for p in problems], part)
 
     def embed_notes(self, notes: Sequence[Note], part: Part = "text") -> Vectors:
@@ -239,7 +240,7 @@ def test_search_agrees_with_brute_force_on_ten_thousand_keys() -> None:
     )
 
     class Given(Lexical):
-        def embed_problems(self, problems: Sequence[Problem], part: Part = "text") -> Vectors:
+        def embed_problems(self, problems: Sequence[Any], part: Part = "text") -> Vectors:
             return queries[[int(p.id) for p in problems]]
 
     stored = Stored({"text": dict(zip(names, keys, strict=True))})

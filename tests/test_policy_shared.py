@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -195,7 +196,7 @@ def test_merged_attention_equals_one_attention_over_everything(new: int, dtype: 
     query, key, value = some(3, 4, new, 8), some(3, 2, new, 8), some(3, 2, new, 8)
     keys, values = some(1, 2, 2, 4, 8), some(1, 2, 2, 4, 8)
     block = ancestor(keys, values, [(0, 4), (1, 3)], [1, 0, 1])
-    module = torch.nn.Module()
+    module: Any = torch.nn.Module()
     module.layer_idx = 0
     token = shared._CALL.set(shared._Call([block], None))
     try:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def _port() -> int:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Two nodes with two cores each, on loopback; ended by their process group, so that no other cluster is hit."""
-    import ray
+    import ray  # type: ignore[import-not-found]
 
     folder = Path("/tmp") / f"r3v-ray-{os.getpid()}"  # Ray's socket paths must be short
     path = os.pathsep.join([*(p for p in sys.path if p), str(HERE)])
@@ -126,7 +127,7 @@ def _until(true, process: subprocess.Popen | None = None, seconds: float = 600.0
 
 @pytest.fixture
 def policy(cluster: str, tmp_path: Path) -> Iterator[RayPolicy]:
-    import ray
+    import ray  # type: ignore[import-not-found]
     import ray_world
 
     (tmp_path / "pids").mkdir()
@@ -245,7 +246,7 @@ def test_images_go_by_reference_and_errors_come_back(policy: RayPolicy, tmp_path
         list(policy.spread(ray_world.wrong, [0]))
     with pytest.raises(EngineError, match="the same work ended 4 workers"):
         list(policy.spread(ray_world.deadly, [1]))
-    first = policy.spread(ray_world.deadly, iter([0, 2, 3, 4]))
+    first: Any = policy.spread(ray_world.deadly, iter([0, 2, 3, 4]))
     assert next(first) in (0, 2, 3, 4)
     first.close()  # given up in the middle: the next work is not held up
     assert sorted(policy.spread(ray_world.deadly, [5, 6])) == [5, 6]

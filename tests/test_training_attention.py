@@ -54,7 +54,8 @@ def both(exit_RL: torch.Tensor, groups: int = 1) -> tuple[list[torch.Tensor], li
     found = []
     for split in (True, False):
         if split:
-            out = tree_attention(*inputs, runs_of(exit_RL, torch.float64))
+            query, key, value = inputs
+            out = tree_attention(query, key, value, runs_of(exit_RL, torch.float64))
         else:
             out = torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=tree_mask(exit_RL))
         out = out * real

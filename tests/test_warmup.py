@@ -81,11 +81,11 @@ def test_every_task_gives_prompt_and_target() -> None:
     rng = random.Random(2)
     for problem in source("warmup", 30):
         item = item_of(problem)
-        for task in (*tasks.TASKS, *words.MIX):
+        for task in {*tasks.TASKS, *words.MIX, *words.JUDGING_MIX}:
             lesson = task(item, rng)
             assert lesson.text.strip()
             assert lesson.target.strip()
-    for mix in (tasks.READING_MIX, tasks.SOLVING_MIX, words.MIX):
+    for mix in (tasks.READING_MIX, tasks.SOLVING_MIX, words.MIX, words.JUDGING_MIX):
         assert sum(mix.values()) == pytest.approx(1.0)
 
 
@@ -178,7 +178,7 @@ def test_cell_targets_say_what_is_drawn_there() -> None:
 def test_a_short_run_makes_a_loadable_model(tmp_path: Path) -> None:
     """The recipe as a user runs it, cut to fifty steps."""
     command = [sys.executable, "-W", "ignore", "-m", "r3v.recipes.warmup_geoworld_tiny", "--steps", "50"]
-    command += ["--listen-steps", "40"]
+    command += ["--listen-steps", "35", "--words-steps", "45"]
     command += ["--see-steps", "10", "--read-steps", "25", "--batch", "2", "--pictures", "16", "--held", "4"]
     command += ["--out", str(tmp_path / "model"), "--work", str(tmp_path / "work")]
     subprocess.run(command, check=True, capture_output=True, timeout=900)

@@ -74,7 +74,7 @@ def small_idefics(seed: int = 0) -> Loaded:
     return Loaded(model.eval(), processor, encoder, f"bench-idefics3:{seed}", LORA)
 
 
-def _qwen25_7b(ids: dict[str, int]) -> Any:
+def _qwen25_7b(ids: dict[str, Any]) -> Any:
     """Sizes of Qwen/Qwen2.5-VL-7B-Instruct's config.json."""
     from transformers import Qwen2_5_VLConfig
 
@@ -86,7 +86,7 @@ def _qwen25_7b(ids: dict[str, int]) -> Any:
     return Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
 
 
-def _qwen3_8b(ids: dict[str, int]) -> Any:
+def _qwen3_8b(ids: dict[str, Any]) -> Any:
     """Sizes of Qwen/Qwen3-VL-8B-Instruct's config.json."""
     from transformers import Qwen3VLConfig
 
@@ -99,7 +99,7 @@ def _qwen3_8b(ids: dict[str, int]) -> Any:
     return Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
 
 
-GPU_SHAPES: dict[str, tuple[str, Callable[[dict[str, int]], Any]]] = {
+GPU_SHAPES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "qwen2.5-vl-7b": ("qwen2_5_vl", _qwen25_7b),
     "qwen3-vl-8b": ("qwen3_vl", _qwen3_8b),
 }
@@ -151,7 +151,7 @@ def large_qwen(shape: str, *, nf4: bool = False, seed: int = 0) -> Loaded:
 def _quantise(model: Any) -> None:
     """Linear layers of the language model as nf4 with double quantisation, layer by layer."""
     try:
-        from bitsandbytes.nn import Linear4bit, Params4bit
+        from bitsandbytes.nn.modules import Linear4bit, Params4bit
     except ImportError as error:
         raise BenchError(f"nf4 needs bitsandbytes: {error}") from error
     decoder = model.base_model.language_model
@@ -168,7 +168,8 @@ def _quantise(model: Any) -> None:
                 quant_type="nf4",
                 device="meta",
             )
-            layer.weight = Params4bit(child.weight.data.cpu(), requires_grad=False, quant_type="nf4").to("cuda")
+            weight: Any = Params4bit(child.weight.data.cpu(), requires_grad=False, quant_type="nf4")  # type: ignore[call-arg]
+            layer.weight = weight.to("cuda")
             if child.bias is not None:
                 layer.bias = child.bias
             setattr(parent, name, layer)

@@ -255,7 +255,9 @@ def _with_growth(result: Result, settings: Settings) -> Result:
     ):
         points = []
         for size in sizes:
-            value, peak = in_fresh_process("r3v.bench.train_step:cost", **{field: size})
+            value, peak = in_fresh_process(
+                "r3v.bench.train_step:cost", timeout=1800.0, environment=None, **{field: size}
+            )
             points.append((float(value["prefix"] if axis == "prefix tokens" else size), value["seconds"], float(peak)))
         found.append(Growth(axis, tuple(points)))
     return replace(result, growth=tuple(found))

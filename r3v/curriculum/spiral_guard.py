@@ -12,7 +12,7 @@ from r3v.curriculum.spiral_config import GuardGroup
 from r3v.evaluation import accuracy_by_problem, cell
 from r3v.stats import mcnemar_exact, paired_bootstrap
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 METRIC = "greedy"
 
 

@@ -45,7 +45,7 @@ class Worker:
     def do(self, key: int, held: list[Any], item: Any) -> Any:
         """Work number `key`, whose object reference is in `held`, on one item."""
         if key != self._key:
-            import ray
+            import ray  # type: ignore[import-not-found]
 
             self._key, self._work = key, ray.get(held[0])
         return self._work(self._policy, item)  # type: ignore[misc]
@@ -62,7 +62,7 @@ def connect(config: RayConfig) -> Any:
     """The `ray` module, connected. Raises ConfigError when it is missing, EngineError when no cluster answers."""
     check(config)
     try:
-        import ray
+        import ray  # type: ignore[import-not-found]
     except ImportError as error:
         raise ConfigError(
             f"found policy.ray.address {config.address!r}, but ray is not installed ({error}); "

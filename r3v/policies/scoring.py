@@ -112,7 +112,7 @@ class TreeScorer:
         self.rows, self.logits = rows, logits
         self.calls = SharedCalls(model)
         self.device = device_of(model)
-        self._keep = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        self._keep: dict[str, Any] = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
 
     def score(
         self, encoded: Sequence[Encoded], targets: Sequence[Sequence[tuple[int, ...]]]
@@ -242,7 +242,7 @@ class TreeScorer:
         some = [getattr(root.start, name)[:, root.row, :, root.begin : root.begin + root.length] for root in roots]
         return torch.stack([torch.nn.functional.pad(t, (0, 0, longest - t.shape[2], 0)) for t in some], dim=1)
 
-    def _inputs(self, ids: Sequence[Sequence[int]], places: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _inputs(self, ids: Sequence[Sequence[int]], places: Sequence[Tensor]) -> dict[str, Any]:
         """Token ids and positions of rows of uneven length, padded on the right."""
         longest = max(map(len, ids))
         ids_RT = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids])

@@ -148,7 +148,10 @@ def whole(value: Any) -> Any:
     """A sharded tensor gathered on every rank (all ranks must ask); anything else as it is."""
     from torch.distributed.tensor import DTensor
 
-    return value.detach().full_tensor().cpu() if isinstance(value, DTensor) else value
+    if not isinstance(value, DTensor):
+        return value
+    sharded: Any = value.detach()
+    return sharded.full_tensor().cpu()
 
 
 def spread_like(value: Any, parameter: Tensor) -> Any:
