@@ -7,6 +7,7 @@ Every command that uses a model takes every field of the config tree as a flag (
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from r3v import __version__
 from r3v.bench import bench_commands
 from r3v.curriculum import diagnose_commands, reinforce_commands, spiral_commands
 from r3v.errors import ConfigError, R3VError
+from r3v.field_help import add_fields_help
 from r3v.notebook import evolve_commands, retrieve_commands, store_commands
 from r3v.notebook.retrieve_commands import retrieval_flags
 
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except R3VError as error:
         print(f"r3v: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read has seen enough, as in `r3v ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:  # a full disk, a folder without permission
         print(f"r3v: error: {error.filename or 'files'}: {error.strerror or error}", file=sys.stderr)
         return 2
@@ -101,23 +106,12 @@ def _add(commands: argparse._SubParsersAction, name: str, text: str, fields: boo
     return p
 
 
-class _ConfigHelp(argparse.Action):
-    """`--help` of `train`: its own flags, then every field of the config tree with its default."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
-        from r3v.settings import parser as config_parser
-
-        print(parser.format_help())
-        print(config_parser().format_help())
-        parser.exit()
-
-
 def _train(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
         "train", help="self-train: the whole loop, resumed if it was interrupted", allow_abbrev=False, add_help=False
     )
     p.set_defaults(handler=_later("train"), takes_fields=True)
-    p.add_argument("-h", "--help", nargs=0, action=_ConfigHelp, help="show this and every field")
+    add_fields_help(p, "r3v.config:Config", "train")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights of the same family, a few problems")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")

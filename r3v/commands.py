@@ -16,7 +16,7 @@ from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.notebook.retrieve_commands import recall_of
-from r3v.settings import Settings, read, set_field, to_yaml, write_beside
+from r3v.settings import Settings, fill, read, set_field, to_yaml, write_beside
 from r3v.stages import DRY, make_policy, read_json, real_stages, with_adapter
 
 
@@ -40,12 +40,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
 def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
     """The config of a dry run: small, in a folder of its own unless the command line names one."""
     config = settings.config
-    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
-    values = {**DRY, "run.dir": f"{config.run.dir}-dry-run"}
-    for name, value in values.items():
-        if name not in given:
-            config = set_field(config, name, value)
-    return config
+    return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
 
 
 def note(line: str) -> None:

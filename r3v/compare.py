@@ -20,7 +20,7 @@ from r3v.evaluation import accuracy_by_problem, read_rows
 from r3v.io import atomic_write, write_json
 from r3v.loop import Stages, train
 from r3v.records import Problem
-from r3v.settings import read, set_field
+from r3v.settings import get_field, read, set_field
 from r3v.stages import DRY, read_json, real_stages
 from r3v.stats import mean_interval, paired_bootstrap
 
@@ -89,8 +89,7 @@ def preset_config(
     shared = read(recipe, flags).config
     config = read(recipe, [*flags, f"--build.preset={preset}"]).config
     for name in (*SHARED, *SHARED_SELECT):
-        group, leaf = name.split(".")
-        config = set_field(config, name, getattr(getattr(shared, group), leaf))
+        config = set_field(config, name, get_field(shared, name))
     for name, value in (DRY if dry_run else {}).items():
         config = set_field(config, name, value)
     run = replace(config.run, dir=str(run_folder(folder, preset, seed)), seed=shared.run.seed + seed, name=preset)

@@ -23,7 +23,7 @@ from r3v.errors import DataError, RunError
 from r3v.io import atomic_write, claim, make_folder, write_json
 from r3v.policies.base import Policy
 from r3v.records import Problem
-from r3v.settings import differences, read_tree, set_field, to_yaml
+from r3v.settings import differences, get_field, read_tree, set_field, to_yaml
 
 RUN_SCHEMA = 1
 STAGES = ("sample", "build", "fit", "evaluate")
@@ -285,13 +285,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-MOVABLE = ("run.dir", "run.rounds", "train.strategy", "train.devices")
-"""Fields that may change when a run is resumed: it may be moved, prolonged, and spread over other devices."""
+MOVABLE = ("run.dir", "run.rounds", "train.strategy", "train.devices", "policy.ray")
+"""What may change when a run is resumed: it may be moved, prolonged, and spread over other devices or machines."""
 
 
 def check_settings(folder: Path, config: Any, movable: Sequence[str] = MOVABLE) -> None:
-    """Raise RunError naming each field in which the run in `folder` differs, save those of `movable` and the cluster it
-    is sampled on."""
+    """Raise RunError naming each field in which the run in `folder` differs, save those of `movable`."""
     path = folder / "config.yaml"
     if not path.exists():
         if any(folder.glob("round_*")):
@@ -299,9 +298,8 @@ def check_settings(folder: Path, config: Any, movable: Sequence[str] = MOVABLE) 
         return
     old, _ = read_tree(type(config), path)
     for name in movable:
-        group, leaf = name.split(".")
-        old = set_field(old, name, getattr(getattr(config, group), leaf))
-    different = [line for line in differences(old, config) if not line.startswith("policy.ray.")]
+        old = set_field(old, name, get_field(config, name))
+    different = differences(old, config)
     if different:
         raise RunError(
             f"{folder}: this run was started with other settings ({'; '.join(different)}). "

@@ -7,6 +7,7 @@ nearest field. `explicit` remembers what the user wrote, because a preset fills 
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -70,9 +71,24 @@ def write_beside(config: Config, artefact: str | Path) -> None:
 
 
 def set_field(config: T, name: str, value: Any) -> T:
-    """The same config with one dotted field replaced."""
-    group, leaf = name.split(".", 1)
-    return replace(config, **{group: replace(getattr(config, group), **{leaf: value})})  # type: ignore[type-var]
+    """The same config with one dotted field, or a whole group, replaced."""
+    head, _, rest = name.partition(".")
+    new = set_field(getattr(config, head), rest, value) if rest else value
+    return replace(config, **{head: new})  # type: ignore[type-var]
+
+
+def get_field(config: Any, name: str) -> Any:
+    """The value of one dotted field, or a whole group."""
+    return functools.reduce(getattr, name.split("."), config)
+
+
+def fill(config: T, values: Mapping[str, Any], flags: Sequence[str]) -> T:
+    """The same config with `values` (by dotted name) for all fields that the command line does not name."""
+    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
+    for name, value in values.items():
+        if name not in given:
+            config = set_field(config, name, value)
+    return config
 
 
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:

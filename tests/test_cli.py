@@ -19,7 +19,7 @@ from r3v.grading import grade
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Candidate, Graded
 from r3v.reflection.store import write_shard
-from r3v.settings import differences, field_types, flatten, read, to_yaml
+from r3v.settings import differences, field_types, fill, flatten, get_field, read, set_field, to_yaml
 
 COMMANDS = ("train", "eval", "select", "sample", "data", "export", "report", "compare", "filters", "version")
 
@@ -308,3 +308,24 @@ def test_filters_of_another_data_set(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "config.yaml").write_text(to_yaml(Config(data=DataConfig(train="geoqa:DIR"))))
     assert main(["filters", str(tmp_path)]) == 2
     assert "only GeoWorld can tell" in capsys.readouterr().err
+
+
+def test_a_field_three_deep_is_read_and_replaced() -> None:
+    config = set_field(Config(), "policy.ray.actors", 7)
+    assert get_field(config, "policy.ray.actors") == 7
+    assert set_field(Config(), "policy.ray", config.policy.ray) == config
+    assert differences(Config(), config) == [f"policy.ray.actors: {Config().policy.ray.actors!r} -> 7"]
+
+
+def test_fill_leaves_what_the_command_line_names() -> None:
+    config = fill(Config(), {"sample.k": 5, "run.dir": "d"}, ["--sample.k=9"])
+    assert (config.sample.k, config.run.dir) == (Config().sample.k, "d")
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "r3v.cli", "train", "geoworld_tiny.yaml", "--print_config"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert program.stdout is not None
+    program.stdout.close()
+    _, told = program.communicate(timeout=120)
+    assert (program.returncode, told) == (141, b"")

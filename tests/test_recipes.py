@@ -57,7 +57,7 @@ def test_families() -> None:
     assert len(found) == 7
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # bitsandbytes, on import
 @pytest.mark.parametrize("name", RECIPES)
 def test_dry_run(name: str, tmp_path: Path) -> None:
     """Real data files, chat template, image tokens, quantisation, LoRA, fit, evaluation and report; random weights."""

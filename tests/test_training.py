@@ -19,8 +19,9 @@ from r3v.training import attention
 from r3v.training.batching import collate
 from r3v.training.data import R3VDataModule
 from r3v.training.forward import token_logprobs, why_not_fusable
-from r3v.training.module import R3VModule, lr_factor
+from r3v.training.module import R3VModule
 from r3v.training.parity import ParityWarning
+from r3v.training.schedule import lr_factor
 from r3v.training.trie import build_trie
 
 # Lightning's loader asks torch's pytree in a deprecated way.

@@ -20,8 +20,7 @@ from r3v.policies.loading import load
 from r3v.training.fit import fit
 from r3v.training.keeper import Keeper, take_place
 from r3v.training.loader import BatchMaker, StepLoader
-from r3v.training.module import count_in_steps
-from r3v.training.strategies import ShardedStrategy, check_strategy, lightning_strategy, wants_workers
+from r3v.training.strategies import ShardedStrategy, check_strategy, count_in_steps, lightning_strategy, wants_workers
 from r3v.training.trie import TrieStats
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure
 from r3v.bench.models import STYLE, bench_problem, large_qwen, small_idefics, with_lora
-from r3v.bench.updates import RATE, adamw, autocast, copy_trained, finish, gradients
+from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.grading import grade
 from r3v.losses import make_loss, reduce
 from r3v.policies.base import SamplingParams
@@ -124,11 +124,7 @@ class Peer:
         self.folder = tempfile.TemporaryDirectory()
         half = next(base_model(loaded.model).parameters()).dtype != torch.float32
         config = GRPOConfig(
-            output_dir=self.folder.name,
-            use_cpu=settings.device == "cpu",
-            bf16=half,
-            gradient_checkpointing=False,
-            report_to=[],
+            **trl_settings(self.folder.name, device=settings.device, half=half),
             per_device_train_batch_size=GROUP,
             num_generations=GROUP,
             max_completion_length=NEW_TOKENS,
@@ -137,8 +133,6 @@ class Peer:
             loss_type="grpo",
             beta=0.0,
             scale_rewards="group",
-            disable_tqdm=True,
-            learning_rate=RATE,
         )
         text = solve(problem, STYLE).messages[0].text
         image = Image.open(io.BytesIO(problem.images[0].data))  # pyright: ignore[reportAttributeAccessIssue]

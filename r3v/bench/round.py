@@ -24,6 +24,7 @@ from torch import Tensor
 from r3v.bench.generating import Transformers
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
 from r3v.bench.selector import PeerPolicy
+from r3v.bench.updates import trl_settings
 from r3v.config import Config
 from r3v.policies.base import SamplingParams
 from r3v.policies.encode import Encoded, Encoder
@@ -198,18 +199,12 @@ class Trainer:
         per_step = max(1, round(config.train.problems_per_step * per_problem))
         self.folder = tempfile.TemporaryDirectory()
         args = SFTConfig(
-            output_dir=self.folder.name,
-            use_cpu=config.model.device == "cpu",
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to=[],
+            **trl_settings(self.folder.name, device=config.model.device, half=False, rate=config.train.lr),
             save_strategy="no",
             logging_strategy="no",
             max_length=None,
             remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},
-            disable_tqdm=True,
-            learning_rate=config.train.lr,
             lr_scheduler_type="cosine",
             num_train_epochs=config.train.epochs,
             per_device_train_batch_size=batch,

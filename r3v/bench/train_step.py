@@ -18,7 +18,7 @@ from torch import Tensor
 from r3v.bench.arithmetic import common_prefix, limit
 from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, in_fresh_process, measure, timed
 from r3v.bench.models import bench_problem, large_qwen, reflection_examples, small_idefics, with_lora
-from r3v.bench.updates import RATE, adamw, autocast, copy_trained, finish, gradients
+from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.losses import reduce, reflection
 from r3v.policies.loading import Loaded
 from r3v.training.batching import Batch, collate
@@ -167,16 +167,10 @@ class Peer:
         self.folder = tempfile.TemporaryDirectory()
         half = next(base_model(loaded.model).parameters()).dtype != torch.float32
         config = SFTConfig(
-            output_dir=self.folder.name,
-            use_cpu=settings.device == "cpu",
-            bf16=half,
-            gradient_checkpointing=False,
-            report_to=[],
+            **trl_settings(self.folder.name, device=settings.device, half=half),
             max_length=None,
             remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},
-            disable_tqdm=True,
-            learning_rate=RATE,
         )
         self.trainer: Any = SFTTrainer(
             model=loaded.model,

@@ -16,6 +16,19 @@ def autocast(half: bool) -> Any:
     return torch.autocast("cuda", torch.bfloat16, enabled=half) if half else torch.autocast("cpu", enabled=False)
 
 
+def trl_settings(folder: str, *, device: str, half: bool, rate: float = RATE) -> dict[str, Any]:
+    """What every TRL trainer of a benchmark is told: nothing shown or reported, our precision and learning rate."""
+    return {
+        "output_dir": folder,
+        "use_cpu": device == "cpu",
+        "bf16": half,
+        "gradient_checkpointing": False,
+        "report_to": [],
+        "disable_tqdm": True,
+        "learning_rate": rate,
+    }
+
+
 def adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], RATE, weight_decay=0.0, fused=True)
 

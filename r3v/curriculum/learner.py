@@ -31,7 +31,8 @@ from r3v.training.data import accumulation
 from r3v.training.fit import OnePass, quiet_trainer
 from r3v.training.forward import token_logprobs
 from r3v.training.loader import StepLoader
-from r3v.training.module import R3VModule, lr_factor
+from r3v.training.module import R3VModule
+from r3v.training.schedule import lr_factor
 from r3v.training.trie import TrieStats, group_examples
 
 STATE_SCHEMA = 1

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from r3v.field_help import add_fields_help
+
 if TYPE_CHECKING:
     from r3v.curriculum.reinforce_config import ReinforceConfig
 
@@ -25,24 +27,12 @@ DRY: dict[str, Any] = {
 """What `--dry-run` makes small. Random weights solve nothing, so flat and cut-off groups stay in, with advantage 0."""
 
 
-class _FieldsHelp(argparse.Action):
-    """`--help`: the command's own flags, then every field of its config tree with its default."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
-        from r3v.curriculum.reinforce_config import ReinforceConfig
-        from r3v.settings import parser as fields_parser
-
-        print(parser.format_help())
-        print(fields_parser(ReinforceConfig, "reinforce").format_help())
-        parser.exit()
-
-
 def register(commands: Any) -> None:
     """Add `reinforce` to the subparsers of the command line."""
     text = "reinforce a model on any data spec by group relative policy optimisation; resumed if it was interrupted"
     p = commands.add_parser("reinforce", help=text, description=text, allow_abbrev=False, add_help=False)
     p.set_defaults(handler=run, takes_fields=True)
-    p.add_argument("-h", "--help", nargs=0, action=_FieldsHelp, help="show this and every field")
+    add_fields_help(p, "r3v.curriculum.reinforce_config:ReinforceConfig", "reinforce")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights of the same family, a few problems")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")
@@ -52,16 +42,12 @@ def register(commands: Any) -> None:
 def effective(recipe: str | None, flags: Sequence[str], dry_run: bool) -> ReinforceConfig:
     """Recipe, then flags; a dry run is small and in a folder of its own unless the command line names one."""
     from r3v.curriculum.reinforce_config import ReinforceConfig
-    from r3v.settings import read_tree, set_field
+    from r3v.settings import fill, read_tree
 
     config, _ = read_tree(ReinforceConfig, recipe, flags, "reinforce")
     if not dry_run:
         return config
-    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
-    for name, value in {**DRY, "run.dir": f"{config.run.dir}-dry-run"}.items():
-        if name not in given:
-            config = set_field(config, name, value)
-    return config
+    return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
 
 
 def run(args: argparse.Namespace, rest: list[str]) -> int:

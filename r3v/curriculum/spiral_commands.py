@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from r3v.field_help import add_fields_help
+
 if TYPE_CHECKING:
     from r3v.curriculum.spiral_config import SpiralConfig
 
@@ -47,24 +49,12 @@ REHEARSED: dict[str, int] = {"data.n_gate": 100, "data.n_eval": 200, "data.n_see
 """Most problems of each sort in a `--dry-run`, whose plan is told in full; they take their time to be drawn."""
 
 
-class _FieldsHelp(argparse.Action):
-    """`--help`: the command's own flags, then every field of its config tree with its default."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
-        from r3v.curriculum.spiral_config import SpiralConfig
-        from r3v.settings import parser as fields_parser
-
-        print(parser.format_help())
-        print(fields_parser(SpiralConfig, "evolve").format_help())
-        parser.exit()
-
-
 def register(commands: Any) -> None:
     """Add `evolve` to the subparsers of the command line."""
     text = "diagnose, practise the weak skills, learn, measure, diagnose again; resumed if it was interrupted"
     p = commands.add_parser("evolve", help=text, description=text, allow_abbrev=False, add_help=False)
     p.set_defaults(handler=run, takes_fields=True)
-    p.add_argument("-h", "--help", nargs=0, action=_FieldsHelp, help="show this and every field")
+    add_fields_help(p, "r3v.curriculum.spiral_config:SpiralConfig", "evolve")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument(
         "--dry-run", action="store_true",
@@ -82,20 +72,15 @@ def effective(recipe: str | None, flags: Sequence[str], small: bool = False) -> 
     """Recipe, then flags, then the preset on what neither set; `small` for random weights, in a folder of its own
     unless the command line names one."""
     from r3v.curriculum.spiral_config import SpiralConfig, with_preset
-    from r3v.settings import read_tree, set_field
+    from r3v.notebook.config import with_supervisor_style
+    from r3v.settings import fill, read_tree
 
     config, explicit = read_tree(SpiralConfig, recipe, flags, "evolve")
     config = with_preset(config, explicit)
-    own = config.model.path == "geoworld-tiny" and not (config.supervisor.path or config.teacher.url)
-    if own and "supervisor.prompt_style" not in explicit:
-        config = set_field(config, "supervisor.prompt_style", "short")
+    config = with_supervisor_style(config, explicit)
     if not small:
         return config
-    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
-    for name, value in {**SMALL, "run.dir": f"{config.run.dir}-random-weights"}.items():
-        if name not in given:
-            config = set_field(config, name, value)
-    return config
+    return fill(config, {**SMALL, "run.dir": f"{config.run.dir}-random-weights"}, flags)
 
 
 def run(args: argparse.Namespace, rest: list[str]) -> int:
@@ -132,14 +117,13 @@ def rehearse(config: SpiralConfig, recipe: str) -> int:
     from r3v.curriculum.spiral import evolve
     from r3v.curriculum.spiral_dry import plan, scripted_parts
     from r3v.curriculum.spiral_page import write_report
-    from r3v.settings import set_field
+    from r3v.settings import get_field, set_field
 
     print(plan(config))
     with tempfile.TemporaryDirectory(prefix="r3v-evolve-") as folder:
         config = set_field(config, "run.dir", folder)
         for name, most in REHEARSED.items():
-            group, leaf = name.split(".")
-            wanted = getattr(getattr(config, group), leaf)
+            wanted = get_field(config, name)
             config = set_field(config, name, most if wanted is None else min(wanted, most))
         # A scripted model has no weights to go on from, and learns nothing from notes.
         config = set_field(set_field(config, "model.adapter", None), "note.start", "")

@@ -281,6 +281,11 @@ def _check_learners(c: SpiralConfig) -> None:
     unknown = [name for name in c.learn.kind if name not in LEARNERS]
     if unknown or not c.learn.kind or len(set(c.learn.kind)) != len(c.learn.kind):
         raise ConfigError(f"found learn.kind {list(c.learn.kind)}, expected some of {', '.join(LEARNERS)}, each once")
+    if c.build.preset != BuildConfig().preset:
+        raise ConfigError(
+            f"found build.preset {c.build.preset!r}, which `r3v evolve` does not apply; set the fields of build that "
+            "the preset would change"
+        )
     if c.server.url and c.learn.kind != ("note",):
         raise ConfigError(
             f"found server.url and learn.kind {', '.join(c.learn.kind)}; the weights at a server cannot be trained, "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from r3v.config import ModelConfig
 from r3v.errors import ConfigError
@@ -116,3 +117,16 @@ class NotebookConfig:
             )
         if self.solver.attempts < 1 or self.solver.slots < 1 or self.solver.pause < 0:
             raise ConfigError("solver: expected attempts and slots of at least 1, and a pause of at least 0")
+
+
+T = TypeVar("T")
+
+
+def with_supervisor_style(config: T, explicit: Collection[str]) -> T:
+    """The tree (with groups model, supervisor and teacher) whose supervisor speaks geoworld-tiny's short prompts where
+    that model supervises itself and `explicit` does not name `supervisor.prompt_style`."""
+    c: Any = config
+    own = c.model.path == "geoworld-tiny" and not (c.supervisor.path or c.teacher.url)
+    if not own or "supervisor.prompt_style" in explicit:
+        return config
+    return replace(c, supervisor=replace(c.supervisor, prompt_style="short"))

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,11 @@ def _add(commands: Any, name: str, text: str, handler: Any) -> argparse.Argument
 
 def read_config(recipe: str | Path | None, flags: Sequence[str]) -> Any:
     """The NotebookConfig of a recipe and flags. Raises ConfigError as `r3v.settings.read` does."""
-    from r3v.notebook.config import NotebookConfig
+    from r3v.notebook.config import NotebookConfig, with_supervisor_style
     from r3v.settings import read_tree
 
     config, explicit = read_tree(NotebookConfig, recipe, flags, command="notebook evolve")
-    own = config.model.path == "geoworld-tiny" and not (config.supervisor.path or config.teacher.url)
-    if own and "supervisor.prompt_style" not in explicit:
-        config = replace(config, supervisor=replace(config.supervisor, prompt_style="short"))
+    config = with_supervisor_style(config, explicit)
     config.check()
     return config
 

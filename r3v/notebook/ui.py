@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from r3v.notebook.store import Notebook
 from r3v.notebook.ui_actions import GET, POST, Page, Site
 
 MAX_BODY = 1 << 20
+LINGER = 5.0  # seconds that the rest of a refused request is read and thrown away
 COOKIE = "r3v_notebook"
 HEADERS = {
     "Content-Security-Policy": (
@@ -120,6 +122,20 @@ class Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
+
+    def finish(self) -> None:
+        """Having answered, take in what is still being sent. A socket closed with bytes unread resets the line, and
+        who sends a form that was refused half-way would see that in place of the answer."""
+        super().finish()
+        until = time.monotonic() + LINGER
+        try:
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := until - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(1 << 16):
+                    return
+        except OSError:
+            return  # the other side is gone or slow; nobody is owed more
 
     def _let_in(self) -> None:
         """Raises Refused for a foreign host name, a foreign origin, or a missing token."""

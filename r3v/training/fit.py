@@ -27,6 +27,7 @@ from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, DataError, RunError
 from r3v.policies.loading import Loaded, device_of, load_adapter
 from r3v.records import Example
+from r3v.training.checkpointing import keep_activations
 from r3v.training.data import accumulation
 from r3v.training.keeper import Keeper
 from r3v.training.loader import StepLoader
@@ -222,7 +223,7 @@ def _restore(module: R3VModule, device: torch.device) -> None:
     """Take the adapter off and leave the base model as it was found (Lightning moves it to the CPU at the
     end)."""
     if module.train_config.gradient_checkpointing:
-        module.model.gradient_checkpointing_disable()
+        keep_activations(module.model)
     module.model.unload()
     module.to(device)
     module.loaded.model.eval()

@@ -31,18 +31,18 @@ from r3v.losses.contract import Loss
 from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.training.batching import Batch, collate, counts
+from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, base_model, text_config, token_logprobs, why_not_fusable
 from r3v.training.loader import BatchMaker
 from r3v.training.parity import ParityWarning, check_parity, half_precision
-from r3v.training.strategies import outer_parameters, shard
+from r3v.training.schedule import lr_factor
+from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
 from r3v.training.trie import Trie, TrieStats, build_trie
 
 if TYPE_CHECKING:
     from r3v.policies.hf import HFPolicy
     from r3v.reflection.methods import Selection
 
-SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
-"""Strategies under which a parameter's gradient is not whole on one device."""
 PARITY_TRIES = 2
 
 
@@ -88,7 +88,8 @@ class R3VModule(pl.LightningModule):
         self._tested = False
         self.sharded = False
         self._rng: dict[str, Tensor] | None = None
-        self._set_gradient_checkpointing()
+        if train.gradient_checkpointing:
+            checkpoint_activations(self.model)
 
     def _planned_path(self) -> Path:
         if not self.train_config.fuse:
@@ -101,11 +102,6 @@ class R3VModule(pl.LightningModule):
                 stacklevel=3,
             )
         return "rows" if reason else "fused"
-
-    def _set_gradient_checkpointing(self) -> None:
-        if self.train_config.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            self.model.enable_input_require_grads()
 
     # --- data
     # -------------------------------------------------------------------------------------------------
@@ -162,7 +158,7 @@ class R3VModule(pl.LightningModule):
 
     def _zero(self) -> Tensor:
         """A loss of zero with a gradient for every trained parameter."""
-        if not self._in_parts():
+        if not in_parts(self.trainer.strategy):
             return sum((p.sum() * 0.0 for p in self._trainable().values()), torch.zeros((), device=self.device))
         return self._idle() + self._outer_zero()
 
@@ -211,7 +207,7 @@ class R3VModule(pl.LightningModule):
         warning."""
         self._tested = True
         device = batch.ids_RL.device
-        whole = not self._in_parts()
+        whole = not in_parts(self.trainer.strategy)
         ways: tuple[tuple[Path, Path], ...] = (("fused", "rows"), ("rows", "plain"))
         for path, slower in ways:
             if self.path != path:
@@ -241,9 +237,6 @@ class R3VModule(pl.LightningModule):
                     ParityWarning,
                     stacklevel=2,
                 )
-
-    def _in_parts(self) -> bool:
-        return any(kind.__name__ in SHARDED for kind in type(self.trainer.strategy).__mro__)
 
     def _all_have(self, batch: Batch) -> bool:
         """Whether every device has something in its batch: the self-test is theirs together."""
@@ -389,39 +382,3 @@ class R3VModule(pl.LightningModule):
 
         selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
         return selector.select(problem, n, method, seed)
-
-
-def over_devices(stats: TrieStats, world: int) -> TrieStats:
-    """The sum over all devices; every one must ask."""
-    if world == 1:
-        return stats
-    gathered: list[Any] = [None] * world
-    torch.distributed.all_gather_object(gathered, stats)
-    return sum(gathered, TrieStats())
-
-
-def count_in_steps(checkpoint: dict[str, Any], before: int, now: int) -> None:
-    """Rewrite the batch numbers of a Lightning checkpoint made with `before` batches a step for `now` batches a
-    step, so that the fit goes on at the same step. Raises ConfigError for a checkpoint inside a step."""
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    for part in (progress["total"], progress["current"]):
-        batches = part["ready"]
-        if batches % before:
-            raise ConfigError(
-                f"found a checkpoint after {batches} batches, inside a step of {before}; expected the end of a "
-                f"step, because this fit accumulates {now}. Resume with accumulate_grad_batches {before}"
-            )
-        # Saved while a batch ends, `completed` is one behind.
-        part.update({name: batches // before * now - (batches - count) for name, count in part.items()})
-
-
-def lr_factor(step: int, total: float, config: TrainConfig) -> float:
-    """Factor on the learning rate at optimiser step `step` (from 0) of `total`: linear warm-up over the first
-    `warmup` share, which ends at 1, then constant, linear to 0, or half a cosine to 0."""
-    warm = math.ceil(config.warmup * total) if math.isfinite(total) else 0
-    if step < warm:
-        return (step + 1) / warm
-    if config.schedule == "constant":
-        return 1.0
-    share = min(1.0, (step - warm) / max(1.0, total - warm))
-    return 1.0 - share if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))

@@ -1,4 +1,4 @@
-"""From the recipe's `train.strategy` to a Lightning strategy, and what sharded weights need.
+"""From the recipe's `train.strategy` to a Lightning strategy, and what sharded weights and several devices need.
 
 | name | what | processes |
 |---|---|---|
@@ -27,8 +27,11 @@ from torch import Tensor, nn
 from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
 from r3v.training.forward import base_model
+from r3v.training.trie import TrieStats
 
 FSDP = ("fsdp", "fsdp2")
+IN_PARTS = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+"""Classes whose parameters' gradients are not whole on one device; a user's Trainer may bring any of them."""
 BY_LIGHTNING = ("ddp_fork", "ddp_spawn", "ddp_notebook")
 """Beginnings of the names whose processes Lightning forks or spawns itself."""
 
@@ -36,6 +39,11 @@ BY_LIGHTNING = ("ddp_fork", "ddp_spawn", "ddp_notebook")
 def sharded(name: str) -> bool:
     """Whether weights are spread over the devices under this `train.strategy`."""
     return name in FSDP or name.startswith("deepspeed")
+
+
+def in_parts(strategy: Any) -> bool:
+    """Whether a parameter's gradient is not whole on one device under this strategy of a Trainer."""
+    return any(kind.__name__ in IN_PARTS for kind in type(strategy).__mro__)
 
 
 def wants_workers(train: TrainConfig) -> bool:
@@ -189,3 +197,27 @@ def outer_parameters(module: nn.Module) -> list[Tensor]:
     from torch.distributed.tensor import DTensor
 
     return [p for p in module.parameters() if p.requires_grad and not isinstance(p, DTensor)]
+
+
+def over_devices(stats: TrieStats, world: int) -> TrieStats:
+    """The sum over all devices; every one must ask."""
+    if world == 1:
+        return stats
+    gathered: list[Any] = [None] * world
+    torch.distributed.all_gather_object(gathered, stats)
+    return sum(gathered, TrieStats())
+
+
+def count_in_steps(checkpoint: dict[str, Any], before: int, now: int) -> None:
+    """Rewrite the batch numbers of a Lightning checkpoint made with `before` batches a step for `now` batches a
+    step, so that the fit goes on at the same step. Raises ConfigError for a checkpoint inside a step."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for part in (progress["total"], progress["current"]):
+        batches = part["ready"]
+        if batches % before:
+            raise ConfigError(
+                f"found a checkpoint after {batches} batches, inside a step of {before}; expected the end of a "
+                f"step, because this fit accumulates {now}. Resume with accumulate_grad_batches {before}"
+            )
+        # Saved while a batch ends, `completed` is one behind.
+        part.update({name: batches // before * now - (batches - count) for name, count in part.items()})

@@ -1,0 +1,20 @@
+"""Activation checkpointing, by whichever name the installed transformers has for it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def checkpoint_activations(model: nn.Module) -> None:
+    """Keep only layer inputs in memory and compute the rest again in the backward pass. `model` is a transformers
+    model or a peft wrapper of one; the gradient reaches the adapters through the input embeddings."""
+    # transformers before 5.22 has only the second name, transformers 6 will have only the first
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})  # pyright: ignore[reportCallIssue]
+    model.enable_input_require_grads()  # pyright: ignore[reportCallIssue]
+
+
+def keep_activations(model: nn.Module) -> None:
+    """Undo `checkpoint_activations`."""
+    disable = getattr(model, "activation_checkpointing_disable", None) or model.gradient_checkpointing_disable
+    disable()  # pyright: ignore[reportCallIssue]
