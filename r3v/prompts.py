@@ -15,7 +15,9 @@ from typing import Literal, Protocol
 from r3v.errors import ConfigError
 from r3v.records import LETTERS, ImageSource, Message, Problem, Prompt
 
-SelectTarget = Literal["index_answer", "answer"]
+SelectTarget = Literal["solution", "index_answer", "answer"]
+"""What select prompts are answered with: the right solution again, word for word; its number and answer; its
+answer alone."""
 
 
 class Notes(Protocol):
@@ -41,6 +43,7 @@ class Style:
     direct: str
     refine: str
     select: str
+    repeat: str
     candidate: str
     chosen: str
     none_right: str
@@ -69,6 +72,11 @@ STYLES: dict[str, Style] = {
             "from the figure, its reasoning and its calculation. Reply with the number of the right solution and its "
             "answer, or say that none is right."
         ),
+        repeat=(
+            "Here are {n} proposed solutions:\n{candidates}\n\nDecide which one is right by checking what each reads "
+            "from the figure, its reasoning and its calculation. Reply with the right solution, repeated word for "
+            "word, or say that none is right."
+        ),
         candidate="[{index}] {solution}",
         chosen="Solution [{index}] is right.\nAnswer: {answer}",
         none_right="None of the solutions is right.",
@@ -85,6 +93,7 @@ STYLES: dict[str, Style] = {
         direct="Give the answer.",
         refine="Check this: {solution}\nCorrect it.",
         select="{candidates}\nWhich is right?",
+        repeat="{candidates}\nSolve step by step.",
         candidate="[{index}] {solution}",
         chosen="[{index}] Answer: {answer}",
         none_right="None",
@@ -157,20 +166,28 @@ def refine(problem: Problem, s: Style, solution: str) -> Prompt:
     return _prompt(problem, s.refine.format(solution=solution.strip()))
 
 
-def select(problem: Problem, s: Style, solutions: Sequence[str]) -> Prompt:
-    """Show numbered solutions and ask which is right."""
+def select(problem: Problem, s: Style, solutions: Sequence[str], target: SelectTarget = "index_answer") -> Prompt:
+    """Show numbered solutions and ask which is right, in words that fit the `target`."""
     listed = "\n".join(
         s.candidate.format(index=i + 1, solution=solution.strip()) for i, solution in enumerate(solutions)
     )
-    return _prompt(problem, s.select.format(n=len(solutions), candidates=listed))
+    asked = s.repeat if target == "solution" else s.select
+    return _prompt(problem, asked.format(n=len(solutions), candidates=listed))
 
 
-def select_target(s: Style, index: int | None, answer: str, target: SelectTarget = "index_answer") -> str:
-    """What the model should reply to `select`. `index` counts from 0; None means that no solution is right."""
+def select_target(
+    s: Style, index: int | None, answer: str, target: SelectTarget = "index_answer", solution: str = ""
+) -> str:
+    """What the model should reply to `select`. `index` counts from 0; None means that no solution is right.
+
+    `solution` is the one at `index`; only the target of that name needs it.
+    """
     if target == "answer":
         return s.answer.format(answer=answer)
     if index is None:
         return s.none_right
+    if target == "solution":
+        return solution.strip()
     return s.chosen.format(index=index + 1, answer=answer)
 
 

@@ -11,7 +11,7 @@ from fake_server import FakeServer
 from r3v.config import SelectConfig
 from r3v.policies.openai import OpenAIPolicy
 from r3v.policies.openai_config import ServerConfig
-from r3v.prompts import STYLES
+from r3v.prompts import STYLES, SelectTarget
 from r3v.records import Candidate, Problem
 from r3v.reflection.selector import Selector
 
@@ -26,10 +26,10 @@ def place_of_five(body: dict) -> str:
     return found.group(1)
 
 
-def choose(server: FakeServer, method: str, **settings):
+def choose(server: FakeServer, method: str, target: SelectTarget = "index_answer", **settings):
     config = ServerConfig(url=server.url, model="base", concurrency=1, **settings)
     with OpenAIPolicy(config) as policy:
-        selector = Selector(policy, STYLES["full"], SelectConfig(permutations=2, fused_weight=0.5))
+        selector = Selector(policy, STYLES["full"], SelectConfig(permutations=2, fused_weight=0.5, target=target))
         return selector.choose(method, PROBLEM, CANDIDATES)
 
 
@@ -58,3 +58,21 @@ def test_by_votes_and_it_says_so() -> None:
         chosen = choose(server, "self_select", votes=3)
     assert (chosen.answer, chosen.scores) == ("5", pytest.approx((0.0, 1.0, 0.0)))
     assert chosen.details["how"] == "votes"
+
+
+def test_a_solution_told_again_is_weighed_where_the_solutions_part() -> None:
+    """ "Answer: 12" and "Answer: 5" part after the space, where the model gives 5 a probability of 0.8."""
+    with FakeServer(say=lambda body: "Answer: 5") as server:
+        server.tops = lambda text: (
+            [("5", math.log(0.8)), ("12", math.log(0.2))] if text == "Answer: " else [("A", -0.01)]
+        )
+        chosen = choose(server, "self_select", target="solution")
+        assert "repeated word for word" in server.chats[-1]["messages"][0]["content"]
+    assert (chosen.answer, chosen.details["how"]) == ("5", "logprobs")
+    assert chosen.scores == pytest.approx((0.2, 0.8, 0.2))
+
+
+def test_a_solution_told_again_counts_as_a_vote() -> None:
+    with FakeServer("other", say=lambda body: "Answer: 5") as server:
+        chosen = choose(server, "self_select", target="solution", votes=3)
+    assert (chosen.answer, chosen.details["how"]) == ("5", "votes")

@@ -18,7 +18,9 @@ from r3v.reflection.build import build_examples, problem_examples
 from r3v.reflection.choose import distinct, diverse, similarity
 
 FULL = words.style("full")
-NONE = BuildConfig(positives=0, refine=0, keep=0, select=0)
+NONE = BuildConfig(
+    positives=0, refine=0, keep=0, select=0, select_mix="random", select_min=2, select_target="index_answer"
+)
 
 
 def kinds(examples, kind: str) -> list:
@@ -118,6 +120,34 @@ def test_all_wrong_sets_say_that_none_is_right() -> None:
     assert build(problem, items[1:], replace(cfg, select_none=0.0)) == []
     named = build(problem, items[1:], replace(cfg, select_target="answer"))
     assert [e.target for e in named] == ["Answer: 60"]
+
+
+def test_drawn_sets_are_those_of_test_time() -> None:
+    """Round 1 drew 60, 60, 50 (whose likelier 60 is the second); round 0 drew 50, 40 and 7, which is no choice. All
+    three are drawn: the newest round shows {60, 50}, the older one {50, 40}, which is wrong and used as asked.
+    """
+    problem = choice()
+    old = graded(problem, "a\nAnswer: A", "b\nAnswer: C", "c\nAnswer: 7")
+    new = graded(problem, "d\nAnswer: B", "e\nAnswer: B", "f\nAnswer: A", round=1)
+    new[1] = replace(new[1], candidate=replace(new[1].candidate, logprobs=(-0.01,)))
+    cfg = replace(NONE, select=3, select_mix="drawn", select_min=3, select_max=4, select_target="solution")
+    made = build(problem, [*old, *new], replace(cfg, select_none=1.0))
+    assert [set(e.sources) for e in made] == [{"p0/1/1", "p0/1/2"}, {"p0/0/0", "p0/0/1"}]
+    assert [e.target for e in made] == ["e\nAnswer: B", FULL.none_right]
+    shown = [{"p0/1/1": "e\nAnswer: B", "p0/1/2": "f\nAnswer: A"}[name] for name in made[0].sources]
+    assert made[0].prompt == words.select(problem, FULL, shown, "solution")
+    right = build(problem, [*old, *new], replace(cfg, select_none=0.0))
+    assert [set(e.sources) for e in right] == [{"p0/1/1", "p0/1/2"}]
+    assert build(problem, [*old, *new], replace(cfg, select=1))[0].target == "e\nAnswer: B", "the newest round first"
+    assert build(problem, new[:2], cfg) == [], "one answer leaves nothing to choose"
+
+
+def test_drawn_sets_keep_what_a_filter_dropped_out() -> None:
+    """The only right solution computes 50 and says 60: no set may hold it, or its text would be a target."""
+    problem = number()
+    items = graded(problem, "20 + 30 = 50\nAnswer: 60", "Answer: 50", "Answer: 40")
+    cfg = replace(NONE, select=2, select_mix="drawn", select_min=3, select_none=1.0, filters=("computed_last",))
+    assert [set(e.sources) for e in build(problem, items, cfg)] == [{"p0/0/1", "p0/0/2"}]
 
 
 def test_the_share_of_all_wrong_sets_is_as_asked() -> None:

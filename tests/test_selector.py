@@ -13,6 +13,7 @@ from reflection_fakes import FakePolicy, candidate, choice, number
 from r3v import prompts as words
 from r3v.config import SelectConfig
 from r3v.errors import ConfigError, EngineError
+from r3v.policies.base import Score
 from r3v.reflection.build import problem_rng
 from r3v.reflection.selector import ORACLE, SELECTORS, Selector, blind
 from r3v.reflection.selfselect import group_answers, orders, shown_answer
@@ -26,6 +27,7 @@ def numbered(*texts_and_logprobs: tuple[str, float]):
 
 
 def selector(weigh=lambda prompt, text: 0.0, answer=lambda prompt, index: "", letters=False, **cfg) -> Selector:
+    cfg = {"target": "index_answer", **cfg}
     return Selector(FakePolicy(answer, weigh), FULL, SelectConfig(**cfg), letters)
 
 
@@ -161,6 +163,32 @@ def test_answers_are_shown_as_in_training() -> None:
     strange = [candidate(problem, "Answer: 7"), *items[2:]]
     assert [(a.key, a.members) for a in group_answers(problem, strange)] == [("C", (1,))], "7 is no choice"
     assert [a.key for a in group_answers(problem, strange[:1])] == ["7"], "better than nothing"
+
+
+def test_solutions_told_again_are_compared_per_token() -> None:
+    """Two solutions: 8 tokens at -4 nats in all, 2 tokens at -1.4. Per token -0.5 and -0.7, so that the long one wins
+    though its total is less; at their mean length of 5 tokens they are -2.5 and -3.5. "None" stays at its total, -3.
+    """
+    problem, items = numbered(("a long way round\nAnswer: 50", -0.1), ("short\nAnswer: 60", -0.9))
+    lines = {items[0].text: (-0.5,) * 8, items[1].text: (-0.7,) * 2, FULL.none_right: (-3.0,)}
+    asked = []
+
+    class Policy(FakePolicy):
+        def score(self, prompts, continuations):  # type: ignore[override]
+            asked.extend(zip(prompts, continuations, strict=True))
+            return [[Score((1,) * len(lines[t]), lines[t]) for t in texts] for texts in continuations]
+
+    model = Selector(Policy(), FULL, SelectConfig(permutations=2))
+    chosen = model.choose("self_select", problem, items)
+    share = math.exp(-2.5) / (math.exp(-2.5) + math.exp(-3.5))
+    assert (chosen.answer, chosen.scores) == ("50", pytest.approx((share, 1 - share)))
+    assert chosen.details["none"] == pytest.approx(math.exp(-3) / sum(map(math.exp, (-2.5, -3.5, -3.0))))
+    assert {prompt.messages[0].text.count("repeated word for word") for prompt, _ in asked} == {1}
+    assert {tuple(texts) for _, texts in asked} == {
+        (items[0].text, items[1].text, FULL.none_right),
+        (items[1].text, items[0].text, FULL.none_right),
+    }
+    assert chosen.tokens == 2 * 4 + 2 * (8 + 2 + 1)
 
 
 def test_answer_only_targets_have_no_none() -> None:

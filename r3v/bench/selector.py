@@ -5,6 +5,8 @@ order, one twig for each answer). The peer generates in its best static batch an
 as a row of its own, in its best batch. The model is geoworld-tiny, because answers must differ for there to be
 anything to choose; both score the same select prompts, those of our candidates.
 
+The answers stand as "[2] Answer: 45" (`index_answer`); what the longer `solution` costs is told beside it.
+
 Checked first: greedy text equal, probabilities of all answers equal to 1e-3.
 """
 
@@ -23,7 +25,7 @@ from r3v.data import load
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.hf import HFPolicy
 from r3v.policies.shared import why_not_shared
-from r3v.prompts import solve_all, style
+from r3v.prompts import SelectTarget, solve_all, style
 from r3v.records import Candidate, Prompt
 from r3v.reflection.selector import Selector, blind
 from r3v.reflection.selfselect import Match, group_answers, play
@@ -110,6 +112,7 @@ class Sides:
         self.problems = [blind(p) for p in load("geoworld:test", limit=problems)]
         self.style = style("short")
         self.prompts = solve_all(self.problems, self.style)
+        self.target: SelectTarget = "index_answer"
         self.peer = PeerPolicy(policy.model, policy.encoder)
         self.calls = 0
         self.candidates = self.sample(ALL_ORDERS)
@@ -128,7 +131,7 @@ class Sides:
 
     def selector(self, orders: int) -> Selector:
         """A selector that has seen nothing yet."""
-        cfg = SelectConfig(n=N, permutations=orders, max_new_tokens=MOST, temperature=0.9)
+        cfg = SelectConfig(n=N, permutations=orders, target=self.target, max_new_tokens=MOST, temperature=0.9)
         return Selector(self.policy, self.style, cfg)
 
     def sample(self, orders: int) -> list[list[Candidate]]:
@@ -185,8 +188,10 @@ class Sides:
             "default_orders": float(default),
             "on_top_goal": EXTRA,
         }
-        for name, orders in (("on_top_all_orders", ALL_ORDERS), ("on_top_default_orders", default)):
-            sampling = timed(lambda orders=orders: self.sample(orders), self.settings, times=3)
-            both = timed(lambda orders=orders: self.choose(orders), self.settings, times=3)
-            found[name] = both / sampling - 1
+        for target in ("index_answer", "solution"):
+            self.target = target
+            for name, orders in (("all", ALL_ORDERS), ("default", default)):
+                sampling = timed(lambda orders=orders: self.sample(orders), self.settings, times=3)
+                both = timed(lambda orders=orders: self.choose(orders), self.settings, times=3)
+                found[f"on_top_{target}_{name}_orders"] = both / sampling - 1
         return found

@@ -29,6 +29,8 @@ from r3v.policies.shared import SharedCalls
 
 PREFILL_TOKENS = 8192
 """Padded prompt tokens in one prefill."""
+PREFILL_PADDING = 1.15
+"""Padded prompt tokens in one prefill for each real one, at most."""
 FIRST_COLUMNS = 96
 """Columns of the slots' own tokens at first: zeroing more than is used costs as much as some steps."""
 
@@ -92,7 +94,8 @@ class Sampler:
 
     def steps(self, jobs: Sequence[Job]) -> Iterator[list[Sampled]]:
         """Decode step by step: what had finished before each step, and at the end."""
-        waiting = deque(sorted(enumerate(jobs), key=lambda pair: len(pair[1].encoded.ids)))
+        # Longest first: the last samples run in a batch that empties, where a long prompt would cost most.
+        waiting = deque(sorted(enumerate(jobs), key=lambda pair: -len(pair[1].encoded.ids)))
         ready = self._prefill_some(waiting)
         if not ready:
             return
@@ -143,9 +146,12 @@ class Sampler:
 
     def _prefill_some(self, waiting: deque[tuple[int, Job]]) -> deque[_Ready]:
         batch: list[tuple[int, Job]] = []
+        longest = tokens = 0
         while waiting and len(batch) < self.ahead:
-            longest = max(len(job.encoded.ids) for _, job in [*batch, waiting[0]])
-            if batch and longest * (len(batch) + 1) > PREFILL_TOKENS:
+            size = len(waiting[0][1].encoded.ids)
+            longest, tokens = max(longest, size), tokens + size
+            padded = longest * (len(batch) + 1)
+            if batch and (padded > PREFILL_TOKENS or padded > PREFILL_PADDING * tokens):
                 break
             batch.append(waiting.popleft())
         if not batch:

@@ -20,10 +20,12 @@ from r3v.errors import ConfigError
 from r3v.policies.base import Policy
 from r3v.prompts import Style
 from r3v.records import Example, Graded, Outcome, Problem
-from r3v.reflection.choose import distinct, diverse, spread
+from r3v.reflection.choose import distinct, diverse, joined, spread
 from r3v.reflection.filters import FILTERS, keep
 from r3v.reflection.pool import Pool
 
+DRAWS = 4
+"""How often each round is drawn from at most, for select examples of one problem."""
 _TOLD = re.compile(r"\bhints?\b|\bgiven answer\b|\banswer (?:is )?given\b", re.IGNORECASE)
 
 
@@ -56,6 +58,8 @@ class _Parts:
     positives: list[Graded]
     negatives: list[Graded]
     answers: list[Graded]
+    graded: list[Graded]
+    """As sampled, oldest first, without right ones that a filter dropped."""
     rng: random.Random
 
 
@@ -131,6 +135,8 @@ def _split(
     if not any(item.verdict.correct for item in graded):
         positives = _positives(_rescued(rescued), problem, cfg, style, policy, stats)
         stats.rescued += bool(positives)
+    kept = {item.candidate.id for item in positives}
+    usable = [item for item in graded if not item.verdict.correct or item.candidate.id in kept]
     positives, negatives = positives[::-1], negatives[::-1]
     if cfg.order == "diverse":
         unlike = distinct(positives)
@@ -141,7 +147,7 @@ def _split(
     else:
         answers = positives[: cfg.positives]
     stats.used_positives += len(answers)
-    return _Parts(problem, positives, negatives, answers, rng)
+    return _Parts(problem, positives, negatives, answers, usable, rng)
 
 
 def _example(parts: _Parts, kind: Any, prompt: Any, target: str, weight: float, *used: Graded, **more: Any) -> Example:
@@ -178,8 +184,10 @@ def _select_example(parts: _Parts, shown: list[Graded], cfg: BuildConfig, style:
     parts.rng.shuffle(shown)
     right = next((i for i, item in enumerate(shown) if item.verdict.correct), None)
     answer = words.answer_text(parts.problem, letters)
-    target = words.select_target(style, right, answer, cfg.select_target)
-    prompt = words.select(parts.problem, style, [item.candidate.text for item in shown])
+    texts = [item.candidate.text for item in shown]
+    told = "" if right is None else texts[right]
+    target = words.select_target(style, right, answer, cfg.select_target, told)
+    prompt = words.select(parts.problem, style, texts, cfg.select_target)
     return _example(parts, "select", prompt, target, cfg.weight_select, *shown)
 
 
@@ -215,9 +223,34 @@ def _select_random(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[l
     return sets
 
 
+def _select_drawn(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[list[Graded]]:
+    """Sets as test time meets them: `select_min` to `select_max` candidates of one round drawn at random and joined
+    by answer, so that how often each answer is the right one is as it will be. Newest round first, then round by
+    round again until there are `select` sets; of those without a right answer a share `select_none` is used.
+    """
+    rounds: dict[int, list[Graded]] = {}
+    for item in parts.graded:
+        rounds.setdefault(item.candidate.round, []).append(item)
+    sets: dict[frozenset[str], list[Graded]] = {}
+    for _ in range(DRAWS):
+        for number in sorted(rounds, reverse=True):
+            if len(sets) >= cfg.select:
+                break
+            size = min(len(rounds[number]), parts.rng.randint(cfg.select_min, cfg.select_max))
+            shown = joined(parts.problem, parts.rng.sample(rounds[number], size))
+            none = not any(item.verdict.correct for item in shown)
+            key = frozenset(item.candidate.id for item in shown)
+            if len(shown) > 1 and key not in sets and not (none and parts.rng.random() >= cfg.select_none):
+                sets[key] = shown
+                stats.select_none += none
+    return list(sets.values())
+
+
 def _select(parts: _Parts, cfg: BuildConfig, style: Style, letters: bool, stats: BuildStats) -> Iterable[Example]:
     if cfg.select_mix == "published":
         sets = _select_published(parts, cfg)
+    elif cfg.select_mix == "drawn":
+        sets = _select_drawn(parts, cfg, stats)
     else:
         sets = _select_random(parts, cfg, stats)
     for shown in sets:

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from r3v.records import Graded
+from r3v.records import LETTERS, Candidate, Graded, Problem
 
 SAME = 0.95
 """Two texts whose token sets overlap at least so far (intersection over union) say the same."""
@@ -46,6 +46,31 @@ def diverse(items: Sequence[Graded], most: int) -> list[Graded]:
             break
         taken.append(left.pop(best))
     return taken
+
+
+def by_answer(problem: Problem, answers: Sequence[str | None]) -> dict[str, list[int]]:
+    """Indices of each distinct answer, in order of first appearance; those that name none (None) are left out.
+
+    Where the problem has choices, values that are none of them are left out too, unless nobody names a choice.
+    """
+    members: dict[str, list[int]] = {}
+    for i, answer in enumerate(answers):
+        if answer is not None:
+            members.setdefault(answer, []).append(i)
+    offered = LETTERS[: len(problem.choices or ())]
+    return {key: m for key, m in members.items() if key in offered} or members
+
+
+def likeliest(candidates: Sequence[Candidate], members: Sequence[int]) -> int:
+    """The index among `members` of the highest mean log-probability; of equals, the first."""
+    return max(members, key=lambda i: (candidates[i].mean_logprob, -i))
+
+
+def joined(problem: Problem, items: Sequence[Graded]) -> list[Graded]:
+    """One item for each distinct answer: the likeliest that gives it (see `by_answer`)."""
+    groups = by_answer(problem, [item.verdict.extracted for item in items])
+    candidates = [item.candidate for item in items]
+    return [items[likeliest(candidates, m)] for m in groups.values()]
 
 
 def spread(items: Sequence[Graded], rng: random.Random) -> list[Graded]:

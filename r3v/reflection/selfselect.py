@@ -1,6 +1,10 @@
 """Self-selection: the model's own probability of each distinct answer, given all of them, over shuffled
 orders.
 
+What stands for an answer is its number ("[2] Answer: 45"), the answer alone, or a whole solution that gives it, told
+again (`SelectConfig.target`). A small model that must name a number at once chooses hardly better than by chance;
+telling a solution again lets it weigh every step, at the price of scoring more tokens (README, results).
+
 Candidates are joined by answer first, so the prompt is short and no answer wins by being shown twice. The
 answers are shown in several orders and each probability is put back to its answer, so that no place in the
 list wins.
@@ -16,10 +20,11 @@ from dataclasses import dataclass
 from r3v import prompts as words
 from r3v.config import SelectConfig
 from r3v.grading import extract
-from r3v.policies.base import Choice, Chooser, Policy
-from r3v.prompts import Style
+from r3v.policies.base import Choice, Chooser, Policy, Score
+from r3v.prompts import SelectTarget, Style
 from r3v.records import LETTERS, Candidate, Problem, Prompt
 from r3v.reflection.build import problem_rng
+from r3v.reflection.choose import by_answer, likeliest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +49,9 @@ class Match:
 
 
 def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Answer]:
-    """Distinct answers in order of first appearance; candidates that name no answer are left out.
-
-    Where the problem has choices, values that are none of them are left out too, unless no candidate names a choice.
-    """
-    members: dict[str, list[int]] = {}
-    for i, candidate in enumerate(candidates):
-        key = extract(problem, candidate.text)
-        if key is not None:
-            members.setdefault(key, []).append(i)
-    offered = LETTERS[: len(problem.choices or ())]
-    members = {key: m for key, m in members.items() if key in offered} or members
-    return [Answer(key, tuple(m), max(m, key=lambda i: (candidates[i].mean_logprob, -i))) for key, m in members.items()]
+    """Distinct answers in order of first appearance, as `by_answer` tells them apart."""
+    groups = by_answer(problem, [extract(problem, candidate.text) for candidate in candidates])
+    return [Answer(key, tuple(m), likeliest(candidates, m)) for key, m in groups.items()]
 
 
 def shown_answer(problem: Problem, key: str, text: str, letters: bool) -> str:
@@ -122,24 +118,37 @@ def _requests(
             words.select_target(
                 style,
                 place,
-                shown_answer(problem, answers[i].key, candidates[answers[i].best].text, letters),
+                shown_answer(problem, answers[i].key, text, letters),
                 cfg.target,
+                text,
             )
-            for place, i in enumerate(order)
+            for place, (i, text) in enumerate(zip(order, texts, strict=True))
         ]
-        if cfg.target == "index_answer":
+        if cfg.target != "answer":
             continuations.append(style.none_right)
-        requests.append(_Request(number, order, words.select(problem, style, texts), tuple(continuations)))
+        requests.append(_Request(number, order, words.select(problem, style, texts, cfg.target), tuple(continuations)))
     return requests
 
 
-def _weigh(policy: Policy, requests: Sequence[_Request], seed: int) -> list[Choice]:
+def _totals(scores: Sequence[Score], target: SelectTarget) -> list[float]:
+    """Log-probability of each continuation; of solutions, as if all were as long as they are on average.
+
+    A long solution is less likely than a short one by its length alone.
+    """
+    if target != "solution":
+        return [s.total for s in scores]
+    *solutions, none = scores
+    length = sum(len(s.logprobs) for s in solutions) / len(solutions)
+    return [*(s.total / len(s.logprobs) * length for s in solutions), none.total]
+
+
+def _weigh(policy: Policy, requests: Sequence[_Request], target: SelectTarget, seed: int) -> list[Choice]:
     """A share for each continuation of each request: its probability among them, or what a Chooser says."""
     prompts, options = [r.prompt for r in requests], [r.continuations for r in requests]
     if isinstance(policy, Chooser):
         return policy.choose_index(prompts, options, seed=seed)
     return [
-        Choice(tuple(_softmax([s.total for s in found])), "scores", sum(len(s.token_ids) for s in found))
+        Choice(tuple(_softmax(_totals(found, target))), "scores", sum(len(s.token_ids) for s in found))
         for found in policy.score(prompts, options)
     ]
 
@@ -164,7 +173,7 @@ def play(
         if len(answers) > 1
         for request in _requests(number, problem, candidates, answers, style, cfg, letters, seed)
     ]
-    choices = _weigh(policy, requests, seed) if requests else []
+    choices = _weigh(policy, requests, cfg.target, seed) if requests else []
     sums = [[0.0] * len(answers) for answers in answers_PA]
     none, tokens, count = [0.0] * len(sums), [0] * len(sums), [0] * len(sums)
     ways: list[set[str]] = [set() for _ in sums]
