@@ -92,14 +92,14 @@ class BuildConfig:
     """At most this many diverse positives per problem."""
     refine: int = 1
     keep: int = 1
-    select: int = 3
+    select: int = 2
     """Refine, keep and select examples per problem, at most."""
-    select_min: int = 3
+    select_min: int = 2
     select_max: int = 4
-    select_none: float = 0.5
+    select_none: float = 0.15
     """Share of select examples in which every candidate is wrong and the target says so; with `drawn`, the share of
     such sets that is used."""
-    select_target: Literal["solution", "index_answer", "answer"] = "solution"
+    select_target: Literal["solution", "index_answer", "answer"] = "index_answer"
     filters: tuple[str, ...] = ()
     """Named filters against lucky positives, applied in order."""
     hint: bool = False
@@ -110,7 +110,7 @@ class BuildConfig:
     """Preference pairs per problem (for STaR+DPO)."""
     order: Literal["diverse", "newest"] = "diverse"
     """Which candidates are used first: unlike ones from any round, or the newest (as the published recipe)."""
-    select_mix: Literal["drawn", "random", "published"] = "drawn"
+    select_mix: Literal["drawn", "random", "published"] = "random"
     """Select candidates as test time draws them (one round's, joined by answer), one right among random wrong ones
     of any round, or the published 2 right + 1 wrong and 1 right + 2 wrong."""
     unparsed_negatives: bool = False
@@ -173,7 +173,7 @@ class SelectConfig:
     fused_weight: float = 0.5
     """Weight of the vote share beside the self-select probability."""
     max_new_tokens: int = 384
-    target: Literal["solution", "index_answer", "answer"] = "solution"
+    target: Literal["solution", "index_answer", "answer"] = "index_answer"
     """What select prompts are answered with; as `build.select_target` when the model was trained. Solutions are
     compared by their log-probability per token."""
     group: int = 4

@@ -178,7 +178,7 @@ def test_solutions_told_again_are_compared_per_token() -> None:
             asked.extend(zip(prompts, continuations, strict=True))
             return [[Score((1,) * len(lines[t]), lines[t]) for t in texts] for texts in continuations]
 
-    model = Selector(Policy(), FULL, SelectConfig(permutations=2))
+    model = Selector(Policy(), FULL, SelectConfig(permutations=2, target="solution"))
     chosen = model.choose("self_select", problem, items)
     share = math.exp(-2.5) / (math.exp(-2.5) + math.exp(-3.5))
     assert (chosen.answer, chosen.scores) == ("50", pytest.approx((share, 1 - share)))

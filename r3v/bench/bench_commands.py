@@ -59,9 +59,19 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
             _write(Path(args.json), args.device, results)
     print(table(results))
     if args.json:
-        for path in write_charts(results, Path(args.json), args.device):
+        for path in write_charts(_read(Path(args.json)), Path(args.json), args.device):
             print(f"chart: {path}")
     return 1 if failed else 0
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """All results of a bench file: this command's and those it was added to."""
+    import json
+
+    from r3v.bench.harness import Result
+
+    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"] if path.exists() else {}
+    return {name: {case: Result.of_json(r) for case, r in cases.items()} for name, cases in found.items()}
 
 
 def _write(path: Path, device: str, results: Mapping[str, Mapping[str, Any]]) -> None:

@@ -122,6 +122,12 @@ class Result:
             plain["growth"] = [{"axis": g.axis, "points": [list(p) for p in g.points]} for g in self.growth]
         return plain
 
+    @classmethod
+    def of_json(cls, plain: Mapping[str, Any]) -> Result:
+        """What `as_json` wrote. Raises TypeError or KeyError where it is something else."""
+        growth = tuple(Growth(g["axis"], tuple((x, s, m) for x, s, m in g["points"])) for g in plain.get("growth", ()))
+        return cls(**{**plain, "growth": growth})
+
 
 def compared(ratios: Sequence[float], peer: str, *, limit: float | None = None, **more: Any) -> Result:
     """A result from ratios that were found without `measure`. Raises BenchError when there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -52,34 +53,42 @@ def table(results: Results) -> str:
 
 
 def bar_chart(results: Results, title: str) -> str:
-    """Horizontal bars of the median ratios with whiskers from min to max, a mark at the limit, a line at 1."""
+    """Bars from 1 (as fast as the peer) to the median ratio, right is better for ours, on a logarithmic axis.
+
+    Whiskers go from least to most, a mark stands at the limit; the peer is named under each bar.
+    """
     bars = [(f"{name} {case}", r) for name, cases in results.items() for case, r in cases.items()]
-    left, right, height = 150, WIDTH - 190, 56 + 30 * len(bars)
-    scale = ticks(0.0, max([1.0, *(max(r.max, r.limit or 0.0) for _, r in bars)]))
+    left, right, row = 190, WIDTH - 70, 40
+    bottom = 14 + row * len(bars)
+    values = [v for _, r in bars for v in (r.min, r.max, r.limit or 1.0) if v > 0]
+    low = min(0, math.floor(math.log2(min(values, default=1.0))))
+    high = max(1, math.ceil(math.log2(max(values, default=1.0))))
 
     def x_of(value: float) -> float:
-        return left + value / scale[-1] * (right - left)
+        return left + (math.log2(max(value, 2.0**low)) - low) / (high - low) * (right - left)
 
     body = []
-    for tick in scale:
-        body.append(f'<line x1="{x_of(tick):.1f}" x2="{x_of(tick):.1f}" y1="8" y2="{height - 34}" class="grid"/>')
-        body.append(text(x_of(tick), height - 18, f"{tick:g}x"))
-    body.append(f'<line x1="{x_of(1):.1f}" x2="{x_of(1):.1f}" y1="8" y2="{height - 34}" class="axis"/>')
-    body.append(text(left, height - 2, "bar: median ratio; whisker: min to max; vertical mark: limit", "start"))
+    for power in range(low, high + 1):
+        x, css = x_of(2.0**power), "grid" if power else "axis"
+        body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{bottom}" class="{css}"/>')
+        body.append(text(x, bottom + 16, f"{2.0**power:g}x"))
+    body.append(text(left, bottom + 34, "bar: median ratio; whisker: least to most; thin mark: limit", "start"))
     for i, (name, r) in enumerate(bars):
-        y = 14 + 30 * i
+        y = 14 + row * i
         tip = f"{name}: {r.ratio:.2f}x ({r.min:.2f} to {r.max:.2f}) against {r.peer}"
-        body.append(text(left - 10, y + 14, name, "end"))
-        width = max(x_of(r.ratio) - left, 0.5)
-        body.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="20" rx="2" class="bar c0">')
+        body.append(text(left - 10, y + 13, name, "end"))
+        begin, end = sorted((x_of(1.0), x_of(r.ratio)))
+        width = max(end - begin, 0.5)
+        body.append(f'<rect x="{begin:.1f}" y="{y}" width="{width:.1f}" height="18" rx="2" class="bar c0">')
         body.append(f"<title>{escape(tip)}</title></rect>")
-        ends = f'x1="{x_of(r.min):.1f}" x2="{x_of(r.max):.1f}" y1="{y + 10}" y2="{y + 10}"'
+        ends = f'x1="{x_of(r.min):.1f}" x2="{x_of(r.max):.1f}" y1="{y + 9}" y2="{y + 9}"'
         body.append(f'<line {ends} class="whisker c1"/>')
         if r.limit is not None:
             x = x_of(r.limit)
-            body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 3}" y2="{y + 23}" class="axis"/>')
-        body.append(text(right + 8, y + 14, f"{r.ratio:.2f}x {r.peer}", "start"))
-    return svg(title, f"{len(bars)} ratios against peers", body, height=height)
+            body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 3}" y2="{y + 21}" class="axis"/>')
+        body.append(text(right + 8, y + 13, f"{r.ratio:.2f}x", "start"))
+        body.append(text(x_of(1.0) + 4, y + 31, f"against {r.peer}", "start"))
+    return svg(title, f"{len(bars)} ratios against peers", body, height=bottom + 44)
 
 
 def growth_chart(title: str, growth: Growth, *, memory: bool = False) -> str:

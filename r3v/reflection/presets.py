@@ -31,12 +31,12 @@ _REFLECTION = {
     "build.positives": 2,
     "build.refine": 1,
     "build.keep": 1,
-    "build.select": 3,
-    "build.select_mix": "drawn",
-    "build.select_min": 3,
+    "build.select": 2,
+    "build.select_mix": "random",
+    "build.select_min": 2,
     "build.select_max": 4,
-    "build.select_none": 0.5,
-    "build.select_target": "solution",
+    "build.select_none": 0.15,
+    "build.select_target": "index_answer",
     "build.unparsed_negatives": False,
     "build.filters": ("computed_last", "steps_hold"),
     "build.hint": False,
@@ -50,7 +50,7 @@ _REFLECTION = {
     "run.restart": "base",
     "train.loss": "reflection",
     "train.loss_reduction": "kind",
-    "select.target": "solution",
+    "select.target": "index_answer",
 }
 _PUBLISHED = {
     "sample.k": 3,
@@ -95,8 +95,8 @@ PRESETS: dict[str, Preset] = {
     for p in (
         Preset(
             "r3v",
-            "Ours: several diverse positives whose calculations hold, keep pairs, select sets as test time draws them, "
-            "the right solution told again as their target, weights per kind.",
+            "Ours: several diverse positives whose calculations hold, keep pairs, select sets of different answers "
+            "with all-wrong ones, index and answer as target, weights per kind.",
             _REFLECTION,
         ),
         Preset(
