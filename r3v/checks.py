@@ -35,6 +35,16 @@ def check_config(config: Config) -> None:
     check_build(config.build)
 
 
+def check_select_target(config: Config) -> None:
+    """Raise ConfigError where selection would ask in another way than training teaches."""
+    taught, asked = config.build.select_target, config.select.target
+    if config.build.select and taught != asked:
+        raise ConfigError(
+            f"found build.select_target {taught} and select.target {asked}: the model would be asked in another way "
+            "than it learns; set both to the same, or build.select to 0"
+        )
+
+
 def check_numbers(values: Mapping[str, Any]) -> None:
     """`values` are those of the tree by dotted name; None is no number and has no range."""
     for name, value in values.items():

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r3v.checks import check_select_target
 from r3v.config import Config, DataConfig
 from r3v.errors import DataError, RunError
 from r3v.io import atomic_write, claim, make_folder, write_json
@@ -93,8 +94,9 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
     """Run, resume or merely report a whole self-training; returns the content of `run.json`.
 
     Raises RunError: the folder holds a run with other settings, another process works on it, or an artefact is
-    damaged; DataError: the three sets of problems overlap.
+    damaged; DataError: the three sets of problems overlap; ConfigError: select is taught in one way, asked in another.
     """
+    check_select_target(config)
     with open_run(config, recipe, say) as run:
         if finished(run):
             say(f"run {run.folder} is finished: round {run.accepted} of {config.run.rounds} is accepted")

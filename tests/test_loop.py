@@ -12,7 +12,7 @@ import pytest
 from loop_fakes import Killed, World, config, contents, problems
 
 from r3v.config import TrainConfig
-from r3v.errors import DataError, RunError
+from r3v.errors import ConfigError, DataError, RunError
 from r3v.loop import Splits, train
 
 STAGES = ("gate", "evaluate", "sample", "build", "fit")
@@ -29,6 +29,17 @@ def test_the_work_is_done_in_order_and_once(tmp_path: Path) -> None:
     run(world, tmp_path, rounds=2)
     a_round = ["sample {0}", "build {0}", "fit {0}", "gate {0}", "evaluate {0}"]
     assert world.calls == ["gate 0", "evaluate 0", *(s.format(n) for n in (1, 2) for s in a_round)]
+
+
+def test_select_is_asked_as_it_is_taught(tmp_path: Path) -> None:
+    """Before anything is made: a target set on one side only; without select examples the other side does not matter."""
+    settings = config(tmp_path / "run")
+    other = replace(settings, build=replace(settings.build, select=2, select_target="solution"))
+    world = World()
+    with pytest.raises(ConfigError, match=r"select_target solution and select\.target index_answer"):
+        train(other, world.stages(), say=lambda _: None)
+    assert not (tmp_path / "run").exists()
+    train(replace(other, build=replace(other.build, select=0)), world.stages(), say=lambda _: None)
 
 
 def test_run_json_has_exactly_the_published_form(tmp_path: Path) -> None:
