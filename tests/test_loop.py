@@ -32,7 +32,7 @@ def test_the_work_is_done_in_order_and_once(tmp_path: Path) -> None:
 
 
 def test_select_is_asked_as_it_is_taught(tmp_path: Path) -> None:
-    """Before anything is made: a target set on one side only; without select examples the other side does not matter."""
+    """Refused before anything is made; without select examples the side that teaches does not matter."""
     settings = config(tmp_path / "run")
     other = replace(settings, build=replace(settings.build, select=2, select_target="solution"))
     world = World()
