@@ -8,7 +8,7 @@ from torch import nn
 def checkpoint_activations(model: nn.Module) -> None:
     """Keep only layer inputs in memory and compute the rest again in the backward pass. `model` is a transformers
     model or a peft wrapper of one; the gradient reaches the adapters through the input embeddings."""
-    # transformers before 5.22 has only the second name, transformers 6 will have only the first
+    # Older releases of transformers 5 have only the second name, transformers 6 will have only the first.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})  # pyright: ignore[reportCallIssue]
     model.enable_input_require_grads()  # pyright: ignore[reportCallIssue]
