@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         if args.json:
             _write(Path(args.json), args.device, results)
     print(table(results))
-    if args.json:
+    if args.json and results:
         for path in write_charts(_read(Path(args.json)), Path(args.json), args.device):
             print(f"chart: {path}")
     return 1 if failed else 0
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
     from r3v.bench.harness import Result
 
-    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"] if path.exists() else {}
+    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
     return {name: {case: Result.of_json(r) for case, r in cases.items()} for name, cases in found.items()}
 
 

@@ -26,7 +26,7 @@ from r3v.notebook.store import Notebook
 from r3v.notebook.ui_actions import GET, POST, Page, Site
 
 MAX_BODY = 1 << 20
-LINGER = 5.0  # seconds that the rest of a refused request is read and thrown away
+LINGER = 5.0  # seconds at most that what is still being sent after the answer is read and thrown away
 COOKIE = "r3v_notebook"
 HEADERS = {
     "Content-Security-Policy": (

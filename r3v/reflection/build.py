@@ -232,17 +232,16 @@ def _select_drawn(parts: _Parts, cfg: BuildConfig, stats: BuildStats) -> list[li
     for item in parts.graded:
         rounds.setdefault(item.candidate.round, []).append(item)
     sets: dict[frozenset[str], list[Graded]] = {}
-    for _ in range(DRAWS):
-        for number in sorted(rounds, reverse=True):
-            if len(sets) >= cfg.select:
-                break
-            size = min(len(rounds[number]), parts.rng.randint(cfg.select_min, cfg.select_max))
-            shown = joined(parts.problem, parts.rng.sample(rounds[number], size))
-            none = not any(item.verdict.correct for item in shown)
-            key = frozenset(item.candidate.id for item in shown)
-            if len(shown) > 1 and key not in sets and not (none and parts.rng.random() >= cfg.select_none):
-                sets[key] = shown
-                stats.select_none += none
+    for number in sorted(rounds, reverse=True) * DRAWS:
+        if len(sets) >= cfg.select:
+            break
+        size = min(len(rounds[number]), parts.rng.randint(cfg.select_min, cfg.select_max))
+        shown = joined(parts.problem, parts.rng.sample(rounds[number], size))
+        none = not any(item.verdict.correct for item in shown)
+        key = frozenset(item.candidate.id for item in shown)
+        if len(shown) > 1 and key not in sets and not (none and parts.rng.random() >= cfg.select_none):
+            sets[key] = shown
+            stats.select_none += none
     return list(sets.values())
 
 
