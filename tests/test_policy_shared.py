@@ -16,6 +16,7 @@ from r3v.policies.cache import Prefixes
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import Prefill, batches
 from r3v.policies.hf import HFPolicy
+from r3v.policies.parts import parts_of
 from r3v.policies.scoring import KeptPrompts, common_length, weights_state
 from r3v.policies.shared import ancestor, attend, why_not_shared
 from r3v.records import Prompt
@@ -160,32 +161,69 @@ def test_batches_keep_what_belongs_together() -> None:
     assert list(batches(lengths, 2, 100, {2: "i", 3: "i"})) == [[0, 1], [2, 3]]
 
 
-def test_prefixes_hold_each_prompt_once_and_reuse_its_place() -> None:
+def test_prefixes_hold_each_prompt_once() -> None:
     keys = torch.arange(2 * 1 * 3 * 4, dtype=torch.float32).view(2, 1, 3, 4)
     prefixes = Prefixes(keys, slots=3)
     prefixes.join(0, 7, keys, keys)
     prefixes.join(1, 7, -keys, -keys)
     prefixes.join(2, 8, keys[:, :, :2] + 100, keys[:, :, :2])
     block = prefixes.ancestor()
-    assert block.keys.shape == (2, 2, 1, 3, 4)
-    torch.testing.assert_close(block.keys[:, 0], keys)
-    torch.testing.assert_close(block.keys[:, 1, :, :2], keys[:, :, :2] + 100)
-    assert block.rows_GK.tolist() == [[0, 1], [2, 0]]
+    (part,) = block.parts
+    assert part.keys.shape == (2, 2, 1, 3, 4)
+    torch.testing.assert_close(part.keys[:, 0], keys)
+    torch.testing.assert_close(part.keys[:, 1, :, :2], keys[:, :, :2] + 100)
+    assert part.rows_GK.tolist() == [[0, 1], [2, 0]]
     assert block.at_R.tolist() == [0, 1, 2]
-    assert block.bias_GP is not None
-    assert (block.bias_GP == 0).tolist() == [[True] * 3, [True, True, False]]
-    prefixes.leave([0, 1])
+    assert part.bias_GP is not None
+    assert (part.bias_GP == 0).tolist() == [[True] * 3, [True, True, False]]
+
+
+def test_prefixes_are_read_no_more_once_nobody_continues_them() -> None:
+    keys = torch.arange(2 * 1 * 3 * 4, dtype=torch.float32).view(2, 1, 3, 4)
+    prefixes = Prefixes(keys, slots=3)
+    for slot in range(3):
+        prefixes.join(slot, slot, keys + slot, keys - slot)
+    prefixes.leave([0])
+    block = prefixes.ancestor()
+    torch.testing.assert_close(block.parts[0].keys, torch.stack([keys + 1, keys + 2], dim=1))
+    assert block.at_R.tolist()[1:] == [0, 1]
     prefixes.join(0, 9, keys + 5, keys)
-    torch.testing.assert_close(prefixes.ancestor().keys[:, 0], keys + 5)
+    torch.testing.assert_close(prefixes.ancestor().parts[0].keys[:, 2], keys + 5)
+    prefixes.leave([2])
+    prefixes.join(2, 10, keys + 6, keys)  # the fifth in a block of four: gaps are closed
+    block = prefixes.ancestor()
+    torch.testing.assert_close(block.parts[0].keys, torch.stack([keys + 1, keys + 5, keys + 6], dim=1))
+    assert block.at_R.tolist() == [1, 0, 2]
     prefixes.keep([2])
-    torch.testing.assert_close(prefixes.ancestor().keys[:, 0, :, :2], keys[:, :, :2] + 100)
+    torch.testing.assert_close(prefixes.ancestor().parts[0].keys[:, 0], keys + 6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "call", "expected"),
+    [
+        ([800, 790, 130, 128], 100, [(0, 2), (2, 4)]),  # 1,600 + 260 + 200 columns instead of 3,200 + 100
+        ([800, 790, 130, 128], 2000, [(0, 4)]),  # 5,200 against 5,860
+        ([0, 500, 0, 500, 0], 600, [(1, 4)]),  # 1,500 + 600, gap and all, against 1,000 + 1,200
+        ([0, 500, 0, 500, 0], 400, [(1, 2), (3, 4)]),  # 1,000 + 800 against 1,500 + 400
+        ([30], 100, [(0, 1)]),
+    ],
+)
+def test_parts_are_the_cheapest_way_to_read_prompts(
+    sizes: list[int], call: int, expected: list[tuple[int, int]]
+) -> None:
+    assert parts_of(sizes, call) == expected
 
 
 @pytest.mark.parametrize(
     ("new", "dtype", "near"), [(1, torch.float32, 1e-5), (3, torch.float32, 1e-5), (1, torch.bfloat16, 3e-2)]
 )
-def test_merged_attention_equals_one_attention_over_everything(new: int, dtype: torch.dtype, near: float) -> None:
-    """Three rows, two blocks of 4 and 2 columns, two query heads to a key head, the last new token of each row."""
+@pytest.mark.parametrize("apart", [False, True])
+def test_merged_attention_equals_one_attention_over_everything(
+    new: int, dtype: torch.dtype, near: float, apart: bool
+) -> None:
+    """Three rows, two blocks of 4 and 2 columns in one part or two, two query heads to a key head, the last new token
+    of each row.
+    """
     from r3v.policies import shared
 
     generator = torch.Generator().manual_seed(0)
@@ -195,7 +233,11 @@ def test_merged_attention_equals_one_attention_over_everything(new: int, dtype: 
 
     query, key, value = some(3, 4, new, 8), some(3, 2, new, 8), some(3, 2, new, 8)
     keys, values = some(1, 2, 2, 4, 8), some(1, 2, 2, 4, 8)
-    block = ancestor(keys, values, [(0, 4), (1, 3)], [1, 0, 1])
+    parts: list[Any] = [(keys, values, [(0, 4), (1, 3)])]
+    if apart:  # and a part between them that no row sees
+        parts = [(keys[:, :1], values[:, :1], [(0, 4)]), (keys[:, 1:, :, 1:3], values[:, 1:, :, 1:3], [(0, 2)])]
+        parts.insert(1, (keys, values, [(0, 4), (0, 4)]))
+    block = ancestor(parts, [3, 0, 3] if apart else [1, 0, 1])
     module: Any = torch.nn.Module()
     module.layer_idx = 0
     token = shared._CALL.set(shared._Call([block], None))

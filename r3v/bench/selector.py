@@ -36,6 +36,7 @@ MOST = 96
 PARAMS = SamplingParams(temperature=0.9, max_new_tokens=MOST)
 ALL_ORDERS = 2 * N
 ROWS = (16, 32, 64, 128)
+SLOTS = (64, 128)
 EXTRA = 0.25
 """What selection may cost on top of sampling."""
 
@@ -119,6 +120,7 @@ class Sides:
         self.answers = [group_answers(p, c) for p, c in zip(self.problems, self.candidates, strict=True)]
 
     def case(self) -> Case:
+        self.choose_slots()
         self.peer.sampler.choose_rows(ROWS, lambda: self.peer.generate(self.prompts[:8], N, PARAMS))
         self.peer.scorer.choose_rows(ROWS, lambda: self.matches(self.peer, len(self.problems) // 3))
         return Case(
@@ -128,6 +130,13 @@ class Sides:
             peer_name=f"transformers: generate ({self.peer.sampler.rows} rows), forward ({self.peer.scorer.rows} rows)",
             goal=4.0,
         )
+
+    def choose_slots(self) -> None:
+        """The number of slots that is fastest, as the peer's number of rows is chosen."""
+        seconds = {}
+        for self.policy.slots in SLOTS:
+            seconds[self.policy.slots] = timed(lambda: self.choose(ALL_ORDERS), self.settings, times=3)
+        self.policy.slots = min(SLOTS, key=lambda slots: seconds[slots])
 
     def selector(self, orders: int) -> Selector:
         """A selector that has seen nothing yet."""
@@ -184,6 +193,7 @@ class Sides:
         default = SelectConfig().permutations
         found: dict[str, float | str] = {
             "problems": float(len(self.problems)),
+            "slots": float(self.policy.slots),
             "distinct_answers_mean": sum(map(len, self.answers)) / len(self.answers),
             "default_orders": float(default),
             "on_top_goal": EXTRA,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from r3v.policies.base import SamplingParams
-from r3v.policies.cache import Prefixes, SlotCache, SlotMemory
+from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, prefill, step_positions
 from r3v.policies.sampling import draw, mask_of, uniforms
@@ -32,7 +32,7 @@ PREFILL_TOKENS = 8192
 PREFILL_PADDING = 1.15
 """Padded prompt tokens in one prefill for each real one, at most."""
 FIRST_COLUMNS = 96
-"""Columns of the slots' own tokens at first: zeroing more than is used costs as much as some steps."""
+"""Columns of the slots' own tokens at first, on an accelerator."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,10 @@ class Sampler:
 
     def _open(self, like: Prefill, slots: int) -> None:
         most, device = self.params.max_new_tokens, self.device
-        # With shared prompts the slots hold their own tokens alone; the block grows to what answers turn out to need.
+        # With shared prompts the slots hold their own tokens alone. On a CPU columns that are not used take no memory;
+        # elsewhere the block grows to what answers turn out to need.
         length = 0 if self.calls else int(like.keys.shape[3])
-        room = min(most, FIRST_COLUMNS) if self.calls else most + 64
+        room = min(most, FIRST_COLUMNS) if self.calls and device.type != "cpu" else most + SLACK
         self.memory = SlotMemory(like.keys[:, 0], slots, length + room)
         self.memory.now = length
         self.prefixes = Prefixes(like.keys[:, 0], slots) if self.calls else None

@@ -21,10 +21,13 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, prefill, takes
+from r3v.policies.parts import parts_of
 from r3v.policies.shared import Ancestor, SharedCalls, ancestor, stacked
 
 KEPT_BYTES = 256 * 2**20
 """Keys and values of sampled prompts kept for scoring."""
+CALL_TOKENS = 64
+"""What one more call of the model costs, in tokens of a larger one."""
 
 
 class KeptPrompts:
@@ -86,6 +89,14 @@ class _Root:
     row: int
     begin: int
     length: int
+
+
+@dataclass(frozen=True)
+class _Stems:
+    """Keys, values and lengths of stems, those of like length together, and the place of each prompt's among them."""
+
+    parts: list[tuple[Tensor, Tensor, list[tuple[int, int]]]]
+    at: dict[int, int]
 
 
 def weights_state(model: Any, name: str) -> tuple[Any, ...]:
@@ -181,25 +192,27 @@ class TreeScorer:
 
     def _stems(
         self, encoded: Sequence[Encoded], positions: Sequence[Tensor], roots: Sequence[_Root], root_of: Sequence[int]
-    ) -> list[Ancestor]:
-        """Keys and values of each prompt from its root up to its last token but one; none where roots are all."""
+    ) -> _Stems | None:
+        """Each prompt from its root up to its last token but one; None where roots are all."""
         lengths = [roots[r].length for r in root_of]
         rests = [e.ids[n:-1] for e, n in zip(encoded, lengths, strict=True)]
         if not any(rests):
-            return []
-        places = [p[..., n:-1] for p, n in zip(positions, lengths, strict=True)]
-        keys, values = [], []
-        cache = DynamicCache()
-        self.calls(
-            self._root_blocks(roots, root_of),
-            past_key_values=cache,
-            use_cache=True,
-            **self._inputs(rests, places),
-            **self._keep,
-        )
-        keys, values = stacked(cache)
-        spans = [(0, len(rest)) for rest in rests]
-        return [ancestor(keys, values, spans, range(len(rests)))]
+            return None
+        order = sorted(range(len(rests)), key=lambda i: len(rests[i]))
+        parts = []
+        # A prompt that is all root has a stem of one masked column.
+        for begin, end in parts_of([max(1, len(rests[i])) for i in order], CALL_TOKENS):
+            some = order[begin:end]
+            cache = DynamicCache()
+            self.calls(
+                self._root_blocks(roots, [root_of[i] for i in some]),
+                past_key_values=cache,
+                use_cache=True,
+                **self._inputs([rests[i] for i in some], [positions[i][..., lengths[i] : -1] for i in some]),
+                **self._keep,
+            )
+            parts.append((*stacked(cache), [(0, len(rests[i])) for i in some]))
+        return _Stems(parts, {i: n for n, i in enumerate(order)})
 
     def _twigs(
         self,
@@ -207,7 +220,7 @@ class TreeScorer:
         positions: Sequence[Tensor],
         roots: Sequence[_Root],
         root_of: Sequence[int],
-        stems: Sequence[Ancestor],
+        stems: _Stems | None,
         part: Sequence[tuple[int, tuple[int, ...]]],
     ) -> list[list[float]]:
         rows = [i for i, _ in part]
@@ -218,9 +231,8 @@ class TreeScorer:
             after = (following + torch.arange(len(ids) - 1)).expand(*last.shape[:-1], -1)
             places.append(torch.cat([last, after], dim=-1))
         blocks = self._root_blocks(roots, [root_of[i] for i in rows])
-        for stem in stems:
-            spans = [(0, len(e.ids) - 1 - roots[r].length) for e, r in zip(encoded, root_of, strict=True)]
-            blocks.append(ancestor(stem.keys, stem.values, spans, rows))
+        if stems is not None:
+            blocks.append(ancestor(stems.parts, [stems.at[i] for i in rows]))
         logits_RTV = self.calls(blocks, use_cache=False, **self._inputs(new, places)).float()
         longest = logits_RTV.shape[1]
         ids_RT = torch.tensor([[*ids, *[0] * (longest - len(ids))] for _, ids in part], device=self.device)
@@ -235,7 +247,7 @@ class TreeScorer:
         longest = max(roots[r].length for r in used)
         keys, values = (self._gather([roots[r] for r in used], name, longest) for name in ("keys", "values"))
         spans = [(longest - roots[r].length, longest) for r in used]
-        return [ancestor(keys, values, spans, [used.index(r) for r in root_R])]
+        return [ancestor([(keys, values, spans)], [used.index(r) for r in root_R])]
 
     @staticmethod
     def _gather(roots: Sequence[_Root], name: str, longest: int) -> Tensor:
@@ -243,8 +255,8 @@ class TreeScorer:
         return torch.stack([torch.nn.functional.pad(t, (0, 0, longest - t.shape[2], 0)) for t in some], dim=1)
 
     def _inputs(self, ids: Sequence[Sequence[int]], places: Sequence[Tensor]) -> dict[str, Any]:
-        """Token ids and positions of rows of uneven length, padded on the right."""
-        longest = max(map(len, ids))
+        """Token ids and positions of rows of uneven length, padded on the right to at least one token."""
+        longest = max(1, *map(len, ids))
         ids_RT = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids])
         padded = [torch.nn.functional.pad(p, (0, longest - p.shape[-1])) for p in places]
         position_ids = torch.stack(padded, dim=-2)

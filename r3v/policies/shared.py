@@ -34,17 +34,26 @@ _UNKNOWN = ("softcap", "s_aux", "sliding_window", "position_bias", "head_mask")
 
 
 @dataclass(frozen=True)
-class Ancestor:
-    """Blocks of keys and values (N G H P D), and who sees them.
+class Blocks:
+    """Blocks of keys and values of about one length (N G H P D), and the rows that see them.
 
     bias_GP is 0 at a block's columns and very negative elsewhere (None: all count). rows_GK lists the rows of each
-    block, filled up with any row; at_R is the place of each row in it, counted G first.
+    block, filled up with any row.
     """
 
     keys: Tensor
     values: Tensor
     bias_GP: Tensor | None
     rows_GK: Tensor
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """What each row sees one block of. at_R is the place of each row in the rows_GK of all parts, counted part
+    first, then G.
+    """
+
+    parts: tuple[Blocks, ...]
     at_R: Tensor
 
 
@@ -57,23 +66,42 @@ class _Call:
 _CALL: ContextVar[_Call | None] = ContextVar("r3v_shared_call", default=None)
 
 
-def ancestor(keys: Tensor, values: Tensor, spans_G: Sequence[tuple[int, int]], block_R: Sequence[int]) -> Ancestor:
-    """An `Ancestor` of blocks that are valid from column a to before column b, with the block that each row sees."""
-    device, columns = keys.device, int(keys.shape[3])
-    rows_G: list[list[int]] = [[] for _ in spans_G]
-    place = []
+def ancestor(
+    parts: Sequence[tuple[Tensor, Tensor, Sequence[tuple[int, int]]]], block_R: Sequence[int | None]
+) -> Ancestor:
+    """An `Ancestor` of parts (keys, values, for each block the columns from a to before b that are valid), with the
+    block that each row sees, counted through the parts. Rows without one (None) see what another row asked for.
+    """
+    rows_G: list[list[int]] = [[] for _, _, spans in parts for _ in spans]
     for row, block in enumerate(block_R):
-        place.append((block, len(rows_G[block])))
-        rows_G[block].append(row)
-    most = max(map(len, rows_G))
-    rows_GK = torch.tensor([rows + [0] * (most - len(rows)) for rows in rows_G], device=device)
-    at_R = torch.tensor([block * most + k for block, k in place], device=device)
-    bias = None
-    if any(span != (0, columns) for span in spans_G):
-        bounds = torch.tensor(list(spans_G), device=device)
-        column_P = torch.arange(columns, device=device)
-        bias = bias_of((column_P >= bounds[:, :1]) & (column_P < bounds[:, 1:]), keys.dtype)
-    return Ancestor(keys, values, bias, rows_GK, at_R)
+        if block is not None:
+            rows_G[block].append(row)
+    made: list[Blocks] = []
+    at_R = [0] * len(block_R)
+    first = begin = 0
+    for keys, values, spans in parts:
+        some = rows_G[first : first + len(spans)]
+        first += len(spans)
+        most = max(map(len, some))
+        if not most:  # nobody here asks for it, and kernels divide by the number of rows
+            continue
+        for g, rows in enumerate(some):
+            for k, row in enumerate(rows):
+                at_R[row] = begin + g * most + k
+        rows_GK = torch.tensor([rows + [0] * (most - len(rows)) for rows in some], device=keys.device)
+        made.append(Blocks(keys, values, _span_bias(spans, keys), rows_GK))
+        begin += len(spans) * most
+    return Ancestor(tuple(made), torch.tensor(at_R, device=parts[0][0].device))
+
+
+def _span_bias(spans: Sequence[tuple[int, int]], keys: Tensor) -> Tensor | None:
+    """G P: `bias_of` the columns inside the spans; None where they are all columns."""
+    columns = int(keys.shape[3])
+    if all(span == (0, columns) for span in spans):
+        return None
+    bounds = torch.tensor(list(spans), device=keys.device)
+    column_P = torch.arange(columns, device=keys.device)
+    return bias_of((column_P >= bounds[:, :1]) & (column_P < bounds[:, 1:]), keys.dtype)
 
 
 def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
@@ -104,8 +132,7 @@ def attend(
     query_RHXD = query.reshape(rows, groups, (heads // groups) * new, width)
     out, lse = _own(query, key, value, call.bias_R1TC, scale)
     for block in call.ancestors:
-        at = module.layer_idx
-        more, more_lse = _blocks(query_RHXD, block, block.keys[at], block.values[at], scale)
+        more, more_lse = _ancestor(query_RHXD, block, module.layer_idx, scale)
         weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
         out = out + weight.to(out.dtype) * (more.to(out.dtype) - out)
         lse = torch.logaddexp(lse, more_lse)
@@ -127,16 +154,22 @@ def _own(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: 
     return out.reshape(joined), lse.reshape(joined[:-1])
 
 
-def _blocks(query: Tensor, block: Ancestor, keys: Tensor, values: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention of each row to the block it belongs to; query R H X D, keys G H P D -> R H X D and R H X."""
+def _ancestor(query: Tensor, block: Ancestor, layer: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of each row to the block it belongs to; query R H X D -> R H X D and R H X."""
+    found = [_blocks(query, part, part.keys[layer], part.values[layer], scale) for part in block.parts]
+    out, lse = (some[0] if len(some) == 1 else torch.cat(some) for some in zip(*found, strict=True))
+    return out.index_select(0, block.at_R), lse.index_select(0, block.at_R)
+
+
+def _blocks(query: Tensor, part: Blocks, keys: Tensor, values: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of the rows of a part, block by block; keys G H P D -> (G K) H X D and (G K) H X."""
     _, heads, x, width = query.shape
-    g, k = block.rows_GK.shape
-    asked = query.index_select(0, block.rows_GK.view(-1)).view(g, k, heads, x, width)
-    bias = None if block.bias_GP is None else block.bias_GP[:, None, None, :]
+    g, k = part.rows_GK.shape
+    asked = query.index_select(0, part.rows_GK.view(-1)).view(g, k, heads, x, width)
+    bias = None if part.bias_GP is None else part.bias_GP[:, None, None, :]
     out, lse = _attention(asked.transpose(1, 2).reshape(g, heads, k * x, width), keys, values, bias, scale)
     out = out.reshape(g, heads, k, x, width).transpose(1, 2).reshape(g * k, heads, x, width)
-    lse = lse.reshape(g, heads, k, x).transpose(1, 2).reshape(g * k, heads, x)
-    return out.index_select(0, block.at_R), lse.index_select(0, block.at_R)
+    return out, lse.reshape(g, heads, k, x).transpose(1, 2).reshape(g * k, heads, x)
 
 
 def _attention(
@@ -218,7 +251,7 @@ def why_not_shared(model: Any) -> str | None:
         model(input_ids=ids[:, :3], position_ids=places[..., :3], past_key_values=cache, use_cache=True)
         keys, values = stacked(cache)
         rest = places[..., 3:].expand(*places.shape[:-2], 2, 2)
-        block = ancestor(keys, values, [(0, 3)], [0, 0])
+        block = ancestor([(keys, values, [(0, 3)])], [0, 0])
         found = SharedCalls(model)(
             [block],
             input_ids=ids[:, 3:].expand(2, 2),

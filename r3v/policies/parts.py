@@ -1,0 +1,33 @@
+"""Rows of unlike length in few padded blocks: where to cut so that padding and calls together cost least."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def parts_of(sizes: Sequence[int], call: int) -> list[tuple[int, int]]:
+    """Neighbours to be taken together, as (first, end): the least sum of padded sizes, `call` more for each part.
+
+    A size of 0 is a gap: it counts as much as its neighbours inside a part, and nothing outside of one.
+
+    >>> parts_of([800, 790, 0, 130, 128], call=100)
+    [(0, 2), (3, 5)]
+    """
+    n = len(sizes)
+    best: list[tuple[int, int | None]] = [(0, None)]  # cost of sizes[:end], and where its last part begins
+    for end in range(1, n + 1):
+        found: tuple[int, int | None] = (best[end - 1][0], None) if sizes[end - 1] == 0 else (sys.maxsize, None)
+        longest = 0
+        for begin in range(end - 1, -1, -1):
+            longest = max(longest, sizes[begin])
+            found = min(found, (best[begin][0] + longest * (end - begin) + call, begin), key=lambda pair: pair[0])
+        best.append(found)
+    cuts: list[tuple[int, int]] = []
+    end = n
+    while end:
+        begin = best[end][1]
+        if begin is not None:
+            cuts.append((begin, end))
+        end = end - 1 if begin is None else begin
+    return cuts[::-1]
