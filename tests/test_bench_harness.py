@@ -212,11 +212,12 @@ def test_command_refuses_few_pairs_and_foreign_files(tmp_path, monkeypatch) -> N
         command("sampler", "--pairs", "2")
     path = tmp_path / "other.json"
     path.write_text(json.dumps({"device": "tpu", "benchmarks": {}}))
+    monkeypatch.setitem(bench_commands.BENCHMARKS, "sampler", "nowhere:measured")  # refused before anything runs
     with pytest.raises(ConfigError, match="another machine"):
-        bench_commands._write(path, "cpu", example())
+        command("sampler", "--json", str(path))
     path.write_text("not json")
     with pytest.raises(ConfigError, match="no bench file"):
-        bench_commands._write(path, "cpu", example())
+        command("sampler", "--json", str(path))
     assert path.read_text() == "not json"
 
 

@@ -191,6 +191,10 @@ def test_scoring_is_cached_and_can_choose(tmp_path: Path) -> None:
         assert asked == 4  # the prompt, two replies, and once a reply left open
         p.choose_index([prompt()], [["ab", "a"]])
         assert len(server.chats) == asked
+        # As solutions of 2.5 tokens on average: 3 tokens at -5/8 each and 2 at -4.5/8. The last option is none of them.
+        (choice,) = p.choose_index([prompt()], [["ab", "a", "b"]], solutions=True)
+        powers = [math.exp(-12.5 / 8), math.exp(-11.25 / 8), math.exp(-9 / 8)]
+        assert choice.shares == pytest.approx([x / sum(powers) for x in powers])
 
 
 def test_a_server_that_cannot_score_says_so() -> None:

@@ -161,6 +161,26 @@ def test_batches_keep_what_belongs_together() -> None:
     assert list(batches(lengths, 2, 100, {2: "i", 3: "i"})) == [[0, 1], [2, 3]]
 
 
+def test_longest_prompts_go_first_and_are_filled_beside_their_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four short prompts and two long ones, padding of at most 15 %: two batches, the long one first."""
+    from r3v.policies import decode
+
+    filled: list[list[int]] = []
+    fill = decode.prefill
+
+    def noted(model: Any, encoder: Any, encoded: Any) -> Prefill:
+        filled.append([len(e.ids) for e in encoded])
+        return fill(model, encoder, encoded)
+
+    monkeypatch.setattr(decode, "prefill", noted)
+    policy = HFPolicy(tiny("idefics3"), slots=2)
+    prompts = [words.refine(problem(i), STYLE, "so " * (60 if i in (1, 4) else 1)) for i in range(6)]
+    sizes = sorted((len(policy.encoder.prompt(p).ids) for p in prompts), reverse=True)
+    assert sizes[1] > 1.2 * sizes[2]
+    policy.generate(prompts, 1, SamplingParams(max_new_tokens=2))
+    assert filled == [sizes[:2], sizes[2:]]
+
+
 def test_prefixes_hold_each_prompt_once() -> None:
     keys = torch.arange(2 * 1 * 3 * 4, dtype=torch.float32).view(2, 1, 3, 4)
     prefixes = Prefixes(keys, slots=3)

@@ -43,6 +43,8 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     if args.pairs < 5:
         raise ConfigError(f"found --pairs {args.pairs}, expected at least 5: fewer say nothing about the spread")
     settings = Settings(device=args.device, pairs=args.pairs, growth=args.growth)
+    if args.json:
+        _kept(Path(args.json), args.device)
     results: dict[str, dict[str, Result]] = {}
     failed: dict[str, str] = {}
     for name in BENCHMARKS if args.name == "all" else [args.name]:
@@ -75,27 +77,36 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write(path: Path, device: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """The figures so far, on top of those of other benchmarks that the file holds for the same machine."""
-    import json
-
-    from r3v.bench.harness import processor, versions
+    """The figures so far, on top of those of other benchmarks that the file holds."""
     from r3v.io import write_json
 
-    head = {"device": _device_name(device), "cpu": processor(), "versions": versions()}
-    kept: dict[str, Any] = {}
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            same = all(found.get(k) == v for k, v in head.items())
-            kept = found["benchmarks"] if same else {}
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{path} is there and no bench file ({error}); name another one") from error
-        if not same:
-            raise ConfigError(
-                f"{path} holds figures of another machine or other versions; name another file or move that one away"
-            )
     now = {name: {case: r.as_json() for case, r in cases.items()} for name, cases in results.items()}
-    write_json(path, {**head, "benchmarks": {**kept, **now}})
+    write_json(path, {**_head(device), "benchmarks": {**_kept(path, device), **now}})
+
+
+def _head(device: str) -> dict[str, Any]:
+    from r3v.bench.harness import processor, versions
+
+    return {"device": _device_name(device), "cpu": processor(), "versions": versions()}
+
+
+def _kept(path: Path, device: str) -> dict[str, Any]:
+    """The benchmarks that a file holds already. Raises ConfigError unless they are of this machine and version."""
+    import json
+
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = all(found.get(k) == v for k, v in _head(device).items())
+        kept = found["benchmarks"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is there and no bench file ({error}); name another one") from error
+    if not same:
+        raise ConfigError(
+            f"{path} holds figures of another machine or other versions; name another file or move that one away"
+        )
+    return kept
 
 
 def _device_name(device: str) -> str:

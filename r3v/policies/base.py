@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -74,14 +75,33 @@ class Choice:
     tokens: int
 
 
+def chosen_by_scores(scores: Sequence[Score], *, solutions: bool = False) -> Choice:
+    """Shares by the probabilities of the options.
+
+    With `solutions`, all options but the last, which says that none of them is right, are whole solutions. A long one
+    is less likely than a short one by its length alone, so each counts as if it were as long as they are on average.
+    """
+    totals = [s.total for s in scores]
+    if solutions:
+        told = scores[:-1]
+        length = sum(len(s.logprobs) for s in told) / len(told)
+        totals = [*(s.total / len(s.logprobs) * length for s in told), totals[-1]]
+    top = max(totals)
+    powers = [math.exp(total - top) for total in totals]
+    return Choice(tuple(p / sum(powers) for p in powers), "scores", sum(len(s.token_ids) for s in scores))
+
+
 @runtime_checkable
 class Chooser(Protocol):
     """A Policy with a way of its own to weigh given replies, because it cannot score them or not cheaply."""
 
     def choose_index(
-        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0
+        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0, solutions: bool = False
     ) -> list[Choice]:
-        """One Choice over its `options` for each prompt. Raises EngineError when the engine fails for good."""
+        """One Choice over its `options` for each prompt; `solutions` as in `chosen_by_scores`.
+
+        Raises EngineError when the engine fails for good.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from r3v.policies.base import Choice, SamplingParams, Score
+from r3v.policies.base import Choice, SamplingParams
 from r3v.policies.openai_wire import TOP, Reply, Token
 
 SPREAD = 0.05
@@ -176,10 +176,3 @@ def choose_by_votes(ask: Ask, rows: Sequence[int], options: Sequence[Sequence[st
         p: Choice(tuple(by_votes([r.text for r in found], options[p])), "votes", sum(r.tokens_out for r in found))
         for p, found in replies.items()
     }
-
-
-def by_scores(scores: Sequence[Score]) -> Choice:
-    """Shares by the probabilities of the whole options."""
-    top = max(score.total for score in scores)
-    powers = [math.exp(score.total - top) for score in scores]
-    return Choice(tuple(p / sum(powers) for p in powers), "scores", sum(len(s.token_ids) for s in scores))

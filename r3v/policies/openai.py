@@ -22,8 +22,8 @@ from r3v.config import ModelConfig
 from r3v.errors import ConfigError, EngineError
 from r3v.policies import openai_score as scoring
 from r3v.policies.adapters_http import ServedAdapter
-from r3v.policies.base import Choice, SamplingParams, Score
-from r3v.policies.choosing import by_scores, choose_by_logprobs, choose_by_votes
+from r3v.policies.base import Choice, SamplingParams, Score, chosen_by_scores
+from r3v.policies.choosing import choose_by_logprobs, choose_by_votes
 from r3v.policies.cost import CostMeter
 from r3v.policies.openai_client import Client, ServerError
 from r3v.policies.openai_config import Kind, ServerConfig, check
@@ -169,7 +169,7 @@ class OpenAIPolicy:
         ]
 
     def choose_index(
-        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0
+        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0, solutions: bool = False
     ) -> list[Choice]:
         """For each prompt, how likely each of its `options` is as the reply; shares sum to 1.
 
@@ -180,7 +180,7 @@ class OpenAIPolicy:
         if len(prompts) != len(options) or any(not o or len(set(o)) != len(o) for o in options):
             raise ValueError("expected, for each prompt, at least one option and no two alike")
         if self.config.select == "score":
-            return [by_scores(scores) for scores in self.score(prompts, options)]
+            return [chosen_by_scores(scores, solutions=solutions) for scores in self.score(prompts, options)]
 
         def ask(asked: Sequence[tuple[int, int]], params: SamplingParams, top: int) -> list[Reply]:
             return self._replies(prompts, asked, params, seed, top)

@@ -92,12 +92,13 @@ class ChoosingRayPolicy(RayPolicy):
     """A RayPolicy whose workers weigh given replies in a way of their own, as servers do."""
 
     def choose_index(
-        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0
+        self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0, solutions: bool = False
     ) -> list[Choice]:
         """One Choice for each prompt; see `r3v.policies.base.Chooser`."""
 
         def work(policy: Any, part: Sequence[tuple[Prompt, Sequence[str]]]) -> list[Choice]:
-            return policy.choose_index([prompt for prompt, _ in part], [texts for _, texts in part], seed=seed)
+            asked, options = [prompt for prompt, _ in part], [texts for _, texts in part]
+            return policy.choose_index(asked, options, seed=seed, solutions=solutions)
 
         return self._divided(work, list(zip(prompts, options, strict=True)))
 

@@ -12,7 +12,6 @@ list wins.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from r3v import prompts as words
 from r3v.config import SelectConfig
 from r3v.grading import extract
-from r3v.policies.base import Choice, Chooser, Policy, Score
+from r3v.policies.base import Choice, Chooser, Policy, chosen_by_scores
 from r3v.prompts import SelectTarget, Style
 from r3v.records import LETTERS, Candidate, Problem, Prompt
 from r3v.reflection.build import problem_rng
@@ -84,12 +83,6 @@ def orders(n: int, count: int, rng: random.Random) -> list[tuple[int, ...]]:
     return list(found)[:count]
 
 
-def _softmax(values: Sequence[float]) -> list[float]:
-    top = max(values)
-    powers = [math.exp(v - top) for v in values]
-    return [p / sum(powers) for p in powers]
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     """One order of one match: the prompt, its continuations, and which answer each of them stands for."""
@@ -130,27 +123,12 @@ def _requests(
     return requests
 
 
-def _totals(scores: Sequence[Score], target: SelectTarget) -> list[float]:
-    """Log-probability of each continuation; of solutions, as if all were as long as they are on average.
-
-    A long solution is less likely than a short one by its length alone.
-    """
-    if target != "solution":
-        return [s.total for s in scores]
-    *solutions, none = scores
-    length = sum(len(s.logprobs) for s in solutions) / len(solutions)
-    return [*(s.total / len(s.logprobs) * length for s in solutions), none.total]
-
-
 def _weigh(policy: Policy, requests: Sequence[_Request], target: SelectTarget, seed: int) -> list[Choice]:
     """A share for each continuation of each request: its probability among them, or what a Chooser says."""
     prompts, options = [r.prompt for r in requests], [r.continuations for r in requests]
     if isinstance(policy, Chooser):
-        return policy.choose_index(prompts, options, seed=seed)
-    return [
-        Choice(tuple(_softmax(_totals(found, target))), "scores", sum(len(s.token_ids) for s in found))
-        for found in policy.score(prompts, options)
-    ]
+        return policy.choose_index(prompts, options, seed=seed, solutions=target == "solution")
+    return [chosen_by_scores(found, solutions=target == "solution") for found in policy.score(prompts, options)]
 
 
 def play(
