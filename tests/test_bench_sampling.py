@@ -7,6 +7,7 @@ import torch
 from test_policy_families import some_prompts
 from tiny_models import tiny
 
+from r3v.bench import sampler as bench
 from r3v.bench.generating import Ban, Transformers, same_distribution, uneven_lengths
 from r3v.bench.harness import BenchError, Settings
 from r3v.bench.sampler import Paced, compare_greedy, compare_samples
@@ -80,3 +81,21 @@ def test_settings_of_the_round_are_the_recipes_with_fewer_problems() -> None:
     config = recipe(Settings())
     assert {name: getattr(config.data, name) for name in SIZES} == SIZES
     assert (config.sample.k, config.train.problems_per_step, config.model.lora_r) == (4, 8, 32)
+
+
+def test_growth_is_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the samples take twice the seconds; the law says so."""
+    asked = []
+
+    def fresh(target: str, *, timeout: float, environment: object, **sizes: int) -> tuple[dict[str, float], float]:
+        asked.append((target, sizes))
+        (size,) = sizes.values()
+        return {"seconds": 0.5 * size}, 1e6
+
+    monkeypatch.setattr(bench, "in_fresh_process", fresh)
+    samples, problems = bench._growth()
+    assert samples.axis == "samples of each problem"
+    assert samples.points[0] == (1.0, 0.5, 1e6)
+    assert samples.law().endswith("1.00")
+    assert [size for size, _, _ in problems.points] == [4, 8, 16, 32]
+    assert ("r3v.bench.sampler:cost", {"problems": 32}) in asked

@@ -14,13 +14,14 @@ details tell the share of the limit for `MANY` problems too (ours alone: the pee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from r3v.bench.generating import Transformers, same_distribution, uneven_lengths
-from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
+from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, in_fresh_process, measure, timed
 from r3v.bench.models import STYLE, bench_problem, small_idefics
 from r3v.policies.base import SamplingParams
 from r3v.policies.decode import Job, Sampler
@@ -58,13 +59,35 @@ def sampler(settings: Settings) -> dict[str, Result]:
     loaded.model.to(settings.device)
     with torch.inference_mode():
         side = Sides(loaded, settings)
-        return {"K8": measure(side.case(), settings, details=side.details())}
+        result = measure(side.case(), settings, details=side.details())
+    return {"K8": replace(result, growth=_growth()) if settings.growth else result}
+
+
+def _growth() -> tuple[Growth, ...]:
+    """Seconds and peak memory of our sampling against the number of samples of each problem, and of problems."""
+    found = []
+    for axis, field, sizes in (
+        ("samples of each problem", "k", (1, 2, 4, 8, 16)),
+        ("problems", "problems", (4, 8, 16, 32)),
+    ):
+        points = []
+        for size in sizes:
+            value, peak = in_fresh_process("r3v.bench.sampler:cost", timeout=1800.0, environment=None, **{field: size})
+            points.append((float(size), value["seconds"], float(peak)))
+        found.append(Growth(axis, tuple(points)))
+    return tuple(found)
+
+
+def cost(problems: int = PROBLEMS, k: int = K) -> dict[str, float]:
+    """Seconds of our sampling on the CPU; for a fresh process."""
+    settings = Settings()
+    with torch.inference_mode():
+        side = Sides(small_images(small_idefics()), settings, problems=problems, k=k)
+        return {"seconds": timed(side.ours, settings, times=3)}
 
 
 def small_images(loaded: Loaded) -> Loaded:
     """The model with a processor that makes 64 tokens of an image, so that prompts can be short too."""
-    from dataclasses import replace
-
     from transformers import Idefics3ImageProcessorPil, Idefics3Processor
 
     edge = {"longest_edge": 128}
@@ -79,18 +102,20 @@ def small_images(loaded: Loaded) -> Loaded:
 class Sides:
     """Ours and the peer on the same prompts and lengths."""
 
-    def __init__(self, loaded: Loaded, settings: Settings, *, problems: int = PROBLEMS, slots: int = SLOTS) -> None:
-        self.loaded, self.settings, self.slots = loaded, settings, slots
+    def __init__(
+        self, loaded: Loaded, settings: Settings, *, problems: int = PROBLEMS, slots: int = SLOTS, k: int = K
+    ) -> None:
+        self.loaded, self.settings, self.slots, self.k = loaded, settings, slots, k
         self.model, self.encoder = loaded.model, loaded.encoder
         self.prompts = prompts_of(self.encoder, problems)
-        self.lengths = [uneven_lengths(settings.seed * 1000 + i, K) for i in range(problems)]
+        self.lengths = [uneven_lengths(settings.seed * 1000 + i, k) for i in range(problems)]
         self.reason = why_not_shared(self.model)
         self.peer = Transformers(self.model, self.encoder)
 
     def case(self) -> Case:
         some = range(0, len(self.prompts), 3)
         prompts, lengths = [self.prompts[i] for i in some], [self.lengths[i] for i in some]
-        self.peer.choose_rows(ROWS, lambda: self.peer.sample(prompts, K, MOST, lengths=lengths))
+        self.peer.choose_rows(ROWS, lambda: self.peer.sample(prompts, self.k, MOST, lengths=lengths))
         return Case(
             ours=self.ours,
             peer=self.theirs,
@@ -103,7 +128,7 @@ class Sides:
 
     def jobs(self) -> list[Job]:
         seed = self.settings.seed
-        return [Job(e, tuple(noise_key(seed, str(i), k) for k in range(K))) for i, e in enumerate(self.prompts)]
+        return [Job(e, tuple(noise_key(seed, str(i), k) for k in range(self.k))) for i, e in enumerate(self.prompts)]
 
     def paced(self, lengths: Sequence[Sequence[int]], slots: int) -> Paced:
         params = SamplingParams(temperature=0.9, max_new_tokens=MOST)
@@ -118,7 +143,7 @@ class Sides:
 
     def theirs(self) -> float:
         torch.manual_seed(self.settings.seed)
-        found = self.peer.sample(self.prompts, K, MOST, lengths=self.lengths)
+        found = self.peer.sample(self.prompts, self.k, MOST, lengths=self.lengths)
         _right_lengths({(i, k): len(ids) for i, row in enumerate(found) for k, ids in enumerate(row)}, self.lengths)
         return float(sum(map(len, found)))
 
@@ -131,15 +156,15 @@ class Sides:
             for part in (ordered[:half], ordered[half:])
         )
         tokens = sum(map(sum, self.lengths))
-        samples = len(self.prompts) * K
+        samples = len(self.prompts) * self.k
         # Every answer's first token comes from the prefill.
         return (fill + (tokens - samples) / self.slots * self.step_seconds()) / samples
 
     def step_seconds(self) -> float:
         """One step with every slot busy, half-way through answers of mean length, on prompts from all over."""
-        mean = sum(map(sum, self.lengths)) // (len(self.prompts) * K)
-        spread = self.jobs()[:: max(1, len(self.prompts) * K // self.slots)][: -(-self.slots // K)]
-        made = self.paced([[MOST] * K] * len(spread), self.slots)
+        mean = sum(map(sum, self.lengths)) // (len(self.prompts) * self.k)
+        spread = self.jobs()[:: max(1, len(self.prompts) * self.k // self.slots)][: -(-self.slots // self.k)]
+        made = self.paced([[MOST] * self.k] * len(spread), self.slots)
         steps = made.steps(spread)
         for _ in range(mean // 2):
             next(steps)
@@ -154,7 +179,7 @@ class Sides:
 
     def details(self) -> dict[str, float | str]:
         many = Sides(self.loaded, self.settings, problems=MANY, slots=self.slots)
-        seconds = timed(many.ours, self.settings, times=3) / (MANY * K)
+        seconds = timed(many.ours, self.settings, times=3) / (MANY * self.k)
         return {
             f"of_limit_{MANY}_problems": many.least_seconds() / seconds,
             "parameters": float(sum(p.numel() for p in self.model.parameters())),
@@ -162,7 +187,7 @@ class Sides:
             "slots": float(self.slots),
             "prompt_tokens_least": float(min(len(e.ids) for e in self.prompts)),
             "prompt_tokens_most": float(max(len(e.ids) for e in self.prompts)),
-            "answer_tokens_mean": sum(map(sum, self.lengths)) / (len(self.prompts) * K),
+            "answer_tokens_mean": sum(map(sum, self.lengths)) / (len(self.prompts) * self.k),
             "prompts_shared": "yes" if self.reason is None else f"no: {self.reason}",
         }
 
