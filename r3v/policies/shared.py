@@ -131,11 +131,12 @@ def attend(
     # The query heads of one key head are further rows of its product.
     query_RHXD = query.reshape(rows, groups, (heads // groups) * new, width)
     out, lse = _own(query, key, value, call.bias_R1TC, scale)
-    for block in call.ancestors:
+    for left, block in enumerate(call.ancestors, 1 - len(call.ancestors)):
         more, more_lse = _ancestor(query_RHXD, block, module.layer_idx, scale)
         weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
-        out = out + weight.to(out.dtype) * (more.to(out.dtype) - out)
-        lse = torch.logaddexp(lse, more_lse)
+        out = torch.lerp(out, more.to(out.dtype), weight.to(out.dtype))
+        if left:
+            lse = torch.logaddexp(lse, more_lse)
     return out.view(rows, heads, new, width).transpose(1, 2).contiguous(), None
 
 
