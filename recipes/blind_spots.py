@@ -2,7 +2,10 @@
 
     python -m r3v.recipes.blind_spots --out checkpoints/runs/blind_spots
 
-Hardware: 2 CPU cores, 2 GB of memory. Time: not measured. Expect: not measured.
+Hardware: 2 CPU cores, 2 GB of memory. Time: 8 minutes a seed on one core shared with other jobs.
+Expect (seed 0 alone): the three rank 1, 4 and 5 of 38, so the seed does not count. They are right in 5, 17 and 45 % of
+their answers, all problems in 59 %: geoworld-tiny had learned two of them in its warm-up. Ranks 2 and 3 are taught
+skills of 24 and 25 %.
 
 For every seed, three of GeoWorld's skills are drawn; a LoRA on geoworld-tiny imitates right rationales of problems
 that need none of them, and is diagnosed on held-out probes. A seed counts where the three are the three weakest of
