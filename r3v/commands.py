@@ -105,7 +105,7 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
         raise ConfigError(f"found --out {args.out}, expected a name for JSON: the rows go beside it as .parquet")
     problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
     policy = make_policy(config.model, config, say=note)
-    with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config) as recall:
+    with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config, measures=True) as recall:
         rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
         found = real_stages(say=note, notes=recall).evaluate(policy, problems, config.select.selectors, rows, config)
         told = {"notes": recall.name} if recall else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -314,3 +316,20 @@ def test_an_asker_never_keeps_a_failure() -> None:
     assert asker.ask([prompt], 0, repeat=1) == ["p1 1"]
     assert policy.tries == 5
     assert asker.asked == 2
+
+
+def test_long_waits_show_a_bar_in_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    prompts, said = [ask(p, STYLES["short"]) for p in problems(0, 5)], []
+    asker = Asker(ScriptedPolicy(lambda *_: "x", name="x"), SamplingParams(), Ledger(), "solver", slots=2)
+    asker.say = said.append
+    assert asker.ask(prompts, 0) == ["x"] * 5
+    assert said == [f"  solver: {done} of 5 prompts answered" for done in (2, 4, 5)]
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    assert asker.ask(prompts, 1) == ["x"] * 5
+    assert len(said) == 3
+    assert "solver: " in shown.getvalue()
+    assert "0/5" in shown.getvalue()

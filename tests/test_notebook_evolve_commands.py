@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from notebook_world import RULES, parts, problems
 
+from r3v.config import ModelConfig
 from r3v.data.geoworld import NOVEL, item_of, source
 from r3v.errors import ConfigError
-from r3v.notebook import assemble, evolve_commands
+from r3v.notebook import assemble, evolve_commands, qualified
 from r3v.notebook.assemble import load_problems
 from r3v.notebook.config import ProblemsConfig
 from r3v.notebook.evolve import evolve
@@ -21,6 +22,7 @@ from r3v.notebook.note import Note
 from r3v.notebook.qualify import describe, exposures_of, qualify
 from r3v.notebook.store import Notebook
 from r3v.notebook.value import values
+from r3v.policies.openai_config import ServerConfig
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Prompt
 from r3v.settings import recipe_folder
@@ -122,7 +124,9 @@ def test_commands_run_the_recipe_on_geoworld(
     assert {note.guidance for note in notes.values()} == {item.note for item in items.values()}
     assert all(note.images and note.author == "geoworld" for note in notes.values())
     assert found["costs"]["images"] == found["costs"]["calls"] > 0
-    assert "6 notes after 1 steps; 6 edits accepted, 0 refused" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "6 notes after 1 steps; 6 edits accepted, 0 refused" in told
+    assert f"per accepted note: {found['costs']['calls'] / 6:.0f} calls" in told
     report = tmp_path / "report.json"
     argv = (
         "qualify",
@@ -139,10 +143,49 @@ def test_commands_run_the_recipe_on_geoworld(
     assert command(*argv, "--out", str(report)) == 0
     assert json.loads(report.read_text())["verdict"] == "helps"
     assert "the notes help" in capsys.readouterr().out
+    monkeypatch.setattr(assemble, "_policy", lambda *_: ScriptedPolicy(answer, name="another"))
+    with Notebook.open(path) as notebook:
+        notes = notebook.notes()
+        assert qualified.objection(notebook, notes, "blank") is None
+        assert "never measured with another" in (qualified.objection(notebook, notes, "another") or "")
+        assert command(*argv) == 0
+        assert qualified.objection(notebook, notes, "another") is None
+    capsys.readouterr()
     assert command("values", str(path), "--solver", "blank") == 0
     assert "unknown" not in capsys.readouterr().out
     with pytest.raises(ConfigError, match="no such notebook"):
         command("qualify", str(tmp_path / "none.db"), "--data", "geoworld:novel")
+
+
+@pytest.mark.parametrize(
+    ("flags", "writer"),
+    [
+        ([], "solver"),
+        (["--supervisor.path=large"], "large"),
+        (["--teacher.url=http://127.0.0.1:9/v1", "--teacher.model=huge", "--teacher.prices.output=2"], "huge"),
+    ],
+)
+def test_notes_are_written_by_the_solver_a_local_model_or_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], writer: str
+) -> None:
+    """The edit is a new note by that model; its calls are billed to the supervisor at its own price."""
+
+    def policy(server: ServerConfig, model: ModelConfig, *_: object) -> ScriptedPolicy:
+        name = server.model if server.url else "large" if model.path == "large" else "solver"
+        return ScriptedPolicy(lambda p, i: "A tangent stands at right angles on the radius.", name=name)
+
+    monkeypatch.setattr(assemble, "_policy", policy)
+    argv = ["--evolve.steps=1", "--evolve.batch=4", "--gate.reserve=1", "--data.n_train=4", "--data.n_pool=4"]
+    argv += ["--supervisor.kind=policy", f"--evolve.notebook={tmp_path / 'n.db'}", *flags]
+    config = evolve_commands.read_config("recipes/geoworld_tiny_notebook.yaml", argv)
+    with ExitStack() as stack:
+        made = assemble.assemble(config, stack, say=lambda _: None)
+        evolve(made)
+        used = made.solver.ledger.usage("supervisor")
+        assert used.calls > 0
+        assert made.prices["supervisor"].tokens_out == (2.0 if writer == "huge" else 0.0)
+        notes = made.notebook.notes("candidate")
+        assert {note.author for note in notes.values()} == {writer}
 
 
 def test_values_of_a_notebook_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3v.errors import EngineError, RunError
-from r3v.policies import openai_client
+from r3v.policies import openai_client, response_cache
 from r3v.policies.cost import Cost, CostMeter
 from r3v.policies.openai_client import BadAnswerError, Client, ServerError, retry_after, server_message
 from r3v.policies.openai_config import ServerConfig
@@ -255,3 +255,13 @@ def test_a_damaged_value_is_absent_and_a_damaged_file_is_named(tmp_path: Path) -
     path.write_bytes(b"not a database, but long enough to be read as one" * 10)
     with pytest.raises(RunError, match=r"answers\.sqlite: cannot be used as a cache .* server\.cache"):
         ResponseCache(path)
+
+
+@pytest.mark.parametrize(("safe_from", "journal"), [((0,), "wal"), ((99,), "delete")])
+def test_a_write_ahead_log_is_used_only_where_sqlite_keeps_it_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe_from: tuple[int, ...], journal: str
+) -> None:
+    monkeypatch.setattr(response_cache, "WAL_SAFE", safe_from)
+    ResponseCache(tmp_path / "c").close()
+    with closing(sqlite3.connect(tmp_path / "c")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (journal,)

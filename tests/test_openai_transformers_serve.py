@@ -150,7 +150,8 @@ def test_select(server: RealServer, tmp_path: Path) -> None:
     assert disturbed(server, lambda: select("b"), after=4) == expected
 
 
-def test_notebook_evolve(server: RealServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["symbolic", "policy"])
+def test_notebook_evolve(server: RealServer, tmp_path: Path, kind: str) -> None:
     """The recipe, scaled down, with a server as the solver: the same notebook though the server died in mid-run."""
 
     def evolve(name: str) -> Any:
@@ -158,6 +159,7 @@ def test_notebook_evolve(server: RealServer, tmp_path: Path) -> None:
         argv = ["notebook", "evolve", "recipes/geoworld_tiny_notebook.yaml", "--evolve.steps=1", "--evolve.batch=6"]
         argv += ["--gate.reserve=1", "--gate.max_pairs=8", "--data.n_train=6", "--data.n_pool=12", "--solver.slots=4"]
         argv += ["--solver.max_new_tokens=32", f"--evolve.notebook={path}", "--out", str(out), *server.flags]
+        argv += [f"--supervisor.kind={kind}"]
         assert main(argv) == 0
         found = json.loads(out.read_text())
         with Notebook.open(path) as notebook:

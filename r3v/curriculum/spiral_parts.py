@@ -39,7 +39,10 @@ def real_parts(dry_run: bool = False, say: Say | None = None) -> Parts:
             yield Solver(policy, None, money)
             return
         words = style(config.model.prompt_style)
-        with open_recall(standing.notebook, policy, words, config.retrieval, record=False, say=say or print) as recall:
+        # The adapter changes from iteration to iteration; whether to keep what came of it, the evaluation decides.
+        with open_recall(
+            standing.notebook, policy, words, config.retrieval, record=False, say=say or print, unqualified="allow"
+        ) as recall:
             yield Solver(policy, recall, money)
 
     def evaluate(

@@ -15,7 +15,7 @@ from r3v.notebook.note import canonical
 if TYPE_CHECKING:
     import numpy as np
 
-Kind = Literal["proposed", "accepted", "refused", "retrieved", "injected", "helped", "hurt", "edited"]
+Kind = Literal["proposed", "accepted", "refused", "retrieved", "injected", "helped", "hurt", "edited", "qualified"]
 KINDS: tuple[str, ...] = get_args(Kind)
 ROLES = ("note", "query")
 MAX_BLOB = 64 << 20

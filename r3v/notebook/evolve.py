@@ -22,6 +22,7 @@ from r3v.io import claim
 from r3v.notebook import write
 from r3v.notebook.history import History
 from r3v.notebook.meter import bill, per_note
+from r3v.notebook.qualified import objection
 from r3v.notebook.shelf import pinned
 from r3v.notebook.step import Parts, Step
 from r3v.notebook.supervisors import lesson_hash
@@ -44,6 +45,8 @@ def evolve(parts: Parts) -> dict[str, Any]:
         history = History.read(parts.notebook, parts.run)
         if history.closed:
             parts.say(f"resuming run {parts.run} after {len(history.closed)} closed steps")
+        elif why := objection(parts.notebook, parts.notebook.notes(), parts.solver.policy.name):
+            parts.say(why)
         pool = pinned(parts.pool)
         for number, batch in batches(parts, {p.id for p in pool}):
             if number in history.closed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,17 @@ def _evolve(args: argparse.Namespace, rest: list[str]) -> int:
         f"{config.evolve.notebook}: {found['notes']} notes after {len(found['steps'])} steps; {found['accepted']} "
         f"edits accepted, {found['refused']} refused"
     )
-    print(
+    print(_bill(costs))
+    if found["per_accepted_note"]:
+        print(f"per accepted note: {_bill(found['per_accepted_note'])}")
+    return 0
+
+
+def _bill(costs: Mapping[str, float]) -> str:
+    return (
         f"{costs['calls']:.0f} calls, {costs['tokens_in']:.0f} prompt tokens (estimated), {costs['tokens_out']:.0f} "
         f"generated, {costs['images']:.0f} images, money {costs['money']:.4f}"
     )
-    return 0
 
 
 def _gate_power(args: argparse.Namespace, rest: list[str]) -> int:
@@ -112,6 +118,7 @@ def _qualify(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.commands import note
     from r3v.data import load
     from r3v.io import write_json
+    from r3v.notebook import qualified
     from r3v.notebook.assemble import assemble_solver
     from r3v.notebook.qualify import describe, exposures_of, qualify
     from r3v.notebook.shelf import pinned
@@ -123,9 +130,11 @@ def _qualify(args: argparse.Namespace, rest: list[str]) -> int:
     with ExitStack() as stack:
         notebook, shelf, asker, words, prices = assemble_solver(config, stack, say=note)
         asker.stage = "qualify/"
-        recall = shelf.recall(notebook.notes(args.ref))
+        notes = notebook.notes(args.ref)
+        recall = shelf.recall(notes)
         items = pinned([problems[i] for i in range(len(problems))])
         report = qualify(recall, asker, words, items, seed=config.evolve.seed, prices=prices)
+        qualified.record(notebook, notes, report)
         if args.record:
             notebook.record_many([("retrieved", row) for row in exposures_of(report)])
     print(describe(report))

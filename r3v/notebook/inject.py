@@ -25,6 +25,7 @@ from r3v.errors import ConfigError, RunError
 from r3v.notebook.embed import make_embedder
 from r3v.notebook.note import Note, canonical
 from r3v.notebook.pictures import Pictured, Pictures, shows_pictures
+from r3v.notebook.qualified import Unqualified, objection
 from r3v.notebook.retrieve import Hit, Retriever, index_of
 from r3v.notebook.scoring import RetrievalConfig, calibration_file, choose_fusion, find_calibration, identities
 from r3v.prompts import Style
@@ -191,13 +192,15 @@ def open_recall(
     record: bool = True,
     seed: int = 0,
     say: Callable[[str], None] = print,
+    unqualified: Unqualified = "refuse",
 ) -> Iterator[Recall]:
     """The notes of a notebook file, ready for a solver; the file is open inside the block.
 
     `policy` is the solver (embedder `self` reads its hidden states). Without `cfg.threshold`, the calibration beside
     the file is taken. `record` keeps what was retrieved and injected in the notebook's log. `say` is told where
-    pictures of notes cannot be shown. Raises RunError where the file, its vectors or the calibration are missing, each
-    with the command to run.
+    pictures of notes cannot be shown. `unqualified` says what becomes of notes that passed the gate for another model
+    and were not qualified for this one. Raises RunError for those, and where the file, its vectors or the calibration
+    are missing, each with the command to run.
     """
     from r3v.notebook.keys import stored_vectors
     from r3v.notebook.store import Notebook
@@ -207,6 +210,7 @@ def open_recall(
     fusion = choose_fusion(embedder, cfg.fusion)
     with Notebook.open(path) as notebook:
         notes = notebook.notes(ref)
+        _check_solver(notebook, notes, policy, unqualified, say)
         threshold = cfg.threshold
         if threshold is None:
             threshold = find_calibration(calibration_file(path), embedder, fusion, cfg.image_weight)
@@ -224,6 +228,19 @@ def open_recall(
         pictures = Pictures(notebook.blob, say) if drawn else None
         log = notebook.record_many if record else None
         yield Recall(retriever, style, cfg.limit, log, seed=seed, pictures=pictures)
+
+
+def _check_solver(
+    notebook: Any, notes: Mapping[str, Note], policy: Any, unqualified: Unqualified, say: Callable[[str], None]
+) -> None:
+    """Hold the notes against the name of the solver; a policy of None has none."""
+    if unqualified == "allow" or policy is None:
+        return
+    why = objection(notebook, notes, policy.name)
+    if why and unqualified == "refuse":
+        raise RunError(f"{why}, or take them as they are with --unqualified")
+    if why:
+        say(why)
 
 
 def _draw(seed: int, problem: str, note: str) -> float:

@@ -39,6 +39,7 @@ def retrieval_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--note-images", choices=("auto", "always", "never"), help="show notes with their picture")
     p.add_argument("--note-index", choices=("exact", "faiss"), help="search (default exact; faiss above 100,000 notes)")
     p.add_argument("--retrieval", help="preset of retrieval: m2note-paper (top 1, threshold 0.4)")
+    p.add_argument("--unqualified", action="store_true", help="also notes that passed the gate for another model only")
     p.add_argument("--no-events", action="store_true", help="do not log retrievals in the notebook")
     embedder_flags(p)
 
@@ -63,8 +64,9 @@ def retrieval_config(args: argparse.Namespace) -> Any:
 
 
 @contextmanager
-def recall_of(args: argparse.Namespace, policy: Any, config: Any) -> Iterator[Any]:
-    """The Recall of `--notebook`, or None without it. Raises ConfigError for its flags given alone."""
+def recall_of(args: argparse.Namespace, policy: Any, config: Any, *, measures: bool = False) -> Iterator[Any]:
+    """The Recall of `--notebook`, or None without it; a command that `measures` is only warned of notes that are not
+    qualified for the solver. Raises ConfigError for its flags given alone."""
     if args.notebook is None:
         flags = ("threshold", "top_k", "keys", "note_limit", "note_images", "retrieval", "embedder", "fusion")
         flags += ("image_weight", "note_index")
@@ -81,6 +83,7 @@ def recall_of(args: argparse.Namespace, policy: Any, config: Any) -> Iterator[An
     with open_recall(
         args.notebook, policy, words, retrieval_config(args), ref=args.notebook_ref, record=not args.no_events,
         seed=config.run.seed, say=note,
+        unqualified="allow" if args.unqualified else "warn" if measures else "refuse",
     ) as recall:  # fmt: skip
         yield recall
 

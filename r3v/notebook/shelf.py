@@ -131,8 +131,9 @@ def _threshold(notebook: Notebook, embedder: Embedder, config: RetrievalConfig, 
     found = find_calibration(calibration_file(notebook.path), embedder, fusion, config.image_weight)
     if found is None:
         raise ConfigError(
-            f"{notebook.path}: no threshold for {', '.join(identities(embedder, fusion))}. Run r3v notebook "
-            "calibrate, or set retrieval.threshold (the paper uses 0.4)"
+            f"{notebook.path}: no threshold for {', '.join(identities(embedder, fusion))}. Run r3v notebook calibrate "
+            f"{notebook.path} --embedder {config.embedder} --fusion {fusion} --data SPEC, or set retrieval.threshold "
+            "(the paper uses 0.4)"
         )
     return found
 

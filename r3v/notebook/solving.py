@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from tqdm import tqdm
+
 from r3v import prompts as words
 from r3v.errors import EngineError
 from r3v.grading import grade
@@ -22,7 +24,8 @@ class Asker:
     """One policy behind the ledger. `stage` says which step pays; change it as the run goes on.
 
     An answer depends on policy, prompt, sampling, seed and repeat alone, so what was answered once is never asked
-    again. Engine failures are tried `attempts` times, each prompt alone, and are not kept.
+    again. Engine failures are tried `attempts` times, each prompt alone, and are not kept. With `say`, more than
+    `slots` prompts show a progress bar in a terminal, and a line after each `slots` of them elsewhere.
     """
 
     policy: Policy
@@ -42,23 +45,37 @@ class Asker:
         keys = [self._key(prompt, seed, repeat) for prompt in prompts]
         known = self.ledger.get(keys)
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
-        for start in range(0, len(new), self.slots):
-            some = list(new.items())[start : start + self.slots]
-            answers = self._generate([prompt for _, prompt in some], seed, repeat)
-            calls = {
-                key: Call(
-                    answer.text, prompt_tokens([m.text for m in prompt.messages]), len(answer.token_ids),
-                    len(prompt.images),
-                )
-                for (key, prompt), answer in zip(some, answers, strict=True)
-                if answer is not None
-            }  # fmt: skip
-            self.ledger.put(self.stage, self.role, calls)
-            known |= calls
-            self.asked += len(calls)
-            if self.say and len(new) > self.slots:
-                self.say(f"  {self.role}: {min(start + self.slots, len(new))} of {len(new)} prompts answered")
+        told = self.say if len(new) > self.slots else None
+        with tqdm(
+            total=len(new),
+            desc=self.role,
+            unit="prompt",
+            leave=False,
+            dynamic_ncols=True,
+            disable=None if told else True,
+        ) as bar:
+            for start in range(0, len(new), self.slots):
+                some = list(new.items())[start : start + self.slots]
+                known |= self._answered(some, seed, repeat)
+                bar.update(len(some))
+                if told and bar.disable:  # not a terminal
+                    told(f"  {self.role}: {min(start + self.slots, len(new))} of {len(new)} prompts answered")
         return [known[key].text if key in known else None for key in keys]
+
+    def _answered(self, some: Sequence[tuple[str, Prompt]], seed: int, repeat: int) -> dict[str, Call]:
+        """The calls that were answered, kept in the ledger."""
+        answers = self._generate([prompt for _, prompt in some], seed, repeat)
+        calls = {
+            key: Call(
+                answer.text, prompt_tokens([m.text for m in prompt.messages]), len(answer.token_ids),
+                len(prompt.images),
+            )
+            for (key, prompt), answer in zip(some, answers, strict=True)
+            if answer is not None
+        }  # fmt: skip
+        self.ledger.put(self.stage, self.role, calls)
+        self.asked += len(calls)
+        return calls
 
     def _key(self, prompt: Prompt, seed: int, repeat: int) -> str:
         return call_key(

@@ -15,6 +15,7 @@ from r3v.errors import ConfigError, R3VError, RunError
 from r3v.notebook import changes, people
 from r3v.notebook.editing import TEMPLATE, from_markdown, image_reader, keep, run_editor, to_markdown
 from r3v.notebook.note import Note
+from r3v.notebook.qualified import reports
 from r3v.notebook.store import Commit, Notebook
 from r3v.notebook.verify import verify
 
@@ -155,6 +156,7 @@ def stats(notebook: Notebook) -> dict[str, Any]:
         "retired": sum(note.state == "retired" for note in notes.values()),
         **one,
         "refused": len(notebook.refusals()),
+        "qualified": {solver: report["verdict"] for solver, report in reports(notebook).items()},
         "refs": {name: commit[:12] for name, commit in notebook.refs().items()},
         "events": dict(notebook.query("SELECT kind, count(*) FROM events GROUP BY kind ORDER BY kind")),
         "vectors": dict(notebook.query("SELECT embedder, count(*) FROM vectors GROUP BY embedder ORDER BY embedder")),

@@ -21,6 +21,9 @@ from r3v.errors import RunError
 FORMAT = 1
 """Part of every key, raised when the stored form changes, so that older answers are asked for again."""
 
+WAL_SAFE = (3, 51, 3)
+"""SQLite before this can damage a write-ahead log that several connections write to; a new file then gets none."""
+
 
 def cache_key(kind: str, parts: Mapping[str, Any]) -> str:
     """sha256 of `parts` as JSON with sorted names. Images are to be named by their hash in it, not by their bytes."""
@@ -45,7 +48,8 @@ class ResponseCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
             try:
-                connection.execute("PRAGMA journal_mode=WAL")
+                if sqlite3.sqlite_version_info >= WAL_SAFE:
+                    connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
                 )
