@@ -37,6 +37,8 @@ PARAMS = SamplingParams(temperature=0.9, max_new_tokens=MOST)
 ALL_ORDERS = 2 * N
 ROWS = (16, 32, 64, 128)
 SLOTS = (64, 128)
+TARGETS: tuple[SelectTarget, ...] = ("index_answer", "solution")
+"""What stands for an answer: the first is compared with the peer, both are told of in the details."""
 EXTRA = 0.25
 """What selection may cost on top of sampling."""
 
@@ -113,7 +115,7 @@ class Sides:
         self.problems = [blind(p) for p in load("geoworld:test", limit=problems)]
         self.style = style("short")
         self.prompts = solve_all(self.problems, self.style)
-        self.target: SelectTarget = "index_answer"
+        self.target = TARGETS[0]
         self.peer = PeerPolicy(policy.model, policy.encoder)
         self.calls = 0
         self.candidates = self.sample(ALL_ORDERS)
@@ -198,10 +200,10 @@ class Sides:
             "default_orders": float(default),
             "on_top_goal": EXTRA,
         }
-        for target in ("index_answer", "solution"):
-            self.target = target
+        for self.target in TARGETS:
             for name, orders in (("all", ALL_ORDERS), ("default", default)):
                 sampling = timed(lambda orders=orders: self.sample(orders), self.settings, times=3)
                 both = timed(lambda orders=orders: self.choose(orders), self.settings, times=3)
-                found[f"on_top_{target}_{name}_orders"] = both / sampling - 1
+                found[f"on_top_{self.target}_{name}_orders"] = both / sampling - 1
+        self.target = TARGETS[0]
         return found
