@@ -78,10 +78,8 @@ def command(args: argparse.Namespace, rest: Sequence[str], arm: Cell) -> list[st
             value = getattr(args, name)
             if value is not None and not isinstance(value, bool):
                 argv += [f"--{name.replace('_', '-')}", str(value)]
-        argv += [
-            "--no-events",
-            "--unqualified",
-        ]  # with the adapter it is another model; what that does is measured here
+        # An adapter makes another model; what the notes do with it is measured here.
+        argv += ["--no-events", "--unqualified"]
     return argv
 
 
