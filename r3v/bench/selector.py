@@ -115,7 +115,7 @@ class Sides:
         self.problems = [blind(p) for p in load("geoworld:test", limit=problems)]
         self.style = style("short")
         self.prompts = solve_all(self.problems, self.style)
-        self.target = TARGETS[0]
+        self.target: SelectTarget = TARGETS[0]
         self.peer = PeerPolicy(policy.model, policy.encoder)
         self.calls = 0
         self.candidates = self.sample(ALL_ORDERS)
