@@ -7,6 +7,7 @@ import torch
 from test_policy_families import some_prompts
 from tiny_models import tiny
 
+from r3v.bench import harness
 from r3v.bench import sampler as bench
 from r3v.bench.generating import Ban, Transformers, same_distribution, uneven_lengths
 from r3v.bench.harness import BenchError, Settings
@@ -92,7 +93,7 @@ def test_growth_is_measured_in_processes_of_their_own(monkeypatch: pytest.Monkey
         (size,) = sizes.values()
         return {"seconds": 0.5 * size}, 1e6
 
-    monkeypatch.setattr(bench, "in_fresh_process", fresh)
+    monkeypatch.setattr(harness, "in_fresh_process", fresh)
     samples, problems = bench._growth()
     assert samples.axis == "samples of each problem"
     assert samples.points[0] == (1.0, 0.5, 1e6)

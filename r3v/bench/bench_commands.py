@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     if args.pairs < 5:
         raise ConfigError(f"found --pairs {args.pairs}, expected at least 5: fewer say nothing about the spread")
     settings = Settings(device=args.device, pairs=args.pairs, growth=args.growth)
-    if args.json:
+    if args.json:  # a file that cannot be added to is found out before anything is measured
         _kept(Path(args.json), args.device)
     results: dict[str, dict[str, Result]] = {}
     failed: dict[str, str] = {}

@@ -237,6 +237,22 @@ def in_fresh_process(
     return answer["value"], int(answer["peak"])
 
 
+def grown(target: str, *axes: tuple[str, str, Sequence[int], str]) -> tuple[Growth, ...]:
+    """Seconds and peak memory of `target`, each size in a process of its own.
+
+    An axis is its name, the argument of `target` that is varied, its values, and the entry of what `target` returns
+    that is the size ("": the value itself). `target` returns `seconds`.
+    """
+    found = []
+    for axis, argument, sizes, measured in axes:
+        points = []
+        for size in sizes:
+            value, peak = in_fresh_process(target, timeout=1800.0, environment=None, **{argument: size})
+            points.append((float(value[measured] if measured else size), value["seconds"], float(peak)))
+        found.append(Growth(axis, tuple(points)))
+    return tuple(found)
+
+
 def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes.
 

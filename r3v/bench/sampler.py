@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from r3v.bench.generating import Transformers, same_distribution, uneven_lengths
-from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, in_fresh_process, measure, timed
+from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown, measure, timed
 from r3v.bench.models import STYLE, bench_problem, small_idefics
 from r3v.policies.base import SamplingParams
 from r3v.policies.decode import Job, Sampler
@@ -64,18 +64,12 @@ def sampler(settings: Settings) -> dict[str, Result]:
 
 
 def _growth() -> tuple[Growth, ...]:
-    """Seconds and peak memory of our sampling against the number of samples of each problem, and of problems."""
-    found = []
-    for axis, field, sizes in (
-        ("samples of each problem", "k", (1, 2, 4, 8, 16)),
-        ("problems", "problems", (4, 8, 16, 32)),
-    ):
-        points = []
-        for size in sizes:
-            value, peak = in_fresh_process("r3v.bench.sampler:cost", timeout=1800.0, environment=None, **{field: size})
-            points.append((float(size), value["seconds"], float(peak)))
-        found.append(Growth(axis, tuple(points)))
-    return tuple(found)
+    """Our sampling against the number of samples of each problem, and of problems."""
+    return grown(
+        "r3v.bench.sampler:cost",
+        ("samples of each problem", "k", (1, 2, 4, 8, 16), ""),
+        ("problems", "problems", (4, 8, 16, 32), ""),
+    )
 
 
 def cost(problems: int = PROBLEMS, k: int = K) -> dict[str, float]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from r3v.bench.arithmetic import common_prefix, limit
-from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, in_fresh_process, measure, timed
+from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown, measure, timed
 from r3v.bench.models import bench_problem, large_qwen, reflection_examples, small_idefics, with_lora
 from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.losses import reduce, reflection
@@ -42,7 +43,7 @@ def train_step(settings: Settings) -> dict[str, Result]:
             found[name] = measure(side.case(None if kept else goal), settings, details=side.details())
             side.close()
     if settings.growth:
-        found["G8"] = _with_growth(found["G8"], settings)
+        found["G8"] = replace(found["G8"], growth=_growth())
     return found
 
 
@@ -238,23 +239,13 @@ class Peer:
         self.folder.cleanup()
 
 
-def _with_growth(result: Result, settings: Settings) -> Result:
-    """Seconds and peak memory of our step against the number of branches and the length of the question."""
-    from dataclasses import replace
-
-    found = []
-    for axis, field, sizes in (
-        ("branches", "branches", (1, 2, 4, 8, 16)),
-        ("prefix tokens", "question_tokens", (32, 128, 384, 896)),
-    ):
-        points = []
-        for size in sizes:
-            value, peak = in_fresh_process(
-                "r3v.bench.train_step:cost", timeout=1800.0, environment=None, **{field: size}
-            )
-            points.append((float(value["prefix"] if axis == "prefix tokens" else size), value["seconds"], float(peak)))
-        found.append(Growth(axis, tuple(points)))
-    return replace(result, growth=tuple(found))
+def _growth() -> tuple[Growth, ...]:
+    """Our step against the number of branches and the length of the question."""
+    return grown(
+        "r3v.bench.train_step:cost",
+        ("branches", "branches", (1, 2, 4, 8, 16), ""),
+        ("prefix tokens", "question_tokens", (32, 128, 384, 896), "prefix"),
+    )
 
 
 def cost(branches: int = 8, question_tokens: int = 96) -> Mapping[str, float]:
