@@ -43,7 +43,7 @@ def test_growth_names_seconds_and_bytes_of_each_size(monkeypatch: pytest.MonkeyP
     """The same 40 us a problem at 1,000, 10,000 and 100,000: seconds grow with the power 1."""
     monkeypatch.setattr(data_bench, "_visit", lambda path, n, visits: (4e-5, 21e6))
     monkeypatch.setattr(data_bench, "write", lambda folder, n: folder / f"{n}.jsonl")
-    (growth,) = data_bench.data(replace(QUICK, growth=True))["time"].growth
+    (growth,) = data_bench.growth(QUICK)
     assert [x for x, _, _ in growth.points] == [1_000, 10_000, 100_000]
     assert growth.points[-1][1:] == (pytest.approx(4.0), 21e6)
     assert growth.law().endswith("1.00")

@@ -21,7 +21,7 @@ from r3v.bench.harness import (
     measure,
     resolve,
 )
-from r3v.bench.table import bar_chart, growth_chart, table, write_charts
+from r3v.bench.table import bar_chart, growth_chart, laws, table, write_charts
 from r3v.errors import ConfigError
 
 
@@ -121,13 +121,20 @@ def test_failure_in_a_fresh_process_is_shown() -> None:
 
 
 def example() -> dict[str, dict[str, Result]]:
-    growth = Growth("branches", ((1, 1.0, 2e6), (2, 2.0, 3e6)))
     return {
         "train-step": {
-            "G4": Result(2.5, 2.4, 2.6, "TRL <b>", 2.7, 0.926, goal=2.4, growth=(growth,)),
+            "G4": Result(2.5, 2.4, 2.6, "TRL <b>", 2.7, 0.926, goal=2.4),
             "G8": Result(3.0, 2.9, 3.1, "TRL", goal=3.4),
         }
     }
+
+
+GROWTH = Growth("branches", ((1, 1.0, 2e6), (2, 2.0, 3e6)))
+
+
+def test_laws_say_how_cost_grows() -> None:
+    expected = "train-step: seconds grow as branches to the power 1.00 (1: 1 s 2 MB, 2: 2 s 3 MB)"
+    assert laws({"train-step": [GROWTH]}) == expected
 
 
 def test_table_says_whether_goals_are_met() -> None:
@@ -146,18 +153,19 @@ def test_table_says_whether_goals_are_met() -> None:
         "<b>",
     ]
     assert lines[3].split()[-3:] == ["3.4x", "missed", "TRL"]
-    assert lines[4] == "train-step G4: seconds grow as branches to the power 1.00"
+    assert len(lines) == 4
 
 
 def test_charts_are_whole_files(tmp_path) -> None:
     import xml.etree.ElementTree as ET
 
-    paths = write_charts(example(), tmp_path / "bench.json", "cpu")
-    assert [p.name for p in paths] == ["bench.svg", "bench-train-step-G4-0.svg", "bench-train-step-G4-0-memory.svg"]
+    paths = write_charts(example(), {"train-step": [GROWTH]}, tmp_path / "bench.json", "cpu")
+    names = ["bench.svg", "bench-growth-train-step-0.svg", "bench-growth-train-step-0-memory.svg"]
+    assert [p.name for p in paths] == names
     texts = [ET.parse(p).getroot().itertext() for p in paths]
     assert {"2.50x", "against TRL <b>"} <= set(texts[0])
     assert "2.50" in bar_chart(example(), "t")
-    assert "2: 3 MB" in growth_chart("t", example()["train-step"]["G4"].growth[0], memory=True)
+    assert "2: 3 MB" in growth_chart("t", GROWTH, memory=True)
 
 
 def command(*argv: str):
@@ -196,8 +204,19 @@ def test_command_writes_json_table_and_charts(tmp_path, monkeypatch, capsys) -> 
     drawn = (tmp_path / "bench.svg").read_text()
     assert all(name in drawn for name in ("sampler K8", "store K8")), "the chart shows all that the file holds"
     assert Result.of_json(found["store"]["K8"]).as_json() == found["store"]["K8"]
-    growing = example()["train-step"]["G4"]
-    assert Result.of_json(json.loads(json.dumps(growing.as_json()))) == growing
+    fake.grown = lambda settings: (GROWTH,)  # pyright: ignore
+    monkeypatch.setattr(bench_commands, "GROWTH", {"store": "fake_bench:grown"})
+    assert command("store", "--growth", "--json", str(path)) == 0
+    both = json.loads(path.read_text())
+    assert list(both["benchmarks"]) == ["sampler", "store"], "pairs measured before are kept"
+    assert [Growth.of_json(g) for g in both["growth"]["store"]] == [GROWTH]
+    assert (tmp_path / "bench-growth-store-0.svg").exists()
+
+
+@pytest.mark.parametrize("flags", [("store", "--growth"), ("sampler", "--growth", "--device", "cuda")])
+def test_growth_that_cannot_be_measured_is_refused(flags: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="growth"):
+        command(*flags)
 
 
 def test_bars_begin_at_one_and_twice_as_fast_is_as_far_as_half_as_fast() -> None:

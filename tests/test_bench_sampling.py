@@ -94,7 +94,7 @@ def test_growth_is_measured_in_processes_of_their_own(monkeypatch: pytest.Monkey
         return {"seconds": 0.5 * size}, 1e6
 
     monkeypatch.setattr(harness, "in_fresh_process", fresh)
-    samples, problems = bench._growth()
+    samples, problems = bench.growth(Settings())
     assert samples.axis == "samples of each problem"
     assert samples.points[0] == (1.0, 0.5, 1e6)
     assert samples.law().endswith("1.00")

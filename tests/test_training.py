@@ -139,8 +139,9 @@ def test_accumulation_gives_the_step_of_one_big_batch():
     split, _ = train(parts, problems=10, accumulate_grad_batches=4)
     steps = torch.tensor(split).reshape(-1, 4).mean(1)
     torch.testing.assert_close(torch.tensor(losses), steps, atol=1e-4, rtol=1e-4)
+    # Adam moves a weight by up to lr = 1e-2 a step, also one whose gradient is hardly more than rounding.
     for name, value in weights(one).items():
-        torch.testing.assert_close(weights(parts)[name], value, atol=2e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(weights(parts)[name], value, atol=1e-3, rtol=1e-3, msg=name)
 
 
 def test_unfused_training_gives_the_same_weights():

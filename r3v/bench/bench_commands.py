@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ BENCHMARKS: dict[str, str] = {
     "round": "r3v.bench.round:round_",
 }
 """Each benchmark is a function (Settings) -> dict[str, Result] of the module; see `r3v.bench.harness`."""
+GROWTH: dict[str, str] = {
+    "train-step": "r3v.bench.train_step:growth",
+    "sampler": "r3v.bench.sampler:growth",
+    "data": "r3v.bench.data:growth",
+}
+"""What `--growth` measures: functions (Settings) -> tuple[Growth, ...]."""
 
 
 def register(commands: Any) -> None:
@@ -31,26 +37,27 @@ def register(commands: Any) -> None:
     p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (default cpu)")
     p.add_argument("--json", metavar="FILE", help="write the figures here, and charts beside it; a file is added to")
     p.add_argument("--pairs", type=int, default=5, metavar="N", help="pairs of ours and peer, at least 5 (default 5)")
-    p.add_argument("--growth", action="store_true", help="also measure how time and memory grow with size (slow)")
+    text = f"how our own time and memory grow with size, in place of pairs ({', '.join(GROWTH)}; CPU)"
+    p.add_argument("--growth", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace, rest: list[str]) -> int:
     """The handler. A benchmark that fails is reported and the others go on; exit code 1 then."""
-    from r3v.bench.harness import Result, Settings, resolve
-    from r3v.bench.table import table, write_charts
+    from r3v.bench.harness import Settings, resolve
+    from r3v.bench.table import laws, table
     from r3v.commands import note
 
-    if args.pairs < 5:
-        raise ConfigError(f"found --pairs {args.pairs}, expected at least 5: fewer say nothing about the spread")
-    settings = Settings(device=args.device, pairs=args.pairs, growth=args.growth)
+    _check(args)
+    settings = Settings(device=args.device, pairs=args.pairs)
     if args.json:  # a file that cannot be added to is found out before anything is measured
         _kept(Path(args.json), args.device)
-    results: dict[str, dict[str, Result]] = {}
+    targets = GROWTH if args.growth else BENCHMARKS
+    found: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    for name in BENCHMARKS if args.name == "all" else [args.name]:
-        note(f"bench {name} on {args.device}")
+    for name in targets if args.name == "all" else [args.name]:
+        note(f"bench {name}{' --growth' if args.growth else ''} on {args.device}")
         try:
-            results[name] = resolve(BENCHMARKS[name])(settings)
+            found[name] = resolve(targets[name])(settings)
         except Exception as error:
             if args.name != "all":
                 raise
@@ -58,30 +65,50 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
             note(f"bench {name} failed: {failed[name]}")
             continue
         if args.json:
-            _write(Path(args.json), args.device, results)
-    print(table(results))
-    if args.json and results:
-        for path in write_charts(_read(Path(args.json)), Path(args.json), args.device):
+            _write(Path(args.json), args.device, **{"growth" if args.growth else "benchmarks": found})
+    print(laws(found) if args.growth else table(found))
+    if args.json and found:
+        for path in _draw(Path(args.json), args.device):
             print(f"chart: {path}")
     return 1 if failed else 0
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """All results of a bench file: this command's and those it was added to."""
-    import json
+def _check(args: argparse.Namespace) -> None:
+    """Raise ConfigError for flags that say nothing or contradict each other."""
+    if args.pairs < 5:
+        raise ConfigError(f"found --pairs {args.pairs}, expected at least 5: fewer say nothing about the spread")
+    if args.growth and args.name not in (*GROWTH, "all"):
+        raise ConfigError(f"found {args.name} --growth, expected one of {', '.join(GROWTH)} or all")
+    if args.growth and args.device != "cpu":
+        raise ConfigError(f"found --growth --device {args.device}: growth is measured on the CPU; leave --device away")
 
-    from r3v.bench.harness import Result
 
-    found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
-    return {name: {case: Result.of_json(r) for case, r in cases.items()} for name, cases in found.items()}
+def _draw(path: Path, device: str) -> list[Path]:
+    """Charts of all that a bench file holds: this command's figures and those it was added to."""
+    from r3v.bench.harness import Growth, Result
+    from r3v.bench.table import write_charts
+
+    kept = _kept(path, device)
+    results = {n: {case: Result.of_json(r) for case, r in cases.items()} for n, cases in kept["benchmarks"].items()}
+    growth = {name: [Growth.of_json(g) for g in several] for name, several in kept["growth"].items()}
+    return write_charts(results, growth, path, device)
 
 
-def _write(path: Path, device: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+def _write(
+    path: Path,
+    device: str,
+    *,
+    benchmarks: Mapping[str, Mapping[str, Any]] | None = None,
+    growth: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
     """The figures so far, on top of those of other benchmarks that the file holds."""
     from r3v.io import write_json
 
-    now = {name: {case: r.as_json() for case, r in cases.items()} for name, cases in results.items()}
-    write_json(path, {**_head(device), "benchmarks": {**_kept(path, device), **now}})
+    kept = _kept(path, device)
+    now = {name: {case: r.as_json() for case, r in cases.items()} for name, cases in (benchmarks or {}).items()}
+    grown = {name: [g.as_json() for g in several] for name, several in (growth or {}).items()}
+    both = {"benchmarks": {**kept["benchmarks"], **now}, "growth": {**kept["growth"], **grown}}
+    write_json(path, {**_head(device), **both})
 
 
 def _head(device: str) -> dict[str, Any]:
@@ -91,15 +118,16 @@ def _head(device: str) -> dict[str, Any]:
 
 
 def _kept(path: Path, device: str) -> dict[str, Any]:
-    """The benchmarks that a file holds already. Raises ConfigError unless they are of this machine and version."""
+    """The `benchmarks` and the `growth` that a file holds already. Raises ConfigError unless they are of this machine
+    and version."""
     import json
 
     if not path.exists():
-        return {}
+        return {"benchmarks": {}, "growth": {}}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         same = all(found.get(k) == v for k, v in _head(device).items())
-        kept = found["benchmarks"]
+        kept = {"benchmarks": found["benchmarks"], "growth": found.get("growth", {})}
     except (ValueError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is there and no bench file ({error}); name another one") from error
     if not same:

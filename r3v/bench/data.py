@@ -17,27 +17,33 @@ from r3v.bench.harness import BenchError, Growth, Result, Settings, compared, in
 SMALL, LARGE, VISITS, PICTURES = 1_000, 100_000, 100_000, 1_000
 WITHIN = 1.10
 """Memory and time per problem may be this much larger."""
+GROWING = (1_000, 10_000, 100_000)
 PEER = f"the same with {SMALL:,} problems"
 
 
 def data(settings: Settings, *, large: int = LARGE, visits: int = VISITS) -> dict[str, Result]:
     """Cases `memory` and `time`."""
     with tempfile.TemporaryDirectory() as folder:
-        sizes = (SMALL, (SMALL * large) ** 0.5, large) if settings.growth else (SMALL, large)
-        files = {int(n): write(Path(folder), int(n)) for n in sizes}
+        files = {n: write(Path(folder), n) for n in (SMALL, large)}
         rounds = [{n: _visit(path, n, visits) for n, path in files.items()} for _ in range(settings.pairs)]
     shared = {"peer": PEER, "limit": 1.0, "goal": 1 / WITHIN, "check": f"both visited {visits:,} problems"}
-    points = [[(float(n), *_middle(rounds, n, visits)) for n in files]]
-    growth = (
-        tuple(Growth("problems", tuple((n, n * s, b) for n, s, b in row)) for row in points) if len(files) > 2 else ()
-    )
     memory = [found[SMALL][1] / found[large][1] for found in rounds]
     seconds = [found[SMALL][0] / found[large][0] for found in rounds]
-    ours, peer = _middle(rounds, large, visits), _middle(rounds, SMALL, visits)
+    ours, peer = _middle(rounds, large), _middle(rounds, SMALL)
     return {
         "memory": compared(memory, details={"peak_bytes": ours[1], "peak_bytes_small": peer[1]}, **shared),
-        "time": compared(seconds, ours_s=ours[0], peer_s=peer[0], growth=growth, **shared),
+        "time": compared(seconds, ours_s=ours[0], peer_s=peer[0], **shared),
     }
+
+
+def growth(settings: Settings) -> tuple[Growth, ...]:
+    """Seconds to read each problem of a file once, and peak memory, against the number of problems."""
+    points = []
+    with tempfile.TemporaryDirectory() as folder:
+        for n in GROWING:
+            seconds, peak = _visit(write(Path(folder), n), n, n)
+            points.append((float(n), n * seconds, peak))
+    return (Growth("problems", tuple(points)),)
 
 
 def write(folder: Path, n: int) -> Path:
@@ -94,6 +100,6 @@ def _visit(path: Path, n: int, visits: int) -> tuple[float, float]:
     return seconds / visited, float(peak)
 
 
-def _middle(rounds: list[dict[int, tuple[float, float]]], n: int, visits: int) -> tuple[float, float]:
+def _middle(rounds: list[dict[int, tuple[float, float]]], n: int) -> tuple[float, float]:
     ordered = [sorted(found[n][i] for found in rounds)[len(rounds) // 2] for i in (0, 1)]
     return ordered[0], ordered[1]

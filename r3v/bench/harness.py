@@ -24,7 +24,10 @@ ratio is taken pair by pair and not between two averages.
 Peak memory is only comparable between fresh processes: `in_fresh_process("module:function", **arguments)`
 calls a function that returns a JSON value in a new interpreter and gives back that value and the peak resident
 memory of the process in bytes. Where a ratio is of memory or of something else that is not timed, build the
-`Result` with `compared`. How cost grows is told by `Growth` points in `Result.growth`, drawn by the command.
+`Result` with `compared`.
+
+How our own cost grows with size is another question, without a peer: `--growth` asks the functions in
+`bench_commands.GROWTH`, `(Settings) -> tuple[Growth, ...]`, mostly by `grown`.
 """
 
 from __future__ import annotations
@@ -56,7 +59,6 @@ class Settings:
     pairs: int = 5
     warmup: int = 1
     seed: int = 0
-    growth: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,15 @@ class Growth:
     axis: str
     points: tuple[tuple[float, float, float | None], ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"axis": self.axis, "points": [list(p) for p in self.points]}
+
+    @classmethod
+    def of_json(cls, plain: Mapping[str, Any]) -> Growth:
+        """What `as_json` wrote. Raises KeyError or ValueError where it is something else."""
+        return cls(plain["axis"], tuple((x, s, m) for x, s, m in plain["points"]))
+
     def law(self) -> str:
         """The power of x by which the seconds grow, by least squares in logarithms."""
         return f"seconds grow as {self.axis} to the power {exponent([(x, s) for x, s, _ in self.points]):.2f}"
@@ -111,22 +122,16 @@ class Result:
     goal: float | None = None
     goal_of_limit: float | None = None
     details: Mapping[str, float | str] = field(default_factory=dict)
-    growth: tuple[Growth, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without what is unknown."""
-        plain = {k: v for k, v in vars(self).items() if v not in (None, "", ()) and k not in ("details", "growth")}
-        if self.details:
-            plain["details"] = dict(self.details)
-        if self.growth:
-            plain["growth"] = [{"axis": g.axis, "points": [list(p) for p in g.points]} for g in self.growth]
-        return plain
+        plain = {k: v for k, v in vars(self).items() if v not in (None, "") and k != "details"}
+        return {**plain, "details": dict(self.details)} if self.details else plain
 
     @classmethod
     def of_json(cls, plain: Mapping[str, Any]) -> Result:
-        """What `as_json` wrote. Raises TypeError or KeyError where it is something else."""
-        growth = tuple(Growth(g["axis"], tuple((x, s, m) for x, s, m in g["points"])) for g in plain.get("growth", ()))
-        return cls(**{**plain, "growth": growth})
+        """What `as_json` wrote. Raises TypeError where it is something else."""
+        return cls(**plain)
 
 
 def compared(ratios: Sequence[float], peer: str, *, limit: float | None = None, **more: Any) -> Result:

@@ -60,10 +60,10 @@ def sampler(settings: Settings) -> dict[str, Result]:
     with torch.inference_mode():
         side = Sides(loaded, settings)
         result = measure(side.case(), settings, details=side.details())
-    return {"K8": replace(result, growth=_growth()) if settings.growth else result}
+    return {"K8": result}
 
 
-def _growth() -> tuple[Growth, ...]:
+def growth(settings: Settings) -> tuple[Growth, ...]:
     """Our sampling against the number of samples of each problem, and of problems."""
     return grown(
         "r3v.bench.sampler:cost",

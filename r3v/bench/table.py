@@ -46,10 +46,19 @@ def table(results: Results) -> str:
         for case, r in cases.items():
             notes = [r.check] if r.check else []
             notes += [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in r.details.items()]
-            notes += [g.law() for g in r.growth if len(g.points) > 1]
             if notes:
                 out.append(f"{name} {case}: {'; '.join(notes)}")
     return "\n".join(out)
+
+
+def laws(growth: Mapping[str, Sequence[Growth]]) -> str:
+    """A line for each axis: by what power of the size the seconds grow, and the points."""
+    lines = []
+    for name, several in growth.items():
+        for g in several:
+            points = ", ".join(f"{x:g}: {s:.3g} s" + (f" {m / 1e6:.0f} MB" if m else "") for x, s, m in g.points)
+            lines.append(f"{name}: {g.law()} ({points})")
+    return "\n".join(lines)
 
 
 def bar_chart(results: Results, title: str) -> str:
@@ -118,15 +127,15 @@ def growth_chart(title: str, growth: Growth, *, memory: bool = False) -> str:
     return svg(title, f"{len(points)} sizes", body)
 
 
-def write_charts(results: Results, stem: Path, device: str) -> list[Path]:
-    """`STEM.svg` with the bars and `STEM-BENCHMARK-CASE-N.svg` for each growth. Returns the files written."""
+def write_charts(results: Results, growth: Mapping[str, Sequence[Growth]], stem: Path, device: str) -> list[Path]:
+    """`STEM.svg` with the bars, `STEM-growth-BENCHMARK-N.svg` and `...-memory.svg` for each growth. Returns the files
+    written."""
     drawings: list[tuple[Path, str]] = []
     if any(results.values()):
         chart = bar_chart(results, f"Ours against peers on {device}")
         drawings.append((stem.with_suffix(".svg"), chart))
-    for name, cases in results.items():
-        for case, r in cases.items():
-            drawings += _growth_drawings(f"{name} {case}", r.growth, stem)
+    for name, several in growth.items():
+        drawings += _growth_drawings(name, several, stem)
     for path, drawing in drawings:
         with atomic_path(path) as part:
             part.write_text(standalone(drawing), encoding="utf-8")
@@ -136,7 +145,7 @@ def write_charts(results: Results, stem: Path, device: str) -> list[Path]:
 def _growth_drawings(name: str, growths: Sequence[Growth], stem: Path) -> list[tuple[Path, str]]:
     found = []
     for number, growth in enumerate(growths):
-        file = f"{stem.stem}-{name.replace(' ', '-')}-{number}"
+        file = f"{stem.stem}-growth-{name}-{number}"
         found.append((stem.with_name(f"{file}.svg"), growth_chart(f"{name}: seconds", growth)))
         if any(m for _, _, m in growth.points):
             chart = growth_chart(f"{name}: memory", growth, memory=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,8 +41,6 @@ def train_step(settings: Settings) -> dict[str, Result]:
             name = f"G{branches}{' kept' if kept else ''}"
             found[name] = measure(side.case(None if kept else goal), settings, details=side.details())
             side.close()
-    if settings.growth:
-        found["G8"] = replace(found["G8"], growth=_growth())
     return found
 
 
@@ -239,7 +236,7 @@ class Peer:
         self.folder.cleanup()
 
 
-def _growth() -> tuple[Growth, ...]:
+def growth(settings: Settings) -> tuple[Growth, ...]:
     """Our step against the number of branches and the length of the question."""
     return grown(
         "r3v.bench.train_step:cost",

@@ -5,6 +5,8 @@ attends to its ancestors and, causally, to itself. Runs follow from `exit` (see 
 earlier token is last seen, and all tokens of a run have the same ancestors, however deep the trie. The pairs
 computed are those the mask allows and the upper triangle of each later run.
 
+On a CPU the same pairs are computed for the whole batch at once (`tree_cpu`).
+
 The tree mask carries its runs with it as an attribute, and `scaled_dot_product_attention` of transformers is
 wrapped once so that it looks for them. A mask that lost the attribute on its way is still the whole truth, so
 the dense computation takes over with the same result; every other call passes through untouched.
@@ -21,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
+
+from r3v.training.tree_cpu import Plan, plan_of, planned_attention
 
 SPLIT_ABOVE = 256
 """Rows up to this long are computed under the dense mask: below, many small products cost more than they save."""
@@ -46,12 +50,18 @@ class Runs:
 
     rows: tuple[tuple[Run, ...], ...]
     length: int
+    dtype: torch.dtype
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The same for the CPU, made by the first layer that asks."""
+        return plan_of(self.rows, self.length, self.dtype)
 
 
 def runs_of(exit_RL: Tensor, dtype: torch.dtype) -> Runs:
     """The runs of each row; masks are additive in `dtype`, which saves their conversion in every layer."""
     rows = [_row_runs([int(e) for e in exit_L], exit_RL.device, dtype) for exit_L in exit_RL.cpu()]
-    return Runs(tuple(rows), exit_RL.shape[1])
+    return Runs(tuple(rows), exit_RL.shape[1], dtype)
 
 
 def _row_runs(exits: list[int], device: torch.device, dtype: torch.dtype) -> tuple[Run, ...]:
@@ -102,8 +112,18 @@ def _sdpa(
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-    out = tree_attention(query, key, value, runs, options.get("dropout") or 0.0, options.get("scaling"))
+    dropout, scaling = options.get("dropout") or 0.0, options.get("scaling")
+    if planned(query, key, value, runs.dtype) and not dropout:
+        out = planned_attention(query, key, value, runs.plan, scaling)
+    else:
+        out = tree_attention(query, key, value, runs, dropout, scaling)
     return out.transpose(1, 2).contiguous(), None
+
+
+def planned(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype) -> bool:
+    """Whether `tree_cpu` has the kernel for these, with masks of `dtype`; autocast may have left several dtypes."""
+    same = query.dtype == key.dtype == value.dtype == dtype and query.shape[3] == value.shape[3]
+    return same and query.device.type == "cpu"
 
 
 def tree_attention(

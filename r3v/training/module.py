@@ -30,6 +30,7 @@ from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
 from r3v.prompts import style
 from r3v.records import Example, Problem
+from r3v.training import lora
 from r3v.training.batching import Batch, collate, counts
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, base_model, text_config, token_logprobs, why_not_fusable
@@ -329,7 +330,12 @@ class R3VModule(pl.LightningModule):
                 torch.cuda.set_rng_state(self._rng["cuda"], self.device)
         self._rng = None
 
+    def on_fit_start(self) -> None:
+        if not self.sharded:
+            lora.quicken(self.model)
+
     def on_fit_end(self) -> None:
+        lora.restore(self.model)
         self.model.eval()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
