@@ -179,6 +179,7 @@ def _split(matrix_XE: Tensor, rows: int, heads: int) -> Tensor:
 
 def _later(whole: Sequence[Tensor], plan: Plan, R: int, N: int, scale: float | None) -> tuple[Tensor, Tensor]:
     """Output (R Q) E and log-sum-exp (R Q) N of the later tokens."""
+    Q = plan.later_X.numel() // R
     query = _heads(whole[0], plan.later_X, R, N)
     past, past_lse = _flash(
         query, *(_heads(t, plan.past_X, R, N) for t in whole[1:]), 0.0, False, attn_mask=plan.bias_R1QU, scale=scale
@@ -192,7 +193,7 @@ def _later(whole: Sequence[Tensor], plan: Plan, R: int, N: int, scale: float | N
     own, own_lse = (torch.cat(t).index_select(0, plan.own_X) for t in (outs, lses))
     past, past_lse = _tokens(past), _tokens(past_lse[..., None])
     weight_XN = torch.sigmoid(own_lse - past_lse).to(past.dtype)
-    merged = torch.lerp(*(t.view(len(t), N, -1) for t in (past, own)), weight_XN[..., None])
+    merged = torch.lerp(past.view(R * Q, N, -1), own.view(R * Q, N, -1), weight_XN[..., None])
     return merged.view(past.shape), torch.logaddexp(past_lse, own_lse)
 
 
