@@ -30,6 +30,9 @@ SLACK = 64
 """Spare columns, so that shifting the block is rare."""
 PART_COLUMNS = 200
 """What reading one more part costs on a CPU, in columns of one prompt: 0.15 ms against 0.75 us."""
+OWN_ROWS, OWN_COLUMNS = 8, 16
+"""On a CPU that many slots at once read no further back than the oldest of them began, unless that saves fewer columns
+than these beside its neighbours."""
 PART_COLUMNS_ELSEWHERE = 20_000
 """The same on an accelerator, where a part is some ten more kernels a layer; an estimate, not measured."""
 
@@ -103,6 +106,21 @@ class SlotMemory:
         if max(self.start_S) <= self.low:
             return None
         return bias_of(self.mask(), self.keys.dtype)[:, None, None, :]
+
+    def spans(self) -> tuple[tuple[int, int, int], ...]:
+        """Slots [a, b) and the first of the columns `low .. now` that any of them needs."""
+        rows = len(self.start_S)
+        if self.keys.device.type != "cpu":
+            return ((0, rows, 0),)
+        found: list[tuple[int, int, int]] = []
+        for a in range(0, rows, OWN_ROWS):
+            b = min(a + OWN_ROWS, rows)
+            first = min((self.start_S[s] for s in range(a, b) if s in self.busy), default=self.now) - self.low
+            if found and abs(first - found[-1][2]) < OWN_COLUMNS:
+                before, _, other = found.pop()
+                a, first = before, min(first, other)
+            found.append((a, b, first))
+        return tuple(found)
 
     def _find_low(self) -> None:
         self.low = min((self.start_S[slot] for slot in self.busy), default=self.now)

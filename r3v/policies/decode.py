@@ -231,7 +231,7 @@ class Sampler:
             "use_cache": True,
         }
         if self.calls is not None and self.prefixes is not None:
-            logits = self.calls([self.prefixes.ancestor()], memory.bias(), **inputs)[:, -1]
+            logits = self.calls([self.prefixes.ancestor()], memory.bias(), memory.spans(), **inputs)[:, -1]
         else:
             logits = self.model(**inputs, attention_mask=memory.mask()).logits[:, -1]
         memory.now += 1

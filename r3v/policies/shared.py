@@ -57,10 +57,15 @@ class Ancestor:
     at_R: Tensor
 
 
+Spans = Sequence[tuple[int, int, int]]
+"""(a, b, c): rows [a, b) need none of the first c own columns. All rows in order; empty: they may need all."""
+
+
 @dataclass(frozen=True)
 class _Call:
     ancestors: Sequence[Ancestor]
     bias_R1TC: Tensor | None
+    spans: Spans = ()
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("r3v_shared_call", default=None)
@@ -130,7 +135,7 @@ def attend(
     scale = width**-0.5 if scaling is None else scaling
     # The query heads of one key head are further rows of its product.
     query_RHXD = query.reshape(rows, groups, (heads // groups) * new, width)
-    out, lse = _own(query, key, value, call.bias_R1TC, scale)
+    out, lse = _own(query, key, value, call, scale)
     for left, block in enumerate(call.ancestors, 1 - len(call.ancestors)):
         more, more_lse = _ancestor(query_RHXD, block, module.layer_idx, scale)
         weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
@@ -140,19 +145,36 @@ def attend(
     return out.view(rows, heads, new, width).transpose(1, 2).contiguous(), None
 
 
-def _own(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _own(query: Tensor, key: Tensor, value: Tensor, call: _Call, scale: float) -> tuple[Tensor, Tensor]:
     """Attention of the rows to their own columns: one new token each, or several in causal order."""
+    bias = call.bias_R1TC
     rows, heads, new, width = query.shape
     groups, columns = int(key.shape[1]), int(key.shape[2])
     joined = (rows, groups, (heads // groups) * new, width)
     if new == 1:
-        return _attention(query.reshape(joined), key, value, bias, scale)
+        return _spans(query.reshape(joined), key, value, bias, scale, call.spans)
     if columns != new or bias is not None:
         raise EngineError(f"found {new} new tokens on {columns} own columns, expected rows without a past of their own")
     if heads != groups:
         key, value = (t.repeat_interleave(heads // groups, dim=1) for t in (key, value))
     out, lse = _attention(query, key, value, None, scale, causal=True)
     return out.reshape(joined), lse.reshape(joined[:-1])
+
+
+def _spans(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, spans: Spans
+) -> tuple[Tensor, Tensor]:
+    """Attention of rows that began at different columns, without what lies before them."""
+    if len(spans) < 2:
+        return _attention(query, key, value, bias, scale)
+    found = [
+        _attention(
+            query[a:b], key[a:b, :, c:], value[a:b, :, c:], None if bias is None else bias[a:b, :, :, c:], scale
+        )
+        for a, b, c in spans
+    ]
+    out, lse = (torch.cat(some) for some in zip(*found, strict=True))
+    return out, lse
 
 
 def _ancestor(query: Tensor, block: Ancestor, layer: int, scale: float) -> tuple[Tensor, Tensor]:
@@ -204,14 +226,16 @@ class SharedCalls:
         self,
         ancestors: Sequence[Ancestor],
         bias_R1TC: Tensor | None = None,
+        spans: Spans = (),
         *,
         logits_to_keep: int | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """Logits R T V of rows that see `ancestors` before what `inputs` (ids, positions, memory) hold."""
+        """Logits R T V of rows that see `ancestors` before what `inputs` (ids, positions, memory) hold. `spans`: own
+        columns that need not be read; they must be masked by the bias."""
         if logits_to_keep is not None:
             inputs["logits_to_keep"] = logits_to_keep
-        with self._exchanged(_Call(ancestors, bias_R1TC)):
+        with self._exchanged(_Call(ancestors, bias_R1TC, spans)):
             return self.model(**inputs, attention_mask=None).logits
 
     @contextmanager
