@@ -17,7 +17,7 @@ from typing import Any
 
 from .contract import KINDS, Loss, LossInputs, LossOutput, kind_index
 from .logprobs import entropy, from_hidden, from_logits
-from .pairwise import dpo
+from .pairwise import dpo, simpo
 from .policy_gradient import Advantages, cispo, dapo, dr_grpo, group_advantages, grpo, gspo
 from .reduce import denominators, reduce
 from .tokenwise import nll, refine, reflection, select
@@ -28,6 +28,7 @@ LOSSES: dict[str, Loss] = {
     "select": select,
     "reflection": reflection,
     "dpo": dpo,
+    "simpo": simpo,
     "grpo": grpo,
     "dr_grpo": dr_grpo,
     "dapo": dapo,
@@ -81,4 +82,5 @@ __all__ = [
     "refine",
     "reflection",
     "select",
+    "simpo",
 ]

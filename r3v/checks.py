@@ -19,8 +19,10 @@ AT_LEAST = {
     "train.weight_decay": 0, "train.grad_clip": 0, "train.devices": 1,
     "select.n": 1, "select.temperature": 0, "select.top_k": 0, "select.permutations": 1, "select.max_new_tokens": 1,
     "select.group": 2, "select.refine_rounds": 1,
+    "chooser.n": 0, "chooser.k": 2, "chooser.sets": 1,
 }  # fmt: skip
-ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "sample.top_p", "select.top_p")
+ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
+ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.lr", "chooser.beta")
 SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight")
 
 
@@ -33,12 +35,24 @@ def check_config(config: Config) -> None:
     check_numbers(flatten(config))
     check_selectors(config.select.selectors)
     check_build(config.build)
+    check_pairs(config)
+
+
+def check_pairs(config: Config) -> None:
+    """Raise ConfigError where pairs are built that the loss leaves out, or there is nothing to choose from."""
+    if config.build.select_pairs and config.train.loss not in ("dpo", "simpo"):
+        raise ConfigError(
+            f"found build.select_pairs with train.loss {config.train.loss}, which learns nothing from pairs; set "
+            "train.loss to simpo or dpo"
+        )
+    if config.chooser.n and config.select.n < 2:
+        raise ConfigError(f"found chooser.n {config.chooser.n} with select.n {config.select.n}: expected 2 or more")
 
 
 def check_select_target(config: Config) -> None:
     """Raise ConfigError where selection would ask in another way than training teaches."""
     taught, asked = config.build.select_target, config.select.target
-    if config.build.select and taught != asked:
+    if config.build.select and taught != asked and not config.select.adapter:
         raise ConfigError(
             f"found build.select_target {taught} and select.target {asked}: the model would be asked in another way "
             "than it learns; set both to the same, or build.select to 0"

@@ -28,8 +28,16 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
     if args.print_config:
         print(to_yaml(config), end="")
         return 0
-    value = run_loop(config, real_stages(args.dry_run, say=note), recipe=str(args.recipe), say=note)
+    stages = real_stages(args.dry_run, say=note)
+    value = run_loop(config, stages, recipe=str(args.recipe), say=note)
+    if config.chooser.n:
+        from r3v.chooser import teach
+
+        value = teach(config, stages, recipe=str(args.recipe), say=note, dry_run=args.dry_run)
     print(run_table(value))
+    if "chooser" in value:
+        print(f"with the chooser of {value['chooser']['problems']} further problems:")
+        print(block_table(value["chooser"]["eval"]))
     if not args.no_report:
         from r3v.report import write_report
 
@@ -40,7 +48,8 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
 def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
     """The config of a dry run: small, in a folder of its own unless the command line names one."""
     config = settings.config
-    return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
+    few = {"chooser.n": 4} if config.chooser.n else {}
+    return fill(config, {**DRY, **few, "run.dir": f"{config.run.dir}-dry-run"}, flags)
 
 
 def note(line: str) -> None:
@@ -62,7 +71,18 @@ def model_config(args: argparse.Namespace, rest: Sequence[str]) -> Config:
     accepted = read_json(Path(run) / "run.json")["accepted_round"]
     if accepted and args.adapter is None:
         config = with_adapter(config, Path(run) / f"round_{accepted:02d}" / "adapter")
-    return config
+    return _with_chooser(config, Path(run), args)
+
+
+def _with_chooser(config: Config, run: Path, args: argparse.Namespace) -> Config:
+    """With the run's chooser where it has one, unless another adapter answers or another one is to choose."""
+    from r3v.chooser import choosing
+    from r3v.loop import CHOOSER
+
+    taught = (run / CHOOSER / "report.json").exists()
+    return (
+        config if not taught or args.adapter or config.select.adapter else choosing(config, run / CHOOSER / "adapter")
+    )
 
 
 MEASURED = ("data", "model", "select", "server")

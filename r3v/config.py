@@ -113,6 +113,9 @@ class BuildConfig:
     select_mix: Literal["drawn", "random", "published"] = "random"
     """Select candidates as test time draws them (one round's, joined by answer), one right among random wrong ones
     of any round, or the published 2 right + 1 wrong and 1 right + 2 wrong."""
+    select_pairs: bool = False
+    """In place of select examples, preference pairs under the select prompt: the right solution told again, and each
+    wrong one of the set. For `select_target: solution` and `train.loss: simpo` or dpo."""
     unparsed_negatives: bool = False
     """Count candidates that name no answer as wrong solutions to refine and to select from."""
     prefix: bool = False
@@ -157,6 +160,8 @@ class TrainConfig:
     """Each kind has its own denominator, or one token mean over everything (as the published recipe)."""
     kind_weights: dict[str, float] = field(default_factory=dict)
     dpo_beta: float = 0.1
+    simpo_beta: float = 10.0
+    """Scale of the preference margins: of whole log-ratios (dpo), of log-probabilities per token (simpo)."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,23 @@ class SelectConfig:
     """Most candidates a tournament shows at once."""
     refine_rounds: int = 2
     """Most times the refine selector asks again."""
+    adapter: str | None = None
+    """Adapter that weighs candidates in place of the one that answers; see `ChooserConfig`."""
+
+
+@dataclass(frozen=True)
+class ChooserConfig:
+    """A second adapter that only chooses, taught after the last round on problems that no round has learned from."""
+
+    n: int = 0
+    """Further training problems, those of `data.train` that follow the first `data.n_train`; 0: no chooser."""
+    k: int = 4
+    """Candidates of each, drawn from the accepted model."""
+    sets: int = 2
+    """Sets of `select.n` candidates drawn from them, at most."""
+    lr: float = 5e-4
+    beta: float = 10.0
+    """Scale of the margin between a right and a wrong solution, in log-probability per token."""
 
 
 @dataclass(frozen=True)
@@ -193,5 +215,6 @@ class Config:
     build: BuildConfig = field(default_factory=BuildConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
+    chooser: ChooserConfig = field(default_factory=ChooserConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -27,6 +27,8 @@ from r3v.records import Problem
 from r3v.settings import differences, get_field, read_tree, set_field, to_yaml
 
 RUN_SCHEMA = 1
+CHOOSER = "chooser"
+"""Folder of the adapter that only chooses, inside a run's."""
 STAGES = ("sample", "build", "fit", "evaluate")
 Block = dict[str, dict[str, Any]]
 Say = Callable[[str], None]
@@ -223,7 +225,8 @@ def round_line(report: Mapping[str, Any]) -> str:
 
 
 def write_run(run: Run) -> dict[str, Any]:
-    """`run.json`: one entry per closed round, and the commit of the hub model where it is one."""
+    """`run.json`: one entry per closed round, the commit of the hub model where it is one, and what the run's chooser
+    measured (`r3v.chooser`) where it has one."""
     kept = ("round", "eval", "pool", "examples", "seconds")
     value = {
         "schema": RUN_SCHEMA,
@@ -232,6 +235,9 @@ def write_run(run: Run) -> dict[str, Any]:
         "revision": run.reports[0].get("revision"),
         "rounds": [{name: report[name] for name in kept} for report in run.reports],
     }
+    chooser = run.folder / CHOOSER / "report.json"
+    if chooser.exists():
+        value["chooser"] = json.loads(chooser.read_text())
     write_json(run.folder / "run.json", value)
     return value
 
@@ -287,8 +293,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-MOVABLE = ("run.dir", "run.rounds", "train.strategy", "train.devices", "policy.ray")
-"""What may change when a run is resumed: it may be moved, prolonged, and spread over other devices or machines."""
+MOVABLE = ("run.dir", "run.rounds", "chooser", "train.strategy", "train.devices", "policy.ray")
+"""What may change when a run is resumed: it may be moved, prolonged, given a chooser, and spread over other devices or
+machines."""
 
 
 def check_settings(folder: Path, config: Any, movable: Sequence[str] = MOVABLE) -> None:

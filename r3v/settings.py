@@ -95,9 +95,11 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not near:  # the right leaf under the wrong group, or with no group at all
         leaf = name.rsplit(".", 1)[-1]
-        leaves = {k.split(".", 1)[1]: k for k in known}
-        near = [leaves[match] for match in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75)]
-    hint = f"did you mean {near[0]}?" if near else "`--help` lists every field"
+        leaves: dict[str, list[str]] = {}
+        for field in known:
+            leaves.setdefault(field.split(".", 1)[1], []).append(field)
+        near = [field for m in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75) for field in leaves[m]]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`--help` lists every field"
     return ConfigError(f"{where}: found {name}, expected a field of the config; {hint}")
 
 

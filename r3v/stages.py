@@ -111,6 +111,10 @@ def make_policy(
     """A policy on freshly loaded weights, or on the server the config names; what an earlier one held on the device
     is given back first. On a Ray cluster, where the config names one, it is loaded on the workers. A dry run never asks
     a server or a cluster."""
+    if config.select.adapter and not dry_run and (config.server.url or config.policy.ray.address):
+        raise ConfigError(
+            "select.adapter needs the model in this process; leave server.url and policy.ray.address away"
+        )
     if config.policy.ray.address and not dry_run:
         from r3v.policies.ray_policy import ray_policy
 
@@ -123,7 +127,13 @@ def make_policy(
     from r3v.policies.hf import HFPolicy
 
     release()
-    return HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+    made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+    if not config.select.adapter:
+        return made
+    from r3v.policies.chooser import WithChooser
+
+    chooser = replace(model, adapter=config.select.adapter)
+    return WithChooser(made, HFPolicy.from_config(chooser, slots=config.sample.slots, dry_run=dry_run))
 
 
 def commit_of(policy: Policy) -> str | None:

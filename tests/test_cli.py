@@ -71,7 +71,7 @@ def test_help_of_train_lists_every_field(capsys: pytest.CaptureFixture) -> None:
     ("flags", "message"),
     [
         (["--train.lrr", "1"], "found train.lrr, expected a field of the config; did you mean train.lr?"),
-        (["--lr", "1"], "found lr, expected a field of the config; did you mean train.lr?"),
+        (["--lr", "1"], "found lr, expected a field of the config; did you mean train.lr or chooser.lr?"),
         (["--modle.path", "x"], "did you mean model.path?"),
         (["--train.lr", "fast"], "Expected a <class 'float'>. Got value: fast"),
         (["--model.quantization", "nf3"], "Got value: nf3"),

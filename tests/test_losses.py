@@ -25,8 +25,8 @@ from r3v.records import EXAMPLE_KINDS
 
 
 def test_table_is_complete() -> None:
-    """Ten losses, each a function of LossInputs that counts something on inputs that have everything."""
-    assert len(LOSSES) == 10
+    """Eleven losses, each a function of LossInputs that counts something on inputs that have everything."""
+    assert len(LOSSES) == 11
     for name, loss in LOSSES.items():
         output = loss(full_inputs())
         assert output.values_U.shape == output.mask_U.shape == output.kind_U.shape == output.count_U.shape, name
@@ -83,6 +83,7 @@ def test_each_kind_has_its_own_denominator() -> None:
         ("refine", {"refine", "keep"}),
         ("select", {"select"}),
         ("dpo", {"prefer"}),
+        ("simpo", {"prefer"}),
         ("grpo", {"reinforce"}),
         ("dr_grpo", {"reinforce"}),
         ("dapo", {"reinforce"}),
@@ -122,7 +123,30 @@ def test_dpo_by_hand() -> None:
     assert smooth.values_U.tolist() == pytest.approx([2 * 0.413261687])
 
 
-def test_dpo_pair_without_tokens_is_masked() -> None:
+def test_simpo_by_hand() -> None:
+    """beta 2, gamma 0.5; the chosen branch's mean is (-0.25 - 0.75) / 2 = -0.5, the rejected one's -1.25: h = 1.
+
+    value = log(1 + e^-1) = 0.313261687, times weight 2. A token of the chosen branch moves the mean by a half: d value
+    / d logp = -2 * 2 * 0.5 * sigmoid(-1).
+    """
+    inputs = make_inputs(
+        [-0.25, -0.75, -1.25],
+        [0, 0, 1],
+        ["prefer", "prefer"],
+        weights=[2.0, 5.0],
+        pair_P2=torch.tensor([[0, 1]]),
+    )
+    output = make_loss("simpo", beta=2.0, gamma=0.5)(inputs)
+    assert output.values_U.tolist() == pytest.approx([2 * 0.313261687])
+    assert float(output.metrics["simpo_margin"][0]) == pytest.approx(1.0)
+    output.values_U.sum().backward()
+    slope = 2 * 2 / (1 + math.e)
+    assert inputs.logprobs_T.grad is not None
+    torch.testing.assert_close(inputs.logprobs_T.grad, doubles(-slope / 2, -slope / 2, slope))
+
+
+@pytest.mark.parametrize("name", ["dpo", "simpo"])
+def test_pair_without_tokens_is_masked(name: str) -> None:
     inputs = make_inputs(
         [-1.0, -2.0],
         [0, 1],
@@ -131,7 +155,7 @@ def test_dpo_pair_without_tokens_is_masked() -> None:
         reference_T=doubles(-1.0, -2.0),
         pair_P2=torch.tensor([[0, 1]]),
     )
-    output = make_loss("dpo")(inputs)
+    output = make_loss(name)(inputs)
     assert (output.values_U.tolist(), output.count_U.tolist()) == ([0.0], [0.0])
 
 
@@ -266,7 +290,9 @@ def test_unknown_names_are_errors_with_the_nearest() -> None:
         reduce(make_loss("nll")(full_inputs()), kind_weights={"solve": 1.0})
 
 
-@pytest.mark.parametrize(("name", "field"), [("dpo", "reference_T"), ("dpo", "pair_P2"), ("grpo", "advantage_B")])
+@pytest.mark.parametrize(
+    ("name", "field"), [("dpo", "reference_T"), ("dpo", "pair_P2"), ("simpo", "pair_P2"), ("grpo", "advantage_B")]
+)
 def test_missing_inputs_are_named(name: str, field: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}': found {field}=None"):
         make_loss(name)(replace(full_inputs(), **{field: None}))

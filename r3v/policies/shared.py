@@ -168,9 +168,7 @@ def _spans(
     if len(spans) < 2:
         return _attention(query, key, value, bias, scale)
     found = [
-        _attention(
-            query[a:b], key[a:b, :, c:], value[a:b, :, c:], None if bias is None else bias[a:b, :, :, c:], scale
-        )
+        _attention(query[a:b], key[a:b, :, c:], value[a:b, :, c:], None if bias is None else bias[a:b, :, :, c:], scale)
         for a, b, c in spans
     ]
     out, lse = (torch.cat(some) for some in zip(*found, strict=True))

@@ -81,6 +81,11 @@ def check_build(cfg: BuildConfig) -> None:
         )
     if not 0.0 <= cfg.select_none <= 1.0:
         raise ConfigError(f"found build.select_none {cfg.select_none}, expected a share from 0 to 1")
+    if cfg.select_pairs and cfg.select_target != "solution":
+        raise ConfigError(
+            f"found build.select_pairs with build.select_target {cfg.select_target}: pairs are of solutions told "
+            "again, so set build.select_target solution"
+        )
     if min(cfg.positives, cfg.refine, cfg.keep, cfg.select, cfg.prefer) < 0:
         raise ConfigError("found a negative number of examples in build; expected 0 or more of each kind")
 
@@ -191,6 +196,27 @@ def _select_example(parts: _Parts, shown: list[Graded], cfg: BuildConfig, style:
     return _example(parts, "select", prompt, target, cfg.weight_select, *shown)
 
 
+def _select_pairs(parts: _Parts, shown: list[Graded], number: int, cfg: BuildConfig, style: Style) -> Iterable[Example]:
+    """Show candidates in a random order; of the solutions told again the first right one is preferred to each wrong
+    one. Nothing where one of both is missing."""
+    parts.rng.shuffle(shown)
+    right = next((item for item in shown if item.verdict.correct), None)
+    if right is None:
+        return
+    prompt = words.select(parts.problem, style, [item.candidate.text for item in shown], "solution")
+    for wrong in (item for item in shown if not item.verdict.correct):
+        pair = _pair_number(parts.problem.id, "select", number, wrong.candidate.id)
+        for item, rejected in ((right, False), (wrong, True)):
+            text, weight = item.candidate.text, cfg.weight_select
+            yield _example(parts, "prefer", prompt, text, weight, item, pair=pair, rejected=rejected)
+
+
+def _pair_number(*parts: object) -> int:
+    """A number for a preference pair that no other pair has."""
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
 def _select_published(parts: _Parts, cfg: BuildConfig) -> list[list[Graded]]:
     """2 newest right + newest wrong, and newest right + 2 newest wrong, where there are enough of each."""
     p, n = parts.positives, parts.negatives
@@ -252,8 +278,11 @@ def _select(parts: _Parts, cfg: BuildConfig, style: Style, letters: bool, stats:
         sets = _select_drawn(parts, cfg, stats)
     else:
         sets = _select_random(parts, cfg, stats)
-    for shown in sets:
-        yield _select_example(parts, shown, cfg, style, letters)
+    for number, shown in enumerate(sets):
+        if cfg.select_pairs:
+            yield from _select_pairs(parts, shown, number, cfg, style)
+        else:
+            yield _select_example(parts, shown, cfg, style, letters)
 
 
 def _prefer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
@@ -263,8 +292,7 @@ def _prefer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
         return
     for i, wrong in enumerate(parts.negatives[: cfg.prefer]):
         right = parts.positives[i % len(parts.positives)]
-        digest = hashlib.sha256(f"{parts.problem.id}\n{i}".encode()).digest()
-        pair = int.from_bytes(digest[:6], "big")
+        pair = _pair_number(parts.problem.id, i)
         yield _example(parts, "prefer", prompt, right.candidate.text, 1.0, right, pair=pair)
         yield _example(parts, "prefer", prompt, wrong.candidate.text, 1.0, wrong, pair=pair, rejected=True)
 

@@ -79,7 +79,9 @@ class R3VModule(pl.LightningModule):
         if not hasattr(self.model, "peft_config"):
             self.model = add_lora(self.model, self.config, seed)
         self.encoder = self.loaded.encoder
-        self.loss: Loss = loss or make_loss(train.loss, **({"beta": train.dpo_beta} if train.loss == "dpo" else {}))
+        betas = {"dpo": train.dpo_beta, "simpo": train.simpo_beta}
+        options = {"beta": betas[train.loss]} if train.loss in betas else {}
+        self.loss: Loss = loss or make_loss(train.loss, **options)
         self.reference = reference if reference is not None else (loss is None and train.loss == "dpo")
         self.path: Path = self._planned_path()
         self.progress = TrieStats()
