@@ -189,6 +189,11 @@ def test_a_dry_run_teaches_one_and_eval_uses_it(tmp_path: Path, capsys: pytest.C
     from r3v.cli import build_parser
     from r3v.commands import model_config
 
+    from r3v.report import write_report
+
+    page = write_report(folder).read_text()
+    assert "With the chooser" in page
+    assert "taught on 3 further problems" in page
     args, rest = build_parser().parse_known_args(["eval", "--run", str(folder), "--data", "geoworld:test"])
     found = model_config(args, rest)
     assert (found.select.adapter, found.select.target) == (str(folder / "chooser/adapter"), "solution")

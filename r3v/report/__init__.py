@@ -36,6 +36,7 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
         f'<p class="soft">{escape(str(folder))} · {len(reports) - 1} rounds of self-training</p>',
         _tiles(value, reports),
         _accuracy(reports),
+        _chooser(value),
         _skills(reports, value["accepted_round"]),
         _losses(reports),
         _pool(reports),
@@ -112,6 +113,22 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
         + card(_accuracy_chart(reports))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(r))}: {escape(r['reason'])}.</p>" for r in reports[1:])
+    )
+
+
+def _chooser(value: Mapping[str, Any]) -> str:
+    """What the run's second adapter measured, where it has one."""
+    if "chooser" not in value:
+        return ""
+    found = value["chooser"]
+    names = list(found["eval"])
+    row = [f"round {found['accepted_round']}, chooser", *(_percent(found["eval"][n]) for n in names)]
+    n = found["eval"][names[0]]["n"]
+    return (
+        "<h2>With the chooser</h2>"
+        f"<p class='soft'>A second adapter, taught on {found['problems']} further problems, weighs the candidates of the "
+        f"accepted round (self_select, fused); n = {n}.</p>"
+        + card(table("Accuracy in % (95 % interval)", ["", *names], [row]))
     )
 
 
