@@ -44,10 +44,12 @@ def test_uniform_is_uniform() -> None:
 
 def test_learnability_by_hand() -> None:
     """sd 0.1 for both. a: (0.25 - 0.01) * 0.5 = 0.12; b: (0.16 - 0.01) * 0.2 = 0.03: shares 0.8 and 0.2. With a floor
-    of 0.1: 0.05 + 0.9 * 0.8 = 0.77. Half momentum from (0.25, 0.75): 0.51."""
-    config = MixtureConfig(floor=0.1, momentum=0.5)
+    of 0.1: 0.05 + 0.9 * 0.8 = 0.77. Half momentum from (0.25, 0.75): 0.51. Headroom 2: 0.06 and 0.006."""
+    config = MixtureConfig(floor=0.1, momentum=0.5, headroom=1.0)
     assert weights(states(a=0.5, b=0.8), None, config) == pytest.approx({"a": 0.77, "b": 0.23})
     assert weights(states(a=0.5, b=0.8), {"a": 1.0, "b": 3.0}, config) == pytest.approx({"a": 0.51, "b": 0.49})
+    steep = MixtureConfig(floor=0.0, headroom=2.0)
+    assert weights(states(a=0.5, b=0.8), None, steep) == pytest.approx({"a": 10 / 11, "b": 1 / 11})
     plain = MixtureConfig(floor=0.0, headroom=0.0)
     assert weights(states(a=0.5, b=0.8), None, plain) == pytest.approx({"a": 24 / 39, "b": 15 / 39})
 

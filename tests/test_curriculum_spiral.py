@@ -253,6 +253,7 @@ def test_presets() -> None:
         ("budget.samples", 0, "budget.samples"),
         ("guard.alpha", 2.0, "guard.alpha"),
         ("note.pool", 1.0, "note.pool"),
+        ("learn.decay", 0.0, "learn.decay"),
         ("build.preset", "r3v-paper", "does not apply"),
     ],
 )  # fmt: skip

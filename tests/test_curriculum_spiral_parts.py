@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from r3v.config import TrainConfig
 from r3v.curriculum.generate import GeoWorldGenerator
 from r3v.curriculum.practice import provenance_of
-from r3v.curriculum.spiral_config import GuardGroup, PracticeGroup
+from r3v.curriculum.reinforce_config import UpdateConfig
+from r3v.curriculum.spiral_config import GuardGroup, LearnGroup, PracticeGroup, SpiralConfig
 from r3v.curriculum.spiral_guard import final_report, judge, weakest_quarter
-from r3v.curriculum.spiral_learners import apart
+from r3v.curriculum.spiral_learners import apart, reflect_config, reinforce_config
 from r3v.curriculum.spiral_practice import (
     Rate,
     choose,
@@ -21,7 +23,7 @@ from r3v.curriculum.spiral_practice import (
     skill_of,
     write_problems,
 )
-from r3v.curriculum.spiral_state import Standing
+from r3v.curriculum.spiral_state import Standing, Task
 from r3v.errors import RunError
 from r3v.records import Problem
 
@@ -189,3 +191,15 @@ def test_standing_moves_with_its_run(tmp_path: Path) -> None:
     kept = inside.to_dict(tmp_path / "a")
     assert kept == {"adapter": "round_01/adapter", "notebook": "/elsewhere/notes.db"}
     assert Standing.from_dict(kept, tmp_path / "b").adapter == tmp_path / "b" / "round_01" / "adapter"
+
+
+def test_the_learning_rate_falls_from_turn_to_turn() -> None:
+    """Half of the one before: 0.8, 0.4, 0.2. The other settings stay."""
+    config = SpiralConfig(
+        learn=LearnGroup(decay=0.5), train=UpdateConfig(lr=0.8, epochs=2), fit=TrainConfig(lr=0.08, max_tokens=7)
+    )
+    tasks = [Task(config, number, Standing(), (), Path("run"), print) for number in (1, 2, 3)]
+    assert [reinforce_config(task).train.lr for task in tasks] == [0.8, 0.4, 0.2]
+    assert [reflect_config(task).train.lr for task in tasks] == [0.08, 0.04, 0.02]
+    assert reinforce_config(tasks[2]).train.epochs == 2
+    assert reflect_config(tasks[2]).train.max_tokens == 7

@@ -70,9 +70,9 @@ def dpe_paper(states: States, previous: Mapping[str, float] | None, config: Mixt
 
 
 def learnability(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
-    """Share by p(1 - p) x (1 - p) x relative uncertainty: what is sometimes right and sometimes wrong teaches most
-    (p(1 - p) is the spread of a binary reward, which scales the policy gradient), the more so the more is left to gain
-    and the less well it is known. p(1 - p) alone is flatter than DPE's step function above p = 0.5.
+    """Share by p(1 - p) x (1 - p)^headroom x relative uncertainty: what is sometimes right and sometimes wrong teaches
+    most (p(1 - p) is the spread of a binary reward, which scales the policy gradient), the more so the more is left to
+    gain and the less well it is known. p(1 - p) alone is flatter than DPE's step function above p = 0.5.
 
     p(1 - p) is taken in expectation over what is known of p. Then the floor, then the momentum.
     """

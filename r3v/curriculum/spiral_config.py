@@ -116,6 +116,9 @@ class LearnGroup:
     equal budget whatever dynamic sampling throws away."""
     rounds: int = 1
     """reflect: rounds of sample, build, fit."""
+    decay: float = 1.0
+    """reinforce, reflect: factor on the learning rate from one turn of the spiral to the next. Every turn has less left
+    to learn and a new optimiser, so a rate that is right for the first may undo in the third what was learned."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,8 @@ def check(config: SpiralConfig) -> None:
         )
     if not 0 < c.note.pool < 1:
         raise ConfigError(f"found note.pool {c.note.pool}, expected a share between 0 and 1")
+    if not 0 < c.learn.decay <= 1:
+        raise ConfigError(f"found learn.decay {c.learn.decay}, expected more than 0 and at most 1")
     for group, leaf in (("guard", "alpha"), ("guard", "skill_alpha"), ("guard", "had")):
         if not 0 <= (value := getattr(getattr(c, group), leaf)) <= 1:
             raise ConfigError(f"found {group}.{leaf} {value}, expected a share from 0 to 1")

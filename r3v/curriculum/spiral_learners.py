@@ -52,7 +52,7 @@ def reinforce_config(task: Task) -> ReinforceConfig:
         model=model_at(c, task.start),
         group=c.group,
         reward=c.reward,
-        train=c.train,
+        train=replace(c.train, lr=task.rate(c.train.lr)),
         drift=c.drift,
         select=c.select,
     )
@@ -87,7 +87,7 @@ def reflect_config(task: Task) -> Config:
         model=model_at(c, task.start),
         sample=c.sample,
         build=c.build,
-        train=c.fit,
+        train=replace(c.fit, lr=task.rate(c.fit.lr)),
         select=c.select,
     )
 

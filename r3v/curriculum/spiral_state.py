@@ -67,6 +67,10 @@ class Task:
         """Another one for every iteration and every run seed."""
         return iteration_seed(self.config, self.number)
 
+    def rate(self, lr: float) -> float:
+        """The learning rate of this iteration: `lr` in the first one, `learn.decay` of the one before in each other."""
+        return lr * self.config.learn.decay ** (self.number - 1)
+
 
 @dataclass(frozen=True)
 class Learned:
