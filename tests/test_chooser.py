@@ -188,7 +188,6 @@ def test_a_dry_run_teaches_one_and_eval_uses_it(tmp_path: Path, capsys: pytest.C
     assert "with the chooser of 3 further problems" in capsys.readouterr().out
     from r3v.cli import build_parser
     from r3v.commands import model_config
-
     from r3v.report import write_report
 
     page = write_report(folder).read_text()

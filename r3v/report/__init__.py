@@ -126,8 +126,8 @@ def _chooser(value: Mapping[str, Any]) -> str:
     n = found["eval"][names[0]]["n"]
     return (
         "<h2>With the chooser</h2>"
-        f"<p class='soft'>A second adapter, taught on {found['problems']} further problems, weighs the candidates of the "
-        f"accepted round (self_select, fused); n = {n}.</p>"
+        f"<p class='soft'>A second adapter, taught on {found['problems']} further problems, weighs the candidates of "
+        f"the accepted round (self_select, fused); n = {n}.</p>"
         + card(table("Accuracy in % (95 % interval)", ["", *names], [row]))
     )
 
