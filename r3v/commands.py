@@ -48,8 +48,8 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
 def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
     """The config of a dry run: small, in a folder of its own unless the command line names one."""
     config = settings.config
-    few = {"chooser.n": 4} if config.chooser.n else {}
-    return fill(config, {**DRY, **few, "run.dir": f"{config.run.dir}-dry-run"}, flags)
+    config = set_field(config, "chooser.n", min(config.chooser.n, 4))  # thousands as a rule, and a flag as a rule
+    return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
 
 
 def note(line: str) -> None:
