@@ -11,8 +11,9 @@ from test_policy_families import STYLE, problem, some_prompts
 from tiny_models import FAMILIES, tiny
 
 from r3v import prompts as words
+from r3v.policies import cache
 from r3v.policies.base import SamplingParams
-from r3v.policies.cache import Prefixes
+from r3v.policies.cache import Prefixes, SlotMemory
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import Prefill, batches
 from r3v.policies.hf import HFPolicy
@@ -39,8 +40,12 @@ def select_prompts() -> list[Prompt]:
     return [*some, words.solve(problem(1), STYLE)]
 
 
+@pytest.mark.parametrize("own_rows", [8, 2])
 @pytest.mark.parametrize("family", SHARING)
-def test_samples_are_those_of_rows_with_copies(family: str) -> None:
+def test_samples_are_those_of_rows_with_copies(family: str, own_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five slots read their own columns together, or two at a time from where the older of them began."""
+    monkeypatch.setattr(cache, "OWN_ROWS", own_rows)
+    monkeypatch.setattr(cache, "OWN_COLUMNS", 1)
     fast, plain = pair(family)
     params = SamplingParams(temperature=0.8, max_new_tokens=24)
     with torch.inference_mode():
@@ -179,6 +184,16 @@ def test_longest_prompts_go_first_and_are_filled_beside_their_like(monkeypatch: 
     assert sizes[1] > 1.2 * sizes[2]
     policy.generate(prompts, 1, SamplingParams(max_new_tokens=2))
     assert filled == [sizes[:2], sizes[2:]]
+
+
+def test_slots_read_from_where_the_oldest_beside_them_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs of slots that began at columns 10, 50 | 60, (idle) | 58, 61 | idle, idle of 100: low is 10. The second and
+    third pair are less than 16 columns apart and go together, from 58; the idle ones need the newest column alone."""
+    monkeypatch.setattr(cache, "OWN_ROWS", 2)
+    memory = SlotMemory(torch.zeros(1, 1, 1, 1), slots=8, columns=128)
+    memory.now, memory.start_S, memory.busy = 100, [10, 50, 60, 3, 58, 61, 0, 0], {0, 1, 2, 4, 5}
+    memory._find_low()
+    assert memory.spans() == ((0, 2, 0), (2, 6, 48), (6, 8, 90))
 
 
 def test_prefixes_hold_each_prompt_once() -> None:
