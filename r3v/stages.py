@@ -130,10 +130,9 @@ def make_policy(
     made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
     if not config.select.adapter:
         return made
-    from r3v.policies.chooser import WithChooser
+    from r3v.policies.chooser import with_chooser
 
-    chooser = replace(model, adapter=config.select.adapter)
-    return WithChooser(made, HFPolicy.from_config(chooser, slots=config.sample.slots, dry_run=dry_run))
+    return with_chooser(made, config.select.adapter, model, dry_run=dry_run)
 
 
 def commit_of(policy: Policy) -> str | None:

@@ -15,11 +15,12 @@ from reflection_fakes import graded, number
 from r3v import prompts as words
 from r3v.chooser import choosing, lessons, problems_of, teach
 from r3v.cli import main
-from r3v.config import BuildConfig, ChooserConfig, Config, DataConfig, SelectConfig
+from r3v.config import BuildConfig, ChooserConfig, Config, DataConfig, ModelConfig, SelectConfig
+from r3v.data import load as load_problems
 from r3v.errors import ConfigError
 from r3v.loop import Splits, train
 from r3v.policies.base import SamplingParams
-from r3v.policies.chooser import WithChooser
+from r3v.policies.chooser import WithChooser, with_chooser
 from r3v.records import Problem
 from r3v.reflection.build import problem_examples
 from r3v.settings import read
@@ -173,6 +174,37 @@ def test_one_answers_and_the_other_weighs() -> None:
     assert both.score([], []) == "b"
     assert both.name == "a, chosen by b"
     assert both.model is None
+
+
+@pytest.mark.parametrize("answers", ["adapter", "base"])
+def test_both_adapters_on_one_base_score_and_answer_as_alone(answers: str, tmp_path: Path) -> None:
+    """Two adapters that are not zero: the answers are the first one's, the scores the second one's, whoever goes first;
+    where an adapter answers, the weights are there once."""
+    import torch
+
+    from r3v.policies.hf import HFPolicy
+    from r3v.policies.loading import add_lora, load, save_adapter
+
+    model = ModelConfig(path="geoworld-tiny", lora_r=2)
+    for name, seed in (("first", 1), ("second", 2)):
+        made = add_lora(load(model).model, model, seed)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in (p for n, p in made.named_parameters() if "lora_B" in n):
+                parameter.normal_(std=0.02)
+        save_adapter(made, tmp_path / name)
+    first = replace(model, adapter=str(tmp_path / "first") if answers == "adapter" else None)
+    both = with_chooser(HFPolicy.from_config(first, slots=4), tmp_path / "second", first)
+    alone = [HFPolicy.from_config(m, slots=4) for m in (first, replace(model, adapter=str(tmp_path / "second")))]
+    asked = [words.solve(p, words.style("short")) for p in load_problems("geoworld:test", limit=2)]
+    texts = [["Answer: 5", "Answer: 60"]] * 2
+    params = SamplingParams(temperature=0.8, max_new_tokens=8)
+    expected = [[c.token_ids for c in row] for row in alone[0].generate(asked, 2, params)]
+    for _ in range(2):
+        assert [[c.token_ids for c in row] for row in both.generate(asked, 2, params)] == expected
+        assert both.score(asked, texts) == alone[1].score(asked, texts) != alone[0].score(asked, texts)
+    assert both.name == f"{alone[0].name}, chosen by {alone[1].name}"
+    assert (both.choosing.model is both.model) == (answers == "adapter")
 
 
 def test_a_server_cannot_take_a_second_adapter() -> None:

@@ -162,18 +162,32 @@ def _name_targets(folder: Path) -> None:
 
 def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> Any:
     """The model with the adapter of folder `path`. Raises ModelError when the folder is not one."""
+    from peft import PeftModel
+
+    with _fitting(model, path) as folder:
+        return PeftModel.from_pretrained(model, folder, is_trainable=trainable).eval()
+
+
+def add_adapter(model: Any, path: str | Path, name: str) -> None:
+    """Put the adapter of folder `path` beside those that a PeftModel has; the active one stays active. Raises
+    ModelError when the folder is not one."""
+    with _fitting(model, path) as folder:
+        model.load_adapter(folder, adapter_name=name, is_trainable=False)
+    model.eval()
+
+
+@contextmanager
+def _fitting(model: Any, path: str | Path) -> Iterator[str]:
+    """The adapter folder; what peft says of one that does not fit becomes a ModelError."""
     folder = Path(path)
     if not (folder / ADAPTER_FILE).is_file():
         raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
-    from peft import PeftModel
-
     try:
         with _quiet_peft():
-            wrapped = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+            yield str(folder)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the adapter {folder} does not fit {type(model).__name__}: {reason}") from error
-    return wrapped.eval()
 
 
 def with_adapter(loaded: Loaded, path: str | Path) -> Loaded:
