@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from r3v.recipes import blind_spots
 
+from r3v.data.geoworld import source
+from r3v.errors import DataError
+
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_problem_that_is_taught_needs_a_withheld_skill(seed: int) -> None:
@@ -20,6 +23,41 @@ def test_no_problem_that_is_taught_needs_a_withheld_skill(seed: int) -> None:
     assert len({s for p in taught for s in p.skills}) >= 20
     assert blind_spots.plant(seed, 300) == (spots, taught)
     assert blind_spots.plant(seed + 2, 300)[0] != spots
+
+
+def test_spots_are_drawn_among_what_the_base_does_not_know() -> None:
+    """Four theorems are right in at most a fifth of the answers; the three spots are among them. With two there are
+    not enough."""
+    rare = ("theorem:angle_bisector", "theorem:midline", "theorem:triangle_sum", "theorem:right_triangle")
+    known = {s: 0.21 for p in blind_spots.plant(0, 300)[1] for s in p.skills} | dict.fromkeys(rare, 0.2)
+    for seed in range(5):
+        spots, _ = blind_spots.plant(seed, 300, known)
+        assert {group[0] for group in spots} < set(rare)
+    with pytest.raises(
+        DataError, match="found 2 skills apart from each other that the base gets right in at most 20 %"
+    ):
+        blind_spots.plant(0, 300, dict.fromkeys(rare[:2], 0.1))
+
+
+def test_no_other_skill_goes_with_a_spot() -> None:
+    """Straight lines take linear pairs and vertical angles with them, circles three theorems; neither is ever drawn,
+    and every skill but the three spots is taught."""
+    every = {s for p in source("train", 400) for s in p.skills}
+    for seed in range(3):
+        spots, taught = blind_spots.plant(seed, 400)
+        hidden = {skill for group in spots for skill in group}
+        assert not hidden & {"perception:line", "perception:circle"}
+        assert {s for p in taught for s in p.skills} == every - hidden
+
+
+def test_what_is_still_wrong_is_taught_most() -> None:
+    """Three families at 50, 75 and 100 % right: 8 and 4 of 12 problems, none of the last."""
+    _, every = blind_spots.plant(0, 600)
+    a, b, c = sorted({p.meta["family"] for p in every})[:3]
+    found = blind_spots.again(every, {a: 0.5, b: 0.75, c: 1.0}, 12)
+    assert [p.meta["family"] for p in found].count(a) == 8
+    assert [p.meta["family"] for p in found].count(b) == 4
+    assert len(found) == 12 == len({p.id for p in found})
 
 
 def test_lessons_are_right_and_ask_without_choices() -> None:
@@ -39,7 +77,21 @@ def test_what_is_told() -> None:
 
 @pytest.mark.slow
 def test_a_seed_on_random_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--out", str(tmp_path), "--seeds", "1", "--taught", "16", "--probes", "60", "--k", "1", "--dry-run"]
+    words = [
+        "--out",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "--taught",
+        "16",
+        "--again",
+        "8",
+        "--probes",
+        "120",
+        "--k",
+        "1",
+        "--dry-run",
+    ]
     blind_spots.main(words)
     first = capsys.readouterr().out
     row = json.loads((tmp_path / "seed_1/result.json").read_text())
