@@ -14,15 +14,16 @@ eval.parquet, report.json.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from r3v.config import Config
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, RunError
 from r3v.io import write_json
 from r3v.loop import CHOOSER, Run, Splits, Stages, finished, open_run, stage, write_run
 from r3v.records import Problem
+from r3v.stages import read_json
 
 SELECTORS = ("greedy", "majority", "likelihood", "self_select", "fused", "oracle")
 """What the chooser is measured beside."""
@@ -40,7 +41,7 @@ def teach(
 
     `dry_run`: random weights solve nothing, so direct answers, which the loss passes over, stand in for the pairs.
     Raises ConfigError where `data.train` holds no problem beyond those of the rounds, or the run is not finished;
-    otherwise what `r3v.loop.train` raises.
+    RunError where its chooser was begun with other settings; otherwise what `r3v.loop.train` raises.
     """
     with open_run(config, recipe, say) as run:
         if not finished(run):
@@ -48,10 +49,26 @@ def teach(
                 f"{run.folder}: a chooser is taught after the last round; run `r3v train` to its end first"
             )
         folder = run.folder / CHOOSER
+        _same_settings(folder, config)
         if not (folder / "report.json").exists():
             report = _teach(run, folder, stages, say, dry_run)
             write_json(folder / "report.json", report)
         return write_run(run)
+
+
+def _same_settings(folder: Path, config: Config) -> None:
+    """Keep the settings a chooser is begun with; raise RunError where they were others."""
+    path, now = folder / "settings.json", asdict(config.chooser)
+    if not path.exists():
+        folder.mkdir(exist_ok=True)
+        write_json(path, now)
+    before = read_json(path)
+    other = [f"{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value]
+    if other:
+        raise RunError(
+            f"{folder}: this chooser was begun with other settings (chooser.{'; chooser.'.join(other)}). Use those, or "
+            "move the folder away to teach another one"
+        )
 
 
 def _teach(run: Run, folder: Path, stages: Stages, say: Callable[[str], None], dry_run: bool) -> dict[str, Any]:

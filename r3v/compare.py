@@ -64,6 +64,8 @@ def compare(
     folder, stages, count = Path(out), stages or real_stages(dry_run), count or one_pass_counter(dry_run)
     budgets: dict[int, list[int]] = {}
     every = {(p, s): preset_config(p, recipe, flags, folder, s, dry_run) for p in presets for s in range(seeds)}
+    if any(config.chooser.n for config in every.values()):
+        raise ConfigError("found chooser.n in a comparison of presets, which compares rounds; leave it away")
     for preset in presets:
         for seed in range(seeds):
             config = every[preset, seed]

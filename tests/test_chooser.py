@@ -17,7 +17,7 @@ from r3v.chooser import choosing, lessons, problems_of, teach
 from r3v.cli import main
 from r3v.config import BuildConfig, ChooserConfig, Config, DataConfig, ModelConfig, SelectConfig
 from r3v.data import load as load_problems
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, RunError
 from r3v.loop import Splits, train
 from r3v.policies.base import SamplingParams
 from r3v.policies.chooser import WithChooser, with_chooser
@@ -97,6 +97,12 @@ def test_a_run_may_be_given_a_chooser_later(tmp_path: Path) -> None:
     without = replace(settings(tmp_path), chooser=ChooserConfig())
     assert "chooser" not in train(without, world.stages(), say=lambda _: None)
     assert "chooser" in run(world, tmp_path)
+
+
+def test_another_chooser_is_not_mixed_with_the_first(tmp_path: Path) -> None:
+    run(Taught(), tmp_path, n=4)
+    with pytest.raises(RunError, match=r"other settings \(chooser\.n was 4, is 5\)"):
+        run(Taught(), tmp_path, n=5)
 
 
 def test_no_chooser_without_further_problems_or_before_the_last_round(tmp_path: Path) -> None:

@@ -113,6 +113,12 @@ def test_one_preset_is_no_comparison(presets: list[str], tmp_path: Path) -> None
         compare(presets, "geoworld_tiny", [], tmp_path, stages=fakes([]), count=lambda *a: 1)
 
 
+def test_a_comparison_teaches_no_chooser(tmp_path: Path) -> None:
+    flags = ["--chooser.n=4"]
+    with pytest.raises(ConfigError, match=r"found chooser\.n in a comparison"):
+        compare(["r3v", "star"], "geoworld_tiny", flags, tmp_path, stages=fakes([]), count=lambda *a: 1)
+
+
 def test_a_wrong_preset_is_told_before_the_first_one_runs(tmp_path: Path) -> None:
     seen: list[tuple[str, float]] = []
     with pytest.raises(ConfigError, match="Did you mean 'star'"):
