@@ -210,6 +210,7 @@ def test_both_adapters_on_one_base_score_and_answer_as_alone(answers: str, tmp_p
         assert [[c.token_ids for c in row] for row in both.generate(asked, 2, params)] == expected
         assert both.score(asked, texts) == alone[1].score(asked, texts) != alone[0].score(asked, texts)
     assert both.name == f"{alone[0].name}, chosen by {alone[1].name}"
+    assert isinstance(both.choosing, HFPolicy)
     assert (both.choosing.model is both.model) == (answers == "adapter")
 
 
