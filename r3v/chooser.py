@@ -49,16 +49,16 @@ def teach(
                 f"{run.folder}: a chooser is taught after the last round; run `r3v train` to its end first"
             )
         folder = run.folder / CHOOSER
-        _same_settings(folder, config)
+        _same_settings(folder, config, run.accepted)
         if not (folder / "report.json").exists():
             report = _teach(run, folder, stages, say, dry_run)
             write_json(folder / "report.json", report)
         return write_run(run)
 
 
-def _same_settings(folder: Path, config: Config) -> None:
-    """Keep the settings a chooser is begun with; raise RunError where they were others."""
-    path, now = folder / "settings.json", asdict(config.chooser)
+def _same_settings(folder: Path, config: Config, accepted: int) -> None:
+    """Keep the settings a chooser is begun with, and the round it weighs; raise RunError where they were others."""
+    path, now = folder / "settings.json", {**asdict(config.chooser), "accepted_round": accepted}
     if not path.exists():
         folder.mkdir(exist_ok=True)
         write_json(path, now)
@@ -66,8 +66,8 @@ def _same_settings(folder: Path, config: Config) -> None:
     other = [f"{name} was {before.get(name)}, is {value}" for name, value in now.items() if before.get(name) != value]
     if other:
         raise RunError(
-            f"{folder}: this chooser was begun with other settings (chooser.{'; chooser.'.join(other)}). Use those, or "
-            "move the folder away to teach another one"
+            f"{folder}: this chooser was begun with other settings ({'; '.join(other)}). Use those, or move the folder "
+            "away to teach another one"
         )
 
 

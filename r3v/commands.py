@@ -79,10 +79,14 @@ def _with_chooser(config: Config, run: Path, args: argparse.Namespace) -> Config
     from r3v.chooser import choosing
     from r3v.loop import CHOOSER
 
-    taught = (run / CHOOSER / "report.json").exists()
-    return (
-        config if not taught or args.adapter or config.select.adapter else choosing(config, run / CHOOSER / "adapter")
-    )
+    report = run / CHOOSER / "report.json"
+    if args.adapter or config.select.adapter or not report.exists():
+        return config
+    of, accepted = read_json(report)["accepted_round"], read_json(run / "run.json")["accepted_round"]
+    if of != accepted:
+        note(f"{run}: the chooser was taught on round {of} and round {accepted} is accepted, so it is not used")
+        return config
+    return choosing(config, run / CHOOSER / "adapter")
 
 
 MEASURED = ("data", "model", "select", "server")

@@ -101,7 +101,7 @@ def test_a_run_may_be_given_a_chooser_later(tmp_path: Path) -> None:
 
 def test_another_chooser_is_not_mixed_with_the_first(tmp_path: Path) -> None:
     run(Taught(), tmp_path, n=4)
-    with pytest.raises(RunError, match=r"other settings \(chooser\.n was 4, is 5\)"):
+    with pytest.raises(RunError, match=r"other settings \(n was 4, is 5\)"):
         run(Taught(), tmp_path, n=5)
 
 
@@ -235,3 +235,6 @@ def test_a_dry_run_teaches_one_and_eval_uses_it(tmp_path: Path, capsys: pytest.C
     args, rest = build_parser().parse_known_args(["eval", "--run", str(folder), "--data", "geoworld:test"])
     found = model_config(args, rest)
     assert (found.select.adapter, found.select.target) == (str(folder / "chooser/adapter"), "solution")
+    report = json.loads((folder / "chooser/report.json").read_text())
+    (folder / "chooser/report.json").write_text(json.dumps({**report, "accepted_round": 9}))
+    assert model_config(args, rest).select.adapter is None, "a chooser weighs the round it was taught on"
