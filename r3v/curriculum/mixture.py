@@ -22,13 +22,11 @@ class MixtureConfig:
 
     kind: MixtureName = "learnability"
     """uniform, dpe-paper or learnability."""
-    floor: float = 0.1
+    floor: float = 0.3
     """Share that is spread evenly over all skills, against forgetting (learnability)."""
     momentum: float = 0.3
     """Share of the previous weights that is kept (learnability)."""
-    uncertainty: float = 1.0
-    """Exponent of the relative uncertainty of a skill; 0 ignores it (learnability)."""
-    headroom: float = 1.0
+    headroom: float = 3.0
     """Exponent of what is left to gain, 1 - p; 0 ignores it (learnability)."""
     replay: float = 0.1
     """Share of the items that repeats earlier practice instead of being made anew."""
@@ -47,10 +45,12 @@ class SkillState:
 
 States = Mapping[str, SkillState]
 Weights = dict[str, float]
-Mixture = Callable[[States, Mapping[str, float] | None, MixtureConfig], Weights]
+Mixture = Callable[[States, Mapping[str, float] | None, MixtureConfig, int], Weights]
+"""(states, previous weights, config, answers of a group that are compared with each other) -> weights."""
+GROUP = 8
 
 
-def uniform(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+def uniform(states: States, previous: Mapping[str, float] | None, config: MixtureConfig, group: int) -> Weights:
     """Every skill the same."""
     return {name: 1 / len(states) for name in states}
 
@@ -59,7 +59,7 @@ DPE_STEPS = ((0.70, 2.0), (0.75, 1.5), (0.85, 1.0), (0.90, 0.8))
 """Accuracy below the first number gives the weight beside it, from the top; at or above the last one 0.5."""
 
 
-def dpe_paper(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
+def dpe_paper(states: States, previous: Mapping[str, float] | None, config: MixtureConfig, group: int) -> Weights:
     """DPE's step function of the plain accuracy (arXiv 2602.22859, released code): stateless, no regard to how
     well an accuracy is known; a skill without answers gets nothing. Raises DataError where no skill has any."""
     found = {
@@ -69,19 +69,43 @@ def dpe_paper(states: States, previous: Mapping[str, float] | None, config: Mixt
     return _normalise(found)
 
 
-def learnability(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
-    """Share by p(1 - p) x (1 - p)^headroom x relative uncertainty: what is sometimes right and sometimes wrong teaches
-    most (p(1 - p) is the spread of a binary reward, which scales the policy gradient), the more so the more is left to
-    gain and the less well it is known. p(1 - p) alone is flatter than DPE's step function above p = 0.5.
+def group_signal(p: float, sd: float, group: int, headroom: float = 0.0) -> float:
+    """What a group of answers to one problem is expected to teach: the standard deviation of its rewards (right 1,
+    wrong 0), times (1 - p)^headroom.
 
-    p(1 - p) is taken in expectation over what is known of p. Then the floor, then the momentum.
+    An advantage is a reward against the mean of its group, divided by this deviation, so the expected step in log-odds
+    is in proportion to it; a group that is all right or all wrong has none. In expectation over the number of right
+    answers, and over p itself: Beta with this mean and standard deviation (0: p is known). With groups of two it is
+    p(1 - p).
     """
-    spread = {name: max(0.0, s.p * (1 - s.p) - s.sd**2) for name, s in states.items()}
-    mean_sd = math.fsum(s.sd for s in states.values()) / len(states)
-    score = {
-        name: spread[name] * (1 - s.p) ** config.headroom * ((s.sd / mean_sd) ** config.uncertainty if mean_sd else 1.0)
-        for name, s in states.items()
-    }
+    strength = p * (1 - p) / sd**2 - 1 if sd > 0 else math.inf
+    if not 0 < p < 1 or strength <= 0:  # always all right or all wrong
+        return 0.0
+    total = 0.0
+    for right in range(1, group):
+        wrong = group - right
+        if strength == math.inf:
+            chance = p**right * (1 - p) ** (wrong + headroom)
+        else:
+            a, b = p * strength, (1 - p) * strength
+            chance = math.exp(_log_beta(a + right, b + wrong + headroom) - _log_beta(a, b))
+        total += math.comb(group, right) * chance * math.sqrt(right * wrong) / group
+    return total
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def learnability(states: States, previous: Mapping[str, float] | None, config: MixtureConfig, group: int) -> Weights:
+    """Share by what a group of answers is expected to teach x (1 - p)^headroom (see `group_signal`): log-odds gained
+    for each answer drawn, the more so the more is left to gain. With headroom 1 that is the gain in log p, by which a
+    skill that doubles counts the same wherever it begins; the gain in p, with a factor p more, leaves the weakest for
+    last.
+
+    Then the floor, then the momentum.
+    """
+    score = {name: group_signal(s.p, s.sd, group, config.headroom) for name, s in states.items()}
     total = math.fsum(score.values())
     even = 1 / len(states)
     wanted = {
@@ -105,21 +129,23 @@ def check_config(config: MixtureConfig) -> None:
         value = getattr(config, name)
         if not 0 <= value < 1:
             raise ConfigError(f"mixture.{name}: found {value}, expected at least 0 and less than 1")
-    for name in ("uncertainty", "headroom"):
-        if not getattr(config, name) >= 0:
-            raise ConfigError(f"mixture.{name}: found {getattr(config, name)}, expected at least 0")
+    if not config.headroom >= 0:
+        raise ConfigError(f"mixture.headroom: found {config.headroom}, expected at least 0")
 
 
-def weights(states: States, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
-    """The weights of the mixture that `config` names; they sum to 1. Raises ConfigError; DataError for no skill."""
+def weights(states: States, previous: Mapping[str, float] | None, config: MixtureConfig, group: int = GROUP) -> Weights:
+    """The weights of the mixture that `config` names, for groups of so many answers; they sum to 1. Raises ConfigError;
+    DataError for no skill."""
     check_config(config)
     if not states:
         raise DataError("found no skill to practise", fix="Diagnose on problems that name their skills")
-    return MIXTURES[config.kind](states, previous, config)
+    return MIXTURES[config.kind](states, previous, config, group)
 
 
-def mix(diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: MixtureConfig) -> Weights:
-    """Weights over the skills of a diagnosis, summing to 1.
+def mix(
+    diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: MixtureConfig, group: int = GROUP
+) -> Weights:
+    """Weights over the skills of a diagnosis, summing to 1, for groups of so many answers.
 
     `p` of a skill is its own accuracy (see `SkillCell.own`), so that a skill is not practised for the weakness of
     another. Skills that are on every problem get 0: any practice practises them. Skills that cannot be told apart
@@ -133,7 +159,7 @@ def mix(diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: Mixt
     earlier = None
     if previous is not None:
         earlier = {name: math.fsum(previous.get(o, 0.0) for o in aimed if leader[o] == name) for name in states}
-    shared = weights(states, earlier, config)
+    shared = weights(states, earlier, config, group)
     return {name: shared[leader[name]] / size[leader[name]] if name in leader else 0.0 for name in cells}
 
 

@@ -151,7 +151,8 @@ def share_out(run: Spiral, number: int) -> dict[str, Any]:
     """The mixture of the last diagnosis, in weights and in whole numbers of items."""
     config = run.config
     previous = run.reports[-1]["mixture"].get("weights")
-    weights = mix(diagnosis_of(run, number - 1), previous, config.mixture)
+    group = config.group.n if "reinforce" in config.learn.kind else config.sample.k
+    weights = mix(diagnosis_of(run, number - 1), previous, config.mixture, group)
     practised: dict[str, int] = {}
     for problem in earlier_practice(run, number):
         practised[skill_of(problem)] = practised.get(skill_of(problem), 0) + 1
