@@ -1,6 +1,7 @@
 """A large unlabelled pool is streamed and indexed in bounded memory: folder, tar shards and a table.
 
-R3V_POOL sets the size of the folder (default 100,000 pictures), R3V_POOL_REPORT a file to add the figures to.
+R3V_POOL sets the size of the folder and of the shards (default 100,000 pictures), R3V_POOL_REPORT a file to add the
+figures to.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def test_memory_does_not_grow_with_a_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_tar_shards(tmp_path: Path) -> None:
     small = measure(shards(tmp_path / "a", 1_000), tmp_path / "ia")
-    large = measure(shards(tmp_path / "b", 20_000), tmp_path / "ib")
-    assert (small["n"], large["n"]) == (1_000, 20_000)
+    large = measure(shards(tmp_path / "b", PICTURES), tmp_path / "ib")
+    assert (small["n"], large["n"]) == (1_000, PICTURES)
     assert large["peak"] - small["peak"] < BOUND, (small, large)
 
 
