@@ -22,7 +22,7 @@ from torch import Tensor
 from r3v.policies.base import SamplingParams
 from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
 from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import Prefill, base_of, device_of, prefill, step_positions
+from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, step_positions
 from r3v.policies.sampling import draw, mask_of, uniforms
 from r3v.policies.scoring import KeptPrompts
 from r3v.policies.shared import SharedCalls
@@ -131,7 +131,7 @@ class Sampler:
         self.memory = SlotMemory(like.keys[:, 0], slots, length + room)
         self.memory.now = length
         self.prefixes = Prefixes(like.keys[:, 0], slots) if self.calls else None
-        self.cache = SlotCache(self.memory)
+        self.past = past_of(self.model, SlotCache(self.memory))
         size = int(like.logits.shape[-1])
         self.stop_V = mask_of(self.encoder.stop_ids, size, device)
         banned = (*self.encoder.banned_ids, *range(len(self.encoder.tokenizer), size))
@@ -227,8 +227,8 @@ class Sampler:
         inputs = {
             "input_ids": self.token_S[:, None],
             "position_ids": step_positions(self.model, self.position_S),
-            "past_key_values": self.cache,
             "use_cache": True,
+            **self.past,
         }
         if self.calls is not None and self.prefixes is not None:
             logits = self.calls([self.prefixes.ancestor()], memory.bias(), memory.spans(), **inputs)[:, -1]
@@ -289,10 +289,11 @@ def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job,
 
     device, n = device_of(model), len(job.keys)
     cache = DynamicCache(config=base_of(model).config.get_text_config())
+    past = past_of(model, cache)
     inputs, following = inputs_of(model, encoder, [job.encoded])
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
-    logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1].expand(n, -1)
+    logits = model(**inputs, **past, use_cache=True).logits[:, -1].expand(n, -1)
     cache.reorder_cache(torch.zeros(n, dtype=torch.long, device=device))  # pyright: ignore[reportArgumentType]
     size = int(logits.shape[-1])
     stop_V = mask_of(encoder.stop_ids, size, device)
@@ -315,8 +316,8 @@ def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job,
             input_ids=token_S[:, None],
             attention_mask=mask_SL,
             position_ids=step_positions(model, position_S),
-            past_key_values=cache,
             use_cache=True,
+            **past,
         ).logits[:, -1]
         position_S = position_S + 1
     ids = torch.stack([t for t, _ in drawn], dim=1).tolist()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 
 from r3v.policies.encode import Encoded, Encoder, has_three_positions
 from r3v.policies.shared import stacked
@@ -58,6 +58,11 @@ def why_no_slots(model: Any) -> str | None:
 def takes(model: Any, name: str) -> bool:
     """Whether the model's forward has this argument."""
     return name in inspect.signature(base_of(model).forward).parameters
+
+
+def past_of(model: Any, memory: Cache) -> dict[str, Cache]:
+    """The memory as a forward argument: `cache` in newer transformers, `past_key_values` in older ones."""
+    return {"cache" if takes(model, "cache") else "past_key_values": memory}
 
 
 def device_of(model: Any) -> torch.device:
@@ -103,7 +108,7 @@ def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> Prefill
     cache = DynamicCache()
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
-    logits = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1]
+    logits = model(**inputs, **past_of(model, cache), use_cache=True).logits[:, -1]
     keys, values = stacked(cache)
     return Prefill(keys, values, logits, tuple(len(e.ids) for e in encoded), tuple(following))
 
@@ -127,7 +132,7 @@ def continuation_logprobs(
     first_R1 = logits_RV.gather(-1, ids_RT[:, :1]) - logits_RV.logsumexp(-1, keepdim=True)
     logprobs_RT = first_R1
     if longest > 1:
-        inputs = _continuation_inputs(start, targets, ids_RT[:, :-1], three=has_three_positions(model))
+        inputs = _continuation_inputs(model, start, targets, ids_RT[:, :-1])
         logits_RTV = model(**inputs, use_cache=True).logits.float()
         rest_RT = logits_RTV.gather(-1, ids_RT[:, 1:, None])[..., 0] - logits_RTV.logsumexp(-1)
         logprobs_RT = torch.cat([first_R1, rest_RT], dim=1)
@@ -136,7 +141,7 @@ def continuation_logprobs(
 
 
 def _continuation_inputs(
-    start: Prefill, targets: Sequence[tuple[int, Sequence[int]]], ids_RT: Tensor, *, three: bool
+    model: Any, start: Prefill, targets: Sequence[tuple[int, Sequence[int]]], ids_RT: Tensor
 ) -> dict[str, Any]:
     device, length = ids_RT.device, start.keys.shape[3]
     at = torch.tensor([row for row, _ in targets], device=device)
@@ -152,8 +157,8 @@ def _continuation_inputs(
     return {
         "input_ids": ids_RT,
         "attention_mask": torch.cat([before_RL, after_RT], dim=1).long(),
-        "position_ids": position_RT.expand(3, -1, -1) if three else position_RT,
-        "past_key_values": cache,
+        "position_ids": position_RT.expand(3, -1, -1) if has_three_positions(model) else position_RT,
+        **past_of(model, cache),
     }
 
 

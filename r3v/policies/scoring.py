@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import Prefill, base_of, device_of, prefill, takes
+from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, takes
 from r3v.policies.parts import parts_of
 from r3v.policies.shared import Ancestor, SharedCalls, ancestor, stacked
 
@@ -206,8 +206,8 @@ class TreeScorer:
             cache = DynamicCache()
             self.calls(
                 self._root_blocks(roots, [root_of[i] for i in some]),
-                past_key_values=cache,
                 use_cache=True,
+                **past_of(self.model, cache),
                 **self._inputs([rests[i] for i in some], [positions[i][..., lengths[i] : -1] for i in some]),
                 **self._keep,
             )

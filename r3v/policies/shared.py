@@ -256,7 +256,7 @@ def why_not_shared(model: Any) -> str | None:
     a shared three, must have the same logits. Call it in evaluation mode.
     """
     from r3v.policies.encode import has_three_positions
-    from r3v.policies.forward import base_of, device_of
+    from r3v.policies.forward import base_of, device_of, past_of
 
     config = base_of(model).config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
@@ -271,7 +271,7 @@ def why_not_shared(model: Any) -> str | None:
     cache = DynamicCache()
     try:
         expected = model(input_ids=ids, position_ids=places, use_cache=False).logits[0, 3:].float()
-        model(input_ids=ids[:, :3], position_ids=places[..., :3], past_key_values=cache, use_cache=True)
+        model(input_ids=ids[:, :3], position_ids=places[..., :3], **past_of(model, cache), use_cache=True)
         keys, values = stacked(cache)
         rest = places[..., 3:].expand(*places.shape[:-2], 2, 2)
         block = ancestor([(keys, values, [(0, 3)])], [0, 0])
@@ -279,8 +279,8 @@ def why_not_shared(model: Any) -> str | None:
             [block],
             input_ids=ids[:, 3:].expand(2, 2),
             position_ids=rest,
-            past_key_values=DynamicCache(),
             use_cache=True,
+            **past_of(model, DynamicCache()),
         )[1].float()
     except (EngineError, NotImplementedError, TypeError, RuntimeError) as error:
         return f"attention that cannot be exchanged ({str(error).splitlines()[0][:120]})"
