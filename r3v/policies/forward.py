@@ -60,8 +60,8 @@ def takes(model: Any, name: str) -> bool:
     return name in inspect.signature(base_of(model).forward).parameters
 
 
-def past_of(model: Any, memory: Cache) -> dict[str, Cache]:
-    """The memory as a forward argument: `cache` in newer transformers, `past_key_values` in older ones."""
+def past_of(model: Any, memory: Cache) -> dict[str, Any]:
+    """The memory as a forward argument: `cache` from transformers 5.24 on, `past_key_values` before."""
     return {"cache" if takes(model, "cache") else "past_key_values": memory}
 
 
