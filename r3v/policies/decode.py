@@ -21,6 +21,7 @@ from torch import Tensor
 
 from r3v.policies.base import SamplingParams
 from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
+from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, step_positions
 from r3v.policies.sampling import draw, mask_of, uniforms
@@ -66,7 +67,7 @@ class Sampler:
     """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill.
 
     `shared`: the model attends to each prompt's keys and values in one place (see `shared.why_not_shared`).
-    `kept`: prefills to use again and to add to.
+    `kept`: prefills to use again and to add to. `decoder`: runs the language model, where `shared` (see `decoder`).
     """
 
     def __init__(
@@ -79,9 +80,10 @@ class Sampler:
         ahead: int = 16,
         shared: bool = False,
         kept: KeptPrompts | None = None,
+        decoder: Decoder | None = None,
     ) -> None:
         self.model, self.encoder, self.params = model, encoder, params
-        self.slots, self.ahead, self.kept = slots, ahead, kept
+        self.slots, self.ahead, self.kept, self.decoder = slots, ahead, kept, decoder
         self.calls = SharedCalls(model) if shared else None
         self.device = device_of(model)
         # Asking the accelerator whether anything has finished costs a wait, so it is not done at every token.
@@ -170,7 +172,7 @@ class Sampler:
         missing = [prompt for prompt, start in zip(prompts, found, strict=True) if start is None]
         fresh: Iterator[tuple[Prefill, int]] = iter(())
         if missing:
-            start = prefill(self.model, self.encoder, missing)
+            start = prefill(self.model, self.encoder, missing, self.decoder)
             if self.kept is not None:
                 self.kept.keep(missing, start)
             fresh = iter([(start, row) for row in range(len(missing))])
@@ -224,6 +226,17 @@ class Sampler:
     def _step(self) -> None:
         memory = self.memory
         memory.make_room()
+        if self.decoder is not None and self.prefixes is not None:
+            logits = self.decoder.step(memory, self.prefixes.ancestor(), self.token_S, self.position_S)
+        else:
+            logits = self._model_step()
+        memory.now += 1
+        self.position_S += 1
+        self._emit(None, logits)
+
+    def _model_step(self) -> Tensor:
+        """Logits S V by the model's own forward."""
+        memory = self.memory
         inputs = {
             "input_ids": self.token_S[:, None],
             "position_ids": step_positions(self.model, self.position_S),
@@ -231,12 +244,8 @@ class Sampler:
             **self.past,
         }
         if self.calls is not None and self.prefixes is not None:
-            logits = self.calls([self.prefixes.ancestor()], memory.bias(), memory.spans(), **inputs)[:, -1]
-        else:
-            logits = self.model(**inputs, attention_mask=memory.mask()).logits[:, -1]
-        memory.now += 1
-        self.position_S += 1
-        self._emit(None, logits)
+            return self.calls([self.prefixes.ancestor()], memory.bias(), memory.spans(), **inputs)[:, -1]
+        return self.model(**inputs, attention_mask=memory.mask()).logits[:, -1]
 
     def _emit(self, rows: Tensor | None, logits: Tensor) -> None:
         """Draw a token for each of these rows (None: all) and note it, unless the row is done."""

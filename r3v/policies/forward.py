@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
+from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder, has_three_positions
 from r3v.policies.shared import stacked
 
@@ -102,14 +103,19 @@ def images_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> dict[
     return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in joined.items()}
 
 
-def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> Prefill:
-    """Run prompts through the model: each image is encoded and each prompt token computed once."""
+def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded], decoder: Decoder | None = None) -> Prefill:
+    """Run prompts through the model (its language model by `decoder`): each image is encoded and each prompt token
+    computed once.
+    """
     inputs, following = inputs_of(model, encoder, encoded)
-    cache = DynamicCache()
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
-    logits = model(**inputs, **past_of(model, cache), use_cache=True).logits[:, -1]
-    keys, values = stacked(cache)
+    if decoder is not None:
+        logits, keys, values = decoder.prefill(inputs)
+    else:
+        cache = DynamicCache()
+        logits = model(**inputs, **past_of(model, cache), use_cache=True).logits[:, -1]
+        keys, values = stacked(cache)
     return Prefill(keys, values, logits, tuple(len(e.ids) for e in encoded), tuple(following))
 
 

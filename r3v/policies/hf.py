@@ -13,6 +13,7 @@ from r3v.config import ModelConfig
 from r3v.errors import EngineError
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.decoder import Decoder, why_no_decoder
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import (
     batches,
@@ -55,6 +56,8 @@ class HFPolicy:
         self._plain_reason = why_no_slots(loaded.model)
         self._warned = False
         self._shared: bool | None = None
+        self._decoder: Decoder | None = None
+        self._decoder_asked = False
         self._kept = KeptPrompts()
 
     @classmethod
@@ -138,7 +141,8 @@ class HFPolicy:
         if self._plain_reason is None:
             shared = self._can_share()
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"slots": self.slots, "shared": shared, "kept": self._kept}
+            decoder = self._decode_with() if shared else None
+            options = {"slots": self.slots, "shared": shared, "kept": self._kept, "decoder": decoder}
             yield from Sampler(self.model, self.encoder, params, **options).run(jobs)
             return
         if not self._warned:
@@ -163,6 +167,19 @@ class HFPolicy:
                 )
         return self._shared
 
+    def _decode_with(self) -> Decoder | None:
+        """A decoder of the present weights where one can stand for the model; found out once, and said where not."""
+        if not self._decoder_asked:
+            self._decoder_asked = True
+            reason = why_no_decoder(self.model)
+            if reason is None:
+                self._decoder = Decoder(self.model)
+            else:
+                log.info("%s has %s: sampled and scored by its own forward", type(self.model).__name__, reason)
+        if self._decoder is not None:
+            self._decoder.refresh()
+        return self._decoder
+
     def _candidate(
         self, prompt: Prompt, prompt_hash: str, done: Sampled, index: int, seed: int, round: int
     ) -> Candidate:
@@ -185,7 +202,7 @@ class HFPolicy:
     ) -> list[list[list[float]]]:
         if self._can_share():
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS}
+            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS, "decoder": self._decode_with()}
             return TreeScorer(self.model, self.encoder, self._kept, **options).score(encoded, targets)
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]

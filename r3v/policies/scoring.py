@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, takes
 from r3v.policies.parts import parts_of
@@ -115,11 +116,26 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-class TreeScorer:
-    """Scores continuations of prompts with a model that can attend to shared blocks."""
+def _text_of(inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Token ids and places R T of inputs that hold no picture: with three positions all are the same."""
+    place = inputs["position_ids"]
+    return inputs["input_ids"], place[0] if place.dim() == 3 else place
 
-    def __init__(self, model: Any, encoder: Encoder, kept: KeptPrompts, *, rows: int, logits: int) -> None:
-        self.model, self.encoder, self.kept = model, encoder, kept
+
+class TreeScorer:
+    """Scores continuations of prompts with a model that can attend to shared blocks; `decoder` may stand for it."""
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        kept: KeptPrompts,
+        *,
+        rows: int,
+        logits: int,
+        decoder: Decoder | None = None,
+    ) -> None:
+        self.model, self.encoder, self.kept, self.decoder = model, encoder, kept, decoder
         self.rows, self.logits = rows, logits
         self.calls = SharedCalls(model)
         self.device = device_of(model)
@@ -180,7 +196,7 @@ class TreeScorer:
                     roots.append(None)
                     missing.append((len(roots) - 1, Encoded(ids, first.images, first.image_key)))
         if missing:
-            start = prefill(self.model, self.encoder, [e for _, e in missing])
+            start = prefill(self.model, self.encoder, [e for _, e in missing], self.decoder)
             for row, (at, e) in enumerate(missing):
                 roots[at] = _Root(start, row, start.keys.shape[3] - len(e.ids), len(e.ids))
         return [root for root in roots if root is not None], root_of
@@ -203,16 +219,18 @@ class TreeScorer:
         # A prompt that is all root has a stem of one masked column.
         for begin, end in parts_of([max(1, len(rests[i])) for i in order], CALL_TOKENS):
             some = order[begin:end]
-            cache = DynamicCache()
-            self.calls(
-                self._root_blocks(roots, [root_of[i] for i in some]),
-                use_cache=True,
-                **past_of(self.model, cache),
-                **self._inputs([rests[i] for i in some], [positions[i][..., lengths[i] : -1] for i in some]),
-                **self._keep,
-            )
-            parts.append((*stacked(cache), [(0, len(rests[i])) for i in some]))
+            blocks = self._root_blocks(roots, [root_of[i] for i in some])
+            inputs = self._inputs([rests[i] for i in some], [positions[i][..., lengths[i] : -1] for i in some])
+            parts.append((*self._memories(blocks, inputs), [(0, len(rests[i])) for i in some]))
         return _Stems(parts, {i: n for n, i in enumerate(order)})
+
+    def _memories(self, blocks: Sequence[Ancestor], inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Keys and values N R H T D of new tokens that see these blocks."""
+        if self.decoder is not None:
+            return self.decoder.rows(blocks, *_text_of(inputs))[1:]
+        cache = DynamicCache()
+        self.calls(blocks, use_cache=True, **past_of(self.model, cache), **inputs, **self._keep)
+        return stacked(cache)
 
     def _twigs(
         self,
@@ -233,11 +251,18 @@ class TreeScorer:
         blocks = self._root_blocks(roots, [root_of[i] for i in rows])
         if stems is not None:
             blocks.append(ancestor(stems.parts, [stems.at[i] for i in rows]))
-        logits_RTV = self.calls(blocks, use_cache=False, **self._inputs(new, places)).float()
-        longest = logits_RTV.shape[1]
-        ids_RT = torch.tensor([[*ids, *[0] * (longest - len(ids))] for _, ids in part], device=self.device)
-        found = (logits_RTV.gather(-1, ids_RT[..., None])[..., 0] - logits_RTV.logsumexp(-1)).tolist()
-        return [line[: len(ids)] for line, (_, ids) in zip(found, part, strict=True)]
+        inputs = self._inputs(new, places)
+        sizes = [len(ids) for _, ids in part]
+        # Padding has no logits.
+        at_X = torch.tensor([r * max(sizes) + t for r, n in enumerate(sizes) for t in range(n)], device=self.device)
+        if self.decoder is not None:
+            logits_XV = self.decoder.logits(self.decoder.rows(blocks, *_text_of(inputs))[0].index_select(0, at_X))
+        else:
+            logits_RTV = self.calls(blocks, use_cache=False, **inputs)
+            logits_XV = logits_RTV.flatten(0, 1).index_select(0, at_X).float()
+        ids_X1 = torch.tensor([i for _, ids in part for i in ids], device=self.device)[:, None]
+        found = iter((logits_XV.gather(-1, ids_X1)[:, 0] - logits_XV.logsumexp(-1)).tolist())
+        return [[next(found) for _ in range(n)] for n in sizes]
 
     # ---- inputs ----------------------------------------------------------------------------------
 

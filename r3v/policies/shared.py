@@ -131,48 +131,115 @@ def attend(
     if call is None or attention_mask is not None or odd:
         raise EngineError(f"{type(module).__name__} attends in a way that shared keys cannot express {odd}")
     rows, heads, new, width = query.shape
-    groups = int(key.shape[1])
     scale = width**-0.5 if scaling is None else scaling
-    # The query heads of one key head are further rows of its product.
-    query_RHXD = query.reshape(rows, groups, (heads // groups) * new, width)
-    out, lse = _own(query, key, value, call, scale)
-    for left, block in enumerate(call.ancestors, 1 - len(call.ancestors)):
-        more, more_lse = _ancestor(query_RHXD, block, module.layer_idx, scale)
+    if new == 1:
+        groups = int(key.shape[1])
+        joined = query.reshape(rows, groups, heads // groups, width)
+        out = attend_step(joined, key, value, call.ancestors, call.bias_R1TC, call.spans, module.layer_idx, scale)
+        return out.view(rows, 1, heads, width), None
+    if key.shape[2] != new or call.bias_R1TC is not None:
+        raise EngineError(
+            f"found {new} new tokens on {key.shape[2]} own columns, expected rows without a past of their own"
+        )
+    out = attend_rows(query, key, value, call.ancestors, module.layer_idx, scale)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def attend_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ancestors: Sequence[Ancestor],
+    bias_R1TC: Tensor | None,
+    spans: Spans,
+    layer: int,
+    scale: float,
+) -> Tensor:
+    """Attention of one new token of each row, query R H J D, to its own columns R H C D and before them its
+    ancestors; R H J D.
+    """
+    out, lse = _own_columns(query, key, value, bias_R1TC, scale, spans)
+    return _merged(query, out, lse, ancestors, layer, scale)
+
+
+def attend_rows(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ancestors: Sequence[Ancestor],
+    layer: int,
+    scale: float,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Attention of several new tokens of each row, query R (H J) T D, to themselves in causal order (and under a
+    bias that broadcasts to R (H J) T T) and before them to the ancestors; R (H J) T D.
+    """
+    rows, heads, new, width = query.shape
+    groups = int(key.shape[1])
+    joined = (rows, groups, (heads // groups) * new, width)
+    if heads != groups:
+        key, value = (t.repeat_interleave(heads // groups, dim=1) for t in (key, value))
+    out, lse = _attention(query, key, value, bias, scale, causal=True)
+    if not ancestors:
+        return out
+    # The query heads of one key head are further rows of its product with an ancestor.
+    merged = _merged(query.reshape(joined), out.reshape(joined), lse.reshape(joined[:-1]), ancestors, layer, scale)
+    return merged.view(rows, heads, new, width)
+
+
+def _merged(
+    query_RHXD: Tensor, out: Tensor, lse: Tensor, ancestors: Sequence[Ancestor], layer: int, scale: float
+) -> Tensor:
+    """Attention to a row's own columns (`out`, with its log-sum-exps) and to all ancestors."""
+    for left, block in enumerate(ancestors, 1 - len(ancestors)):
+        more, more_lse = _ancestor(query_RHXD, block, layer, scale)
         weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
         out = torch.lerp(out, more.to(out.dtype), weight.to(out.dtype))
         if left:
             lse = torch.logaddexp(lse, more_lse)
-    return out.view(rows, heads, new, width).transpose(1, 2).contiguous(), None
+    return out
 
 
-def _own(query: Tensor, key: Tensor, value: Tensor, call: _Call, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention of the rows to their own columns: one new token each, or several in causal order."""
-    bias = call.bias_R1TC
-    rows, heads, new, width = query.shape
-    groups, columns = int(key.shape[1]), int(key.shape[2])
-    joined = (rows, groups, (heads // groups) * new, width)
-    if new == 1:
-        return _spans(query.reshape(joined), key, value, bias, scale, call.spans)
-    if columns != new or bias is not None:
-        raise EngineError(f"found {new} new tokens on {columns} own columns, expected rows without a past of their own")
-    if heads != groups:
-        key, value = (t.repeat_interleave(heads // groups, dim=1) for t in (key, value))
-    out, lse = _attention(query, key, value, None, scale, causal=True)
-    return out.reshape(joined), lse.reshape(joined[:-1])
-
-
-def _spans(
+def _own_columns(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, spans: Spans
 ) -> tuple[Tensor, Tensor]:
     """Attention of rows that began at different columns, without what lies before them."""
+    if query.device.type == "cpu" and query.dtype == torch.float32:
+        return _few(query, key, value, bias, scale, spans)
+    return _attention(query, key, value, bias, scale)
+
+
+def _few(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, spans: Spans
+) -> tuple[Tensor, Tensor]:
+    """The same by batched products, which for a query or a few are faster than torch's CPU kernel."""
+    rows, heads, x, width = query.shape
+    columns = int(key.shape[2])
+    asked = (query * scale).reshape(rows * heads, x, width)
+    keys, values = key.flatten(0, 1), value.flatten(0, 1)
+    masks = None if bias is None else bias.expand(rows, heads, 1, columns).reshape(rows * heads, 1, columns)
     if len(spans) < 2:
-        return _attention(query, key, value, bias, scale)
-    found = [
-        _attention(query[a:b], key[a:b, :, c:], value[a:b, :, c:], None if bias is None else bias[a:b, :, :, c:], scale)
-        for a, b, c in spans
-    ]
-    out, lse = (torch.cat(some) for some in zip(*found, strict=True))
-    return out, lse
+        turned = keys.transpose(1, 2)
+        scores = torch.bmm(asked, turned) if masks is None else torch.baddbmm(masks, asked, turned)
+    else:
+        assert masks is not None
+        scores = asked.new_full((rows * heads, x, columns), torch.finfo(query.dtype).min / 4)
+        for a, b, first in spans:
+            some = slice(a * heads, b * heads)
+            turned = keys[some, first:].transpose(1, 2)
+            scores[some, :, first:] = torch.baddbmm(masks[some, :, first:], asked[some], turned)
+    most = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(most).exp_()
+    total = weights.sum(-1, keepdim=True)
+    if len(spans) < 2:
+        out = torch.bmm(weights, values)
+    else:
+        out = torch.empty_like(asked)
+        for a, b, first in spans:
+            some = slice(a * heads, b * heads)
+            torch.bmm(weights[some, :, first:], values[some, first:], out=out[some])
+    lse = most.add_(total.log())
+    return out.div_(total).view(query.shape), lse.view(query.shape[:-1])
 
 
 def _ancestor(query: Tensor, block: Ancestor, layer: int, scale: float) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
 from r3v.training.attention import attach
 from r3v.training.batching import Batch, padding_mask, tree_mask
+from r3v.training.lora import own_layers
 from r3v.training.vision import features, why_not_cached
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
         raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
     if path == "plain":
-        logits = base(**_plain_inputs(base, batch)).logits
+        with own_layers():
+            logits = base(**_plain_inputs(base, batch)).logits
         return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
     inner, head = base.base_model, base.get_output_embeddings()
     hidden = inner(**_inputs(base, batch, path)).last_hidden_state

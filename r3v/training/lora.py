@@ -12,6 +12,9 @@ which is decided at each call.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +23,24 @@ from torch.nn.functional import linear
 
 TOKENS_PER_RANK = 4
 """W + s B A is worth making from this many tokens for each rank."""
+
+
+_AS_OWN: ContextVar[bool] = ContextVar("r3v_layers_as_their_own", default=False)
+
+
+def as_own() -> bool:
+    """Whether every layer is to compute as its own class does (see `own_layers`)."""
+    return _AS_OWN.get()
+
+
+@contextmanager
+def own_layers() -> Iterator[None]:
+    """Layers whose forward was exchanged go their own way: for a reference to compare with."""
+    token = _AS_OWN.set(True)
+    try:
+        yield
+    finally:
+        _AS_OWN.reset(token)
 
 
 def quicken(model: Any) -> None:
@@ -46,7 +67,7 @@ def _is_lora_linear(module: Any) -> bool:
 
 
 def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    name = None if args or kwargs else _plain_adapter(layer, x)
+    name = None if args or kwargs or as_own() else plain_adapter(layer, x)
     if name is None:
         return type(layer).forward(layer, x, *args, **kwargs)
     base, down_RI, up_OR = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
@@ -60,7 +81,7 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return torch.addmm(out.flatten(0, -2), low_TR, up_OR.t(), alpha=scale).view_as(out)
 
 
-def _plain_adapter(layer: Any, x: Tensor) -> str | None:
+def plain_adapter(layer: Any, x: Tensor) -> str | None:
     """The one adapter of a layer that is plain LoRA at this call, else None."""
     if layer.disable_adapters or layer.merged or len(layer.active_adapters) != 1:
         return None

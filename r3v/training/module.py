@@ -30,7 +30,7 @@ from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
 from r3v.prompts import style
 from r3v.records import Example, Problem
-from r3v.training import lora
+from r3v.training import blocks, lora
 from r3v.training.batching import Batch, collate, counts
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, base_model, text_config, token_logprobs, why_not_fusable
@@ -231,6 +231,8 @@ class R3VModule(pl.LightningModule):
                 ok = self.trainer.strategy.reduce(ok, reduce_op="min")
             if not bool(ok):
                 self.path = slower
+                if slower == "plain":
+                    self._own_layers()
                 warnings.warn(
                     f"parity self-test: path {path!r} disagrees with the model's own forward "
                     f"({found.describe()}); "
@@ -335,10 +337,16 @@ class R3VModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         if not self.sharded:
             lora.quicken(self.model)
+            blocks.quicken(self.model)
 
     def on_fit_end(self) -> None:
-        lora.restore(self.model)
+        self._own_layers()
         self.model.eval()
+
+    def _own_layers(self) -> None:
+        """Forwards that were exchanged for the fit are put back."""
+        blocks.restore(self.model)
+        lora.restore(self.model)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What is trained; the base model is frozen and comes from its own files."""

@@ -1,0 +1,323 @@
+"""Decoder layers of llama-like models with a backward pass of their own, for the length of a fit in float32 on a CPU.
+
+Of a fit of a small model less than half is matrix products; most of the rest are passes over tensors that are larger
+than the cache, forward and backward: norms, rotations, gates, residual sums. Here a layer is two functions around
+attention, computed `ROWS` tokens at a time, so that everything between two products stays in the cache. Query, key and
+value are one product, gate and up another, with W + s B A (see `lora`) made once for all tokens and the norm's weight
+folded in; what has to be kept for the way back are the normed inputs and the products.
+
+A layer that is anything but that (norms of heads, other activations, trained weights, dropout of an adapter, a cache,
+autocast, few tokens) goes its own way, which is decided at each call; so does the reference of the self-test.
+
+Suffixes: X tokens of all rows, E width, I inner width, H query heads, G key-value heads, D head width, O outputs, K
+inputs, R rank.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from r3v.training.lora import TOKENS_PER_RANK, as_own, plain_adapter
+
+ROWS = 512
+"""Tokens computed at a time."""
+_CHILDREN = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
+Pair = tuple[Tensor, Tensor] | None
+
+
+def quicken(model: Any) -> None:
+    """Exchange the forward of the model's decoder layers that are llama's, until `restore`."""
+    for layer in model.modules():
+        if _is_llama_layer(layer) and "forward" not in vars(layer):
+            layer.forward = functools.partial(_forward, layer)
+
+
+def restore(model: Any) -> None:
+    """Put the layers' own forward back."""
+    for layer in model.modules():
+        own = vars(layer).get("forward")
+        if isinstance(own, functools.partial) and own.func is _forward:
+            del layer.forward
+
+
+def _is_llama_layer(layer: Any) -> bool:
+    if {name for name, _ in layer.named_children()} != _CHILDREN:
+        return False
+    attention = {name for name, _ in layer.self_attn.named_children()} - {"rotary_emb"}
+    mlp = {name for name, _ in layer.mlp.named_children()} - {"act_fn"}
+    activation = getattr(layer.mlp, "act_fn", None)
+    gated = isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
+    return attention == set(_ATTENTION) and mlp == set(_MLP) and gated
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Linear layers with one input as one: weights O K, adapters' (A, B) with their scales, the norm's weight K."""
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor | None, ...]
+    scales: tuple[float, ...]
+    norm: Tensor | None
+
+    @property
+    def bias(self) -> Tensor | None:
+        some = [b for b in self.biases if b is not None]
+        return torch.cat(some) if some else None
+
+    def merged(self, pairs: Sequence[Pair]) -> Tensor:
+        """W + s B A of all layers, times the norm's weight; O K."""
+        whole = self.weights[0].new_empty(sum(len(w) for w in self.weights), self.weights[0].shape[1])
+        rows = whole.split([len(w) for w in self.weights])
+        for into, weight, pair, scale in zip(rows, self.weights, pairs, self.scales, strict=True):
+            if pair is None:
+                into.copy_(weight)
+            else:
+                torch.addmm(weight, pair[1], pair[0], alpha=scale, out=into)
+        return whole if self.norm is None else whole.mul_(self.norm)
+
+
+class _Gradients:
+    """Gradients of a part's adapters, summed over chunks of tokens."""
+
+    def __init__(self, part: _Part, pairs: Sequence[Pair]) -> None:
+        self.part, self.pairs = part, pairs
+        self.present = [i for i, pair in enumerate(pairs) if pair is not None]
+        if not self.present:
+            return
+        downs = torch.cat([self._pair(i)[0] for i in self.present])
+        self.down_RK = downs if part.norm is None else downs * part.norm
+        self.ranks = [len(self._pair(i)[0]) for i in self.present]
+        self.ends = [len(w) for w in part.weights]
+        self.down = torch.zeros_like(downs)
+        self.ups = [torch.zeros_like(self._pair(i)[1]) for i in self.present]
+
+    def _pair(self, i: int) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[i]
+        assert pair is not None
+        return pair
+
+    def add(self, grad_XO: Tensor, input_XK: Tensor) -> None:
+        if not self.present:
+            return
+        grads = grad_XO.split(self.ends, 1)
+        low_XR = input_XK.mm(self.down_RK.t()).split(self.ranks, 1)
+        asked_XR = grad_XO.new_empty(len(grad_XO), sum(self.ranks))
+        for n, (i, into) in enumerate(zip(self.present, asked_XR.split(self.ranks, 1), strict=True)):
+            torch.mm(grads[i], self._pair(i)[1], out=into)
+            self.ups[n].addmm_(grads[i].t(), low_XR[n])
+        self.down.addmm_(asked_XR.t(), input_XK)
+
+    def found(self) -> list[Tensor | None]:
+        """Gradients of A and B of each layer, in order; None where there is no adapter."""
+        out: list[Tensor | None] = [None] * (2 * len(self.pairs))
+        if not self.present:
+            return out
+        down = self.down if self.part.norm is None else self.down.mul_(self.part.norm)
+        for n, (i, one) in enumerate(zip(self.present, down.split(self.ranks), strict=True)):
+            out[2 * i], out[2 * i + 1] = one * self.part.scales[i], self.ups[n].mul_(self.part.scales[i])
+        return out
+
+
+def _norm(hidden: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """hidden / its root mean square, and 1 / that."""
+    inverse = (hidden * hidden).mean(-1, keepdim=True).add_(eps).rsqrt_()
+    return hidden * inverse, inverse
+
+
+def _norm_backward(grad: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:
+    mean = (grad * normed).mean(-1, keepdim=True)
+    return torch.addcmul(grad, normed, mean, value=-1.0).mul_(inverse)
+
+
+def _swapped(heads: Tensor) -> Tensor:
+    half = heads.shape[-1] // 2
+    return torch.cat((heads[..., half:], heads[..., :half]), -1)
+
+
+def _chunks(rows: int) -> list[slice]:
+    return [slice(a, a + ROWS) for a in range(0, rows, ROWS)]
+
+
+def _paired(flat: Sequence[Tensor | None]) -> list[Pair]:
+    return [None if a is None or b is None else (a, b) for a, b in zip(flat[::2], flat[1::2], strict=True)]
+
+
+class _Inputs(torch.autograd.Function):
+    """Hidden states X E -> rotated query X H D and key X G D, and value X G D."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, cos: Tensor, sin: Tensor, part: _Part, eps: float, width: int, *flat: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        X = len(hidden)
+        weight_KO, bias = part.merged(_paired(flat)).t(), part.bias
+        groups = len(part.weights[1]) // width
+        made = hidden.new_empty(X, weight_KO.shape[1] // width, width)
+        normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
+        for c in _chunks(X):
+            normed[c], inverse[c] = _norm(hidden[c], eps)
+            out = normed[c].mm(weight_KO) if bias is None else torch.addmm(bias, normed[c], weight_KO)
+            out = out.view(len(out), -1, width)
+            turned = out[:, :-groups]
+            torch.addcmul(turned * cos[c], _swapped(turned), sin[c], out=made[c, :-groups])
+            made[c, -groups:] = out[:, -groups:]
+        ctx.part, ctx.width, ctx.present = part, width, [t is not None for t in flat]
+        ctx.save_for_backward(normed, inverse, cos, sin, *(t for t in flat if t is not None))
+        heads = made.shape[1] - 2 * groups
+        return made[:, :heads], made[:, heads:-groups], made[:, -groups:]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        normed, inverse, cos, sin, *some = ctx.saved_tensors
+        pairs = _unpacked(ctx.present, some)
+        part: _Part = ctx.part
+        query, key, value = grads
+        gradients = _Gradients(part, pairs)
+        weight_OK = part.merged(pairs) if ctx.needs_input_grad[0] else None
+        back = torch.empty_like(normed) if weight_OK is not None else None
+        for c in _chunks(len(normed)):
+            turned = torch.cat((query[c], key[c]), 1)
+            turned = torch.addcmul(_swapped(turned * sin[c]), turned, cos[c])
+            whole = torch.cat((turned, value[c]), 1).view(len(turned), -1)
+            gradients.add(whole, normed[c])
+            if back is not None and weight_OK is not None:
+                back[c] = _norm_backward(whole.mm(weight_OK), normed[c], inverse[c])
+        return back, None, None, None, None, None, *gradients.found()
+
+
+class _Rest(torch.autograd.Function):
+    """Hidden states and what attention found, X E each -> hidden states after the layer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, found: Tensor, parts: tuple[_Part, ...], eps: float, *flat: Tensor | None
+    ) -> Tensor:
+        pairs = _paired(flat)
+        out_KO, wide_KO, down_KO = (p.merged(some).t() for p, some in zip(parts, _cut(pairs), strict=True))
+        X, inner = len(hidden), down_KO.shape[0]
+        normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
+        wide, out = hidden.new_empty(X, 2 * inner), torch.empty_like(hidden)
+        for c in _chunks(X):
+            middle = torch.addmm(hidden[c], found[c], out_KO)
+            normed[c], inverse[c] = _norm(middle, eps)
+            torch.mm(normed[c], wide_KO, out=wide[c])
+            torch.addmm(middle, silu(wide[c, :inner]).mul_(wide[c, inner:]), down_KO, out=out[c])
+        ctx.parts, ctx.present = parts, [t is not None for t in flat]
+        ctx.save_for_backward(found, normed, inverse, wide, *(t for t in flat if t is not None))
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        found, normed, inverse, wide, *some = ctx.saved_tensors
+        (grad,) = grads
+        pairs = _cut(_unpacked(ctx.present, some))
+        out_OK, wide_OK, down_OK = (p.merged(own) for p, own in zip(ctx.parts, pairs, strict=True))
+        for_out, for_wide, for_down = (_Gradients(p, own) for p, own in zip(ctx.parts, pairs, strict=True))
+        inner = wide.shape[1] // 2
+        back, back_found = torch.empty_like(normed), torch.empty_like(found)
+        for c in _chunks(len(normed)):
+            above, gate, up = grad[c], wide[c, :inner], wide[c, inner:]
+            opened = silu(gate)
+            for_down.add(above, opened * up)
+            wanted = above.mm(down_OK)
+            both = torch.empty_like(wide[c])
+            torch.mul(wanted, opened, out=both[:, inner:])
+            both[:, :inner] = torch.ops.aten.silu_backward(wanted.mul_(up), gate)
+            for_wide.add(both, normed[c])
+            torch.add(above, _norm_backward(both.mm(wide_OK), normed[c], inverse[c]), out=back[c])
+            for_out.add(back[c], found[c])
+            torch.mm(back[c], out_OK, out=back_found[c])
+        return back, back_found, None, None, *for_out.found(), *for_wide.found(), *for_down.found()
+
+
+def _unpacked(present: Sequence[bool], some: Sequence[Tensor]) -> list[Pair]:
+    left = iter(some)
+    return _paired([next(left) if there else None for there in present])
+
+
+def _cut(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], Sequence[Pair], Sequence[Pair]]:
+    """Adapters of o, of gate and up, of down."""
+    return pairs[:1], pairs[1:3], pairs[3:]
+
+
+# ---- a layer ---------------------------------------------------------------------------------------
+
+
+def _forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    found = None if args else _parts(layer, hidden_states, kwargs)
+    if found is None:
+        return type(layer).forward(layer, hidden_states, *args, **kwargs)
+    first, rest, flat = found
+    attention = layer.self_attn
+    R, L, E = hidden_states.shape
+    width = int(attention.head_dim)
+    hidden = hidden_states.reshape(R * L, E)
+    cos, sin = (t.expand(R, -1, -1).reshape(R * L, 1, width) for t in kwargs.pop("position_embeddings"))
+    half = width // 2
+    sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
+    made = _Inputs.apply(hidden, cos, sin, first, layer.input_layernorm.variance_epsilon, width, *flat[:6])
+    heads = [t.view(R, L, -1, width).transpose(1, 2) for t in made]  # pyright: ignore[reportOptionalIterable]
+    attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
+    dropout = attention.attention_dropout if attention.training else 0.0
+    mask = kwargs.pop("attention_mask")
+    seen, _ = attend(attention, *heads, mask, dropout=dropout, scaling=attention.scaling, **kwargs)
+    eps = layer.post_attention_layernorm.variance_epsilon
+    out = _Rest.apply(hidden, seen.reshape(R * L, -1), rest, eps, *flat[6:])
+    return out.view(R, L, E)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def _parts(
+    layer: Any, hidden: Tensor, kwargs: dict[str, Any]
+) -> tuple[_Part, tuple[_Part, ...], list[Tensor | None]] | None:
+    """The layer in parts, and (A, B) of each of its seven linear layers; None where it has to go its own way."""
+    past = kwargs.get("cache") if kwargs.get("past_key_values") is None else kwargs["past_key_values"]
+    norms = (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
+    plain = hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if as_own() or past is not None or not plain or kwargs.get("position_embeddings") is None:
+        return None
+    if "attention_mask" not in kwargs or layer.self_attn.config._attn_implementation not in ALL_ATTENTION_FUNCTIONS:
+        return None
+    if any(n.requires_grad or n.dtype != torch.float32 for n in norms):
+        return None
+    modules = [getattr(layer.self_attn, n) for n in _ATTENTION] + [getattr(layer.mlp, n) for n in _MLP]
+    found = [_linear(module, hidden) for module in modules]
+    if any(one is None for one in found):
+        return None
+    some = [one for one in found if one is not None]
+    flat: list[Tensor | None] = [t for _, pair, _ in some for t in (pair or (None, None))]
+    if any(base.bias is not None for base, _, _ in some[3:]) or len({b.bias is None for b, _, _ in some[:3]}) > 1:
+        return None
+
+    def part(a: int, b: int, norm: Tensor | None) -> _Part:
+        bases = [base for base, _, _ in some[a:b]]
+        scales = tuple(scale for _, _, scale in some[a:b])
+        return _Part(tuple(base.weight for base in bases), tuple(base.bias for base in bases), scales, norm)
+
+    return part(0, 3, norms[0]), (part(3, 4, None), part(4, 6, norms[1]), part(6, 7, None)), flat
+
+
+def _linear(module: Any, x: Tensor) -> tuple[nn.Linear, Pair, float] | None:
+    """Frozen linear layer, adapter's (A, B) and scale; None for anything else or too few tokens for the rank."""
+    pair, scale, base = None, 1.0, module
+    if type(module) is not nn.Linear:
+        name = plain_adapter(module, x) if hasattr(module, "lora_A") else None
+        if name is None:
+            return None
+        base = module.base_layer
+        pair, scale = (module.lora_A[name].weight, module.lora_B[name].weight), float(module.scaling[name])
+        if x.numel() // x.shape[-1] < TOKENS_PER_RANK * len(pair[0]):
+            return None
+    frozen = type(base) is nn.Linear and not any(p.requires_grad for p in base.parameters())
+    return (base, pair, scale) if frozen and base.weight.dtype == torch.float32 else None
