@@ -12,7 +12,7 @@ from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
 
 from r3v.config import ModelConfig
-from r3v.policies import decoder
+from r3v.policies import decoder, decoder_fit
 from r3v.policies.base import SamplingParams
 from r3v.policies.decoder import Decoder, why_no_decoder
 from r3v.policies.hf import HFPolicy
@@ -56,7 +56,7 @@ def first_logits(model: Any, policy: HFPolicy) -> torch.Tensor:
     from r3v.policies.forward import prefill
 
     encoded = [policy.encoder.prompt(p) for p in some_prompts()]
-    return prefill(model, policy.encoder, encoded, policy._decode_with()).logits
+    return prefill(model, policy.encoder, encoded, policy.decoder()).logits
 
 
 @pytest.mark.parametrize("counted", [True, False])
@@ -67,10 +67,10 @@ def test_weights_that_are_written_to_are_copied_again(counted: bool) -> None:
         policy = HFPolicy(fresh("idefics3"))
     with torch.inference_mode():
         before = first_logits(policy.model, policy)
-    made = policy._decode_with()
+    made = policy.decoder()
     assert made is not None
     layers = made._layers
-    assert policy._decode_with() is made
+    assert policy.decoder() is made
     assert (made._layers is layers) == counted
     with torch.inference_mode(not counted), torch.no_grad():
         made._text.layers[1].mlp.up_proj.weight.mul_(3.0)
@@ -113,7 +113,7 @@ def test_where_it_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "GELU" in str(why_no_decoder(model))
     layer.mlp.act_fn = nn.SiLU()
     assert why_no_decoder(model) is None
-    monkeypatch.setattr(decoder, "MOST_BYTES", 1000)
+    monkeypatch.setattr(decoder_fit, "MOST_BYTES", 1000)
     assert "MB of weights" in str(why_no_decoder(model))
     monkeypatch.undo()
     assert "rotary positions of type {" in str(why_no_decoder(fresh("gemma3").model))

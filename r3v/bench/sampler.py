@@ -25,6 +25,7 @@ from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown,
 from r3v.bench.models import STYLE, bench_problem, small_idefics
 from r3v.policies.base import SamplingParams
 from r3v.policies.decode import Job, Sampler
+from r3v.policies.decoder import Decoder, why_no_decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import prefill
 from r3v.policies.loading import Loaded
@@ -104,6 +105,7 @@ class Sides:
         self.prompts = prompts_of(self.encoder, problems)
         self.lengths = [uneven_lengths(settings.seed * 1000 + i, k) for i in range(problems)]
         self.reason = why_not_shared(self.model)
+        self.decoder = Decoder(self.model) if self.reason is None and why_no_decoder(self.model) is None else None
         self.peer = Transformers(self.model, self.encoder)
 
     def case(self) -> Case:
@@ -126,7 +128,10 @@ class Sides:
 
     def paced(self, lengths: Sequence[Sequence[int]], slots: int) -> Paced:
         params = SamplingParams(temperature=0.9, max_new_tokens=MOST)
-        made = Paced(self.model, self.encoder, params, slots=slots, shared=self.reason is None)
+        if self.decoder is not None:
+            self.decoder.refresh()
+        options = {"slots": slots, "shared": self.reason is None, "decoder": self.decoder}
+        made = Paced(self.model, self.encoder, params, **options)
         made.lengths = lengths
         return made
 
@@ -146,7 +151,7 @@ class Sides:
         ordered = sorted(self.prompts, key=lambda e: len(e.ids))
         half = len(ordered) // 2
         fill = sum(
-            timed(lambda part=part: prefill(self.model, self.encoder, part), self.settings, times=3)
+            timed(lambda part=part: prefill(self.model, self.encoder, part, self.decoder), self.settings, times=3)
             for part in (ordered[:half], ordered[half:])
         )
         tokens = sum(map(sum, self.lengths))
@@ -167,8 +172,9 @@ class Sides:
     def check(self) -> str:
         """Greedy text equal, and sampled tokens of one distribution."""
         some = self.prompts[:: max(1, len(self.prompts) // 3)][:3]
-        compare_greedy(self.model, self.encoder, some, shared=self.reason is None)
-        p = compare_samples(self.model, self.encoder, some[0], self.settings.seed, shared=self.reason is None)
+        how = {"shared": self.reason is None, "decoder": self.decoder}
+        compare_greedy(self.model, self.encoder, some, **how)
+        p = compare_samples(self.model, self.encoder, some[0], self.settings.seed, **how)
         return f"greedy text equal on {len(some)} prompts, sampled tokens alike (least chi-square p {p:.2g})"
 
     def details(self) -> dict[str, float | str]:
@@ -183,6 +189,7 @@ class Sides:
             "prompt_tokens_most": float(max(len(e.ids) for e in self.prompts)),
             "answer_tokens_mean": sum(map(sum, self.lengths)) / (len(self.prompts) * self.k),
             "prompts_shared": "yes" if self.reason is None else f"no: {self.reason}",
+            "decoder": "yes" if self.decoder is not None else f"no: {why_no_decoder(self.model)}",
         }
 
 
@@ -198,10 +205,18 @@ def prompts_of(encoder: Encoder, n: int, low: int = 128, high: int = 800) -> lis
     return found
 
 
-def compare_greedy(model: Any, encoder: Encoder, prompts: Sequence[Encoded], *, shared: bool, most: int = 24) -> None:
+def compare_greedy(
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[Encoded],
+    *,
+    shared: bool,
+    decoder: Decoder | None = None,
+    most: int = 24,
+) -> None:
     """Raise BenchError unless ours and `generate` continue each prompt with the same likeliest tokens."""
     params = SamplingParams(temperature=0.0, max_new_tokens=most)
-    made = Sampler(model, encoder, params, slots=2, shared=shared)
+    made = Sampler(model, encoder, params, slots=2, shared=shared, decoder=decoder)
     ours = {d.job: list(d.ids) for d in made.run([Job(e, (0,)) for e in prompts])}
     theirs = Transformers(model, encoder, rows=1).sample(prompts, 1, most, temperature=0.0)
     for i, (expected,) in enumerate(theirs):
@@ -210,7 +225,15 @@ def compare_greedy(model: Any, encoder: Encoder, prompts: Sequence[Encoded], *, 
 
 
 def compare_samples(
-    model: Any, encoder: Encoder, prompt: Encoded, seed: int, *, shared: bool, n: int = 192, most: int = 3
+    model: Any,
+    encoder: Encoder,
+    prompt: Encoded,
+    seed: int,
+    *,
+    shared: bool,
+    decoder: Decoder | None = None,
+    n: int = 192,
+    most: int = 3,
 ) -> float:
     """The least p over positions of the chi-square test between our samples and `generate`'s.
 
@@ -218,7 +241,8 @@ def compare_samples(
     """
     params = SamplingParams(temperature=0.9, max_new_tokens=most)
     keys = tuple(noise_key(seed, "distribution", i) for i in range(n))
-    ours = [d.ids for d in Sampler(model, encoder, params, slots=64, shared=shared).run([Job(prompt, keys)])]
+    made = Sampler(model, encoder, params, slots=64, shared=shared, decoder=decoder)
+    ours = [d.ids for d in made.run([Job(prompt, keys)])]
     torch.manual_seed(seed)
     (theirs,) = Transformers(model, encoder, rows=n).sample([prompt], n, most)
     least = 1.0

@@ -22,20 +22,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import silu
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from r3v.errors import ModelError
 from r3v.policies.cache import SlotMemory
+from r3v.policies.decoder_fit import base_model, linear_of, text_model, why_no_structure
 from r3v.policies.shared import Ancestor, attend_rows, attend_step, bias_of, stacked
 
-MOST_BYTES = 512 * 2**20
-"""Weights that are copied at most. Larger models spend their time in products anyway."""
 ROWS = 512
 """Tokens computed at a time, so that what lies between two products stays in the cache."""
-_STATIC_ROPE = {"default", "linear", "llama3", "yarn"}
 _TABLE = 1024
 
 
@@ -64,13 +62,13 @@ class Decoder:
         if reason is not None:
             raise ModelError(f"found {reason}, expected a llama-like model in float32 on the CPU")
         self.model = model
-        self._text = _text_of(model)
+        self._text = text_model(model)
         attention_of = self._text.layers[0].self_attn
         self.width = int(attention_of.head_dim)
-        self.heads = _linear(attention_of.q_proj).weight.shape[0] // self.width
-        self.groups = _linear(attention_of.k_proj).weight.shape[0] // self.width
+        self.heads = linear_of(attention_of.q_proj).weight.shape[0] // self.width
+        self.groups = linear_of(attention_of.k_proj).weight.shape[0] // self.width
         self.scale = float(attention_of.scaling)
-        self._head = _base(model).get_output_embeddings()
+        self._head = base_model(model).get_output_embeddings()
         self._state: tuple[Any, ...] | None = None
         self._cos = self._sin = torch.zeros(0)
 
@@ -84,8 +82,8 @@ class Decoder:
             return
         with torch.inference_mode():
             self._layers = [self._copied(layer) for layer in self._text.layers]
-            self._last = _transposed(_linear(self._head).weight, self._text.norm.weight)
-            self._last_bias = _linear(self._head).bias
+            self._last = _transposed(linear_of(self._head).weight, self._text.norm.weight)
+            self._last_bias = linear_of(self._head).bias
             self._eps = torch.tensor([float(self._text.norm.variance_epsilon)])
             width = self._layers[0].qkv.shape[0]
             self._mean = torch.full((width, 1), 1.0 / width)
@@ -99,6 +97,8 @@ class Decoder:
         """Logits S V after one token for each slot, which is written to column `now` of the memory."""
         bias, spans = memory.bias(), memory.spans()
         low, end = memory.low, memory.now + 1
+        if bias is not None:
+            bias = bias.expand(-1, self.groups, -1, -1).contiguous()
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = memory.keys[layer], memory.values[layer]
@@ -138,7 +138,8 @@ class Decoder:
         cache = DynamicCache()
         with self._exchanged() as made:
             logits = self.model(**inputs, **past_of(self.model, cache), use_cache=True).logits[:, -1]
-        return (logits, *made) if made else (logits, *stacked(cache))
+        keys, values = made if made else stacked(cache)
+        return logits, keys, values
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -206,22 +207,22 @@ class Decoder:
 
     def _copied(self, layer: Any) -> _Layer:
         a, mlp = layer.self_attn, layer.mlp
-        some = [_linear(m) for m in (a.q_proj, a.k_proj, a.v_proj)]
+        some = [linear_of(m) for m in (a.q_proj, a.k_proj, a.v_proj)]
         biases = [m.bias for m in some if m.bias is not None]
         norms = [
             getattr(a, name).weight.expand(count, 1, -1).reshape(count, -1) if hasattr(a, name) else None
             for name, count in (("q_norm", self.heads), ("k_norm", self.groups))
         ]
-        up = torch.cat([_linear(mlp.gate_proj).weight, _linear(mlp.up_proj).weight])
+        up = torch.cat([linear_of(mlp.gate_proj).weight, linear_of(mlp.up_proj).weight])
         return _Layer(
             qkv=_transposed(torch.cat([m.weight for m in some]), layer.input_layernorm.weight),
             qkv_bias=torch.cat(biases) if biases else None,
             q_norm=norms[0],
             k_norm=norms[1],
-            out=_transposed(_linear(a.o_proj).weight),
-            out_bias=_linear(a.o_proj).bias,
+            out=_transposed(linear_of(a.o_proj).weight),
+            out_bias=linear_of(a.o_proj).bias,
             gate_up=_transposed(up, layer.post_attention_layernorm.weight),
-            down=_transposed(_linear(mlp.down_proj).weight),
+            down=_transposed(linear_of(mlp.down_proj).weight),
         )
 
     @contextmanager
@@ -238,10 +239,10 @@ class Decoder:
             **more: Any,
         ) -> Any:
             plain = all(v is None for k, v in more.items() if k not in ("cache", "past_key_values", "use_cache"))
-            padded = attention_mask is not None and attention_mask.dim() == 2
-            if inputs_embeds is None or position_ids is None or not (plain and padded):
+            if not plain or inputs_embeds is None or position_ids is None or getattr(attention_mask, "ndim", 0) != 2:
                 own = {"inputs_embeds": inputs_embeds, "attention_mask": attention_mask, "position_ids": position_ids}
                 return type(text).forward(text, **own, **more)
+            assert attention_mask is not None
             hidden, keys, values = self._padded(inputs_embeds, attention_mask, position_ids)
             made[:] = [keys, values]
             return BaseModelOutputWithPast(last_hidden_state=hidden)
@@ -271,77 +272,6 @@ class Decoder:
         return (self._normed(hidden) * self._text.norm.weight).view(R, T, E), *kept
 
 
-def why_no_structure(model: Any) -> str | None:
-    """Why the language model of `model` is not one that `Decoder` can stand for; None when it may be."""
-    text = _text_of(model)
-    if text is None or not all(hasattr(text, name) for name in ("embed_tokens", "layers", "norm", "rotary_emb")):
-        return "no language model of embeddings, layers, norm and rotary positions"
-    weights = [*text.parameters(), *_base(model).get_output_embeddings().parameters()]
-    if any(w.dtype != torch.float32 or w.device.type != "cpu" for w in weights):
-        return "weights that are not float32 on the CPU"
-    if sum(w.nbytes for w in weights) > MOST_BYTES:
-        return f"more than {MOST_BYTES >> 20} MB of weights"
-    rope = getattr(text.rotary_emb, "rope_type", "default")
-    if not isinstance(rope, str) or rope not in _STATIC_ROPE:
-        return f"rotary positions of type {rope}"
-    for module in (text, *text.modules()):
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-            return f"hooks on {type(module).__name__}"
-    return next((reason for layer in text.layers if (reason := _why_no_layer(layer, text.norm))), None)
-
-
-def _why_no_layer(layer: Any, last: Any) -> str | None:
-    kinds = {name: {child for child, _ in module.named_children()} for name, module in layer.named_children()}
-    expected = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
-    if set(kinds) != expected:
-        return f"layers of {', '.join(sorted(kinds))}"
-    a, mlp = layer.self_attn, layer.mlp
-    heads = kinds["self_attn"] - {"rotary_emb"}
-    if heads not in (
-        {"q_proj", "k_proj", "v_proj", "o_proj"},
-        {"q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"},
-    ):
-        return f"attention of {', '.join(sorted(heads))}"
-    if kinds["mlp"] != {"gate_proj", "up_proj", "down_proj", "act_fn"} or not _is_silu(mlp.act_fn):
-        return f"{type(mlp).__name__} with {type(getattr(mlp, 'act_fn', None)).__name__}"
-    norms = [layer.input_layernorm, layer.post_attention_layernorm, last]
-    norms += [m for m in (getattr(a, "q_norm", None), getattr(a, "k_norm", None)) if m is not None]
-    if len({getattr(norm, "variance_epsilon", None) for norm in norms}) != 1 or norms[0].variance_epsilon is None:
-        return "norms with an epsilon of their own"
-    linears = [a.q_proj, a.k_proj, a.v_proj, a.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj]
-    found = [_linear(m) for m in linears]
-    if any(m is None for m in found):
-        return "projections that are more than a linear layer"
-    if len({m.bias is None for m in found[:3]}) > 1 or any(m.bias is not None for m in found[4:]):
-        return "biases in some of its projections"
-    return None
-
-
-def _is_silu(activation: Any) -> bool:
-    return isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
-
-
-def _linear(module: Any) -> Any:
-    """The linear layer of a module: itself, or the one under adapters that are folded into it; None for more."""
-    if type(module) is nn.Linear:
-        return module
-    base = module.get_base_layer() if hasattr(module, "get_base_layer") else None
-    folded = type(base) is nn.Linear and bool(getattr(module, "merged", False) or module.disable_adapters)
-    return base if folded else None
-
-
-def _base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _text_of(model: Any) -> Any:
-    for owner in (_base(model), getattr(_base(model), "model", None)):
-        for name in ("language_model", "text_model"):
-            if hasattr(owner, name):
-                return getattr(owner, name)
-    return None
-
-
 def _swapped(heads: Tensor) -> Tensor:
     half = heads.shape[-1] // 2
     return torch.cat((heads[..., half:], heads[..., :half]), -1)
@@ -369,7 +299,7 @@ def why_no_decoder(model: Any) -> str | None:
     if reason is not None:
         return reason
     decoder = Decoder(model)
-    size = int(_base(model).config.get_text_config().vocab_size)
+    size = int(base_model(model).config.get_text_config().vocab_size)
     ids = torch.tensor([[i * size // 9 % size for i in (1, 2, 3, 4, 5, 6)]])
     place = torch.arange(6)[None]
     places = place.expand(3, 1, 6) if has_three_positions(model) else place

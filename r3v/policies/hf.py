@@ -14,6 +14,7 @@ from r3v.errors import EngineError
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.decode import Job, Sampled, Sampler, sample_plain
 from r3v.policies.decoder import Decoder, why_no_decoder
+from r3v.policies.decoder_fit import why_no_structure
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import (
     batches,
@@ -141,7 +142,7 @@ class HFPolicy:
         if self._plain_reason is None:
             shared = self._can_share()
             self._kept.begin(weights_state(self.model, self.name))
-            decoder = self._decode_with() if shared else None
+            decoder = self.decoder() if shared else None
             options = {"slots": self.slots, "shared": shared, "kept": self._kept, "decoder": decoder}
             yield from Sampler(self.model, self.encoder, params, **options).run(jobs)
             return
@@ -167,7 +168,7 @@ class HFPolicy:
                 )
         return self._shared
 
-    def _decode_with(self) -> Decoder | None:
+    def decoder(self) -> Decoder | None:
         """A decoder of the present weights where one can stand for the model; found out once, and said where not."""
         if not self._decoder_asked:
             self._decoder_asked = True
@@ -176,8 +177,10 @@ class HFPolicy:
                 self._decoder = Decoder(self.model)
             else:
                 log.info("%s has %s: sampled and scored by its own forward", type(self.model).__name__, reason)
-        if self._decoder is not None:
-            self._decoder.refresh()
+        # An adapter that could not be folded in this time, or a hook, may have changed what it stood for.
+        if self._decoder is None or why_no_structure(self.model) is not None:
+            return None
+        self._decoder.refresh()
         return self._decoder
 
     def _candidate(
@@ -202,7 +205,7 @@ class HFPolicy:
     ) -> list[list[list[float]]]:
         if self._can_share():
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS, "decoder": self._decode_with()}
+            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS, "decoder": self.decoder()}
             return TreeScorer(self.model, self.encoder, self._kept, **options).score(encoded, targets)
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]

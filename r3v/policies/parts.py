@@ -15,18 +15,22 @@ def parts_of(sizes: Sequence[int], call: int) -> list[tuple[int, int]]:
     [(0, 2), (3, 5)]
     """
     n = len(sizes)
-    best: list[tuple[int, int | None]] = [(0, None)]  # cost of sizes[:end], and where its last part begins
+    cost = [0] * (n + 1)  # of sizes[:end]
+    began: list[int | None] = [None] * (n + 1)  # where its last part begins; None for a gap outside of all
     for end in range(1, n + 1):
-        found: tuple[int, int | None] = (best[end - 1][0], None) if sizes[end - 1] == 0 else (sys.maxsize, None)
+        least, first = (cost[end - 1], None) if sizes[end - 1] == 0 else (sys.maxsize, None)
         longest = 0
         for begin in range(end - 1, -1, -1):
-            longest = max(longest, sizes[begin])
-            found = min(found, (best[begin][0] + longest * (end - begin) + call, begin), key=lambda pair: pair[0])
-        best.append(found)
+            size = sizes[begin]
+            longest = size if size > longest else longest
+            here = cost[begin] + longest * (end - begin) + call
+            if here < least:
+                least, first = here, begin
+        cost[end], began[end] = least, first
     cuts: list[tuple[int, int]] = []
     end = n
     while end:
-        begin = best[end][1]
+        begin = began[end]
         if begin is not None:
             cuts.append((begin, end))
         end = end - 1 if begin is None else begin

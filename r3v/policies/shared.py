@@ -217,6 +217,7 @@ def _few(
     columns = int(key.shape[2])
     asked = (query * scale).reshape(rows * heads, x, width)
     keys, values = key.flatten(0, 1), value.flatten(0, 1)
+    # A bias may come for every head already, so that it is not spread out in every layer.
     masks = None if bias is None else bias.expand(rows, heads, 1, columns).reshape(rows * heads, 1, columns)
     if len(spans) < 2:
         turned = keys.transpose(1, 2)
@@ -246,18 +247,19 @@ def _ancestor(query: Tensor, block: Ancestor, layer: int, scale: float) -> tuple
     """Attention of each row to the block it belongs to; query R H X D -> R H X D and R H X."""
     found = [_blocks(query, part, part.keys[layer], part.values[layer], scale) for part in block.parts]
     out, lse = (some[0] if len(some) == 1 else torch.cat(some) for some in zip(*found, strict=True))
-    return out.index_select(0, block.at_R), lse.index_select(0, block.at_R)
+    # Results lie by row, query and head, as torch's CPU kernel leaves them, so only the choice copies.
+    out, lse = (t.index_select(0, block.at_R).transpose(1, 2) for t in (out, lse))
+    return out, lse
 
 
 def _blocks(query: Tensor, part: Blocks, keys: Tensor, values: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention of the rows of a part, block by block; keys G H P D -> (G K) H X D and (G K) H X."""
+    """Attention of the rows of a part, block by block; keys G H P D -> (G K) X H D and (G K) X H."""
     _, heads, x, width = query.shape
     g, k = part.rows_GK.shape
     asked = query.index_select(0, part.rows_GK.view(-1)).view(g, k, heads, x, width)
     bias = None if part.bias_GP is None else part.bias_GP[:, None, None, :]
     out, lse = _attention(asked.transpose(1, 2).reshape(g, heads, k * x, width), keys, values, bias, scale)
-    out = out.reshape(g, heads, k, x, width).transpose(1, 2).reshape(g * k, heads, x, width)
-    return out, lse.reshape(g, heads, k, x).transpose(1, 2).reshape(g * k, heads, x)
+    return out.transpose(1, 2).reshape(g * k, x, heads, width), lse.transpose(1, 2).reshape(g * k, x, heads)
 
 
 def _attention(

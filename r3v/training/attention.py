@@ -28,7 +28,8 @@ from r3v.training.tree_cpu import Plan, plan_of, planned_attention
 
 SPLIT_ABOVE = 256
 """Rows up to this long are computed under the dense mask: below, many small products cost more than they save."""
-_RUNS = "r3v_runs"
+RUNS = "r3v_runs"
+"""The attribute of a tree mask that holds its runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def attach(mask: Tensor, exit_RL: Tensor, dtype: torch.dtype) -> Tensor:
     """The boolean tree mask with its runs on it, where splitting is worth it."""
     if exit_RL.shape[1] > SPLIT_ABOVE:
         _install()
-        setattr(mask, _RUNS, runs_of(exit_RL, dtype))
+        setattr(mask, RUNS, runs_of(exit_RL, dtype))
     return mask
 
 
@@ -105,7 +106,7 @@ def _sdpa(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """transformers' SDPA interface; [R, N, L, D] in, [R, L, N, D] out."""
-    runs: Runs | None = getattr(attention_mask, _RUNS, None)
+    runs: Runs | None = getattr(attention_mask, RUNS, None)
     more = any(options.get(name) is not None for name in ("position_bias", "softcap", "cache"))
     if runs is None or more or not query.shape[2] == key.shape[2] == runs.length:
         return dense(module, query, key, value, attention_mask, **options)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from r3v.training.attention import RUNS
 from r3v.training.lora import TOKENS_PER_RANK, as_own, plain_adapter
 
 ROWS = 512
@@ -144,8 +146,36 @@ def _swapped(heads: Tensor) -> Tensor:
     return torch.cat((heads[..., half:], heads[..., :half]), -1)
 
 
-def _chunks(rows: int) -> list[slice]:
-    return [slice(a, a + ROWS) for a in range(0, rows, ROWS)]
+@dataclass(frozen=True)
+class _Tokens:
+    """Which of the X = R L tokens are real, in chunks that are computed at a time, and which are padding."""
+
+    chunks: tuple[slice, ...]
+    padding: tuple[slice, ...]
+
+
+def _tokens(mask: Any, rows: int, length: int) -> _Tokens:
+    """Tokens of a batch; a tree mask tells where its rows end."""
+    runs = getattr(mask, RUNS, None)
+    if runs is None:
+        return _Tokens(_cut_up(0, rows * length), ())
+    ends = [row[-1].end if row else 0 for row in runs.rows]
+    chunks = [c for r, end in enumerate(ends) for c in _cut_up(r * length, r * length + end)]
+    return _Tokens(tuple(chunks), tuple(slice(r * length + end, (r + 1) * length) for r, end in enumerate(ends)))
+
+
+def _cut_up(begin: int, end: int) -> tuple[slice, ...]:
+    """Even chunks of at most `ROWS`."""
+    parts = max(1, -(-(end - begin) // ROWS))
+    cuts = [begin + (end - begin) * i // parts for i in range(parts + 1)]
+    return tuple(slice(a, b) for a, b in pairwise(cuts) if b > a)
+
+
+def _cleared(tensor: Tensor, tokens: _Tokens) -> Tensor:
+    """Zeros at padding, which nothing computes."""
+    for some in tokens.padding:
+        tensor[some] = 0
+    return tensor
 
 
 def _paired(flat: Sequence[Tensor | None]) -> list[Pair]:
@@ -157,21 +187,30 @@ class _Inputs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, cos: Tensor, sin: Tensor, part: _Part, eps: float, width: int, *flat: Tensor | None
+        ctx: Any,
+        hidden: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        tokens: _Tokens,
+        part: _Part,
+        eps: float,
+        width: int,
+        *flat: Tensor | None,
     ) -> tuple[Tensor, ...]:
         X = len(hidden)
         weight_KO, bias = part.merged(_paired(flat)).t(), part.bias
         groups = len(part.weights[1]) // width
         made = hidden.new_empty(X, weight_KO.shape[1] // width, width)
         normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
-        for c in _chunks(X):
+        for c in tokens.chunks:
             normed[c], inverse[c] = _norm(hidden[c], eps)
             out = normed[c].mm(weight_KO) if bias is None else torch.addmm(bias, normed[c], weight_KO)
             out = out.view(len(out), -1, width)
             turned = out[:, :-groups]
             torch.addcmul(turned * cos[c], _swapped(turned), sin[c], out=made[c, :-groups])
             made[c, -groups:] = out[:, -groups:]
-        ctx.part, ctx.width, ctx.present = part, width, [t is not None for t in flat]
+        _cleared(made, tokens)
+        ctx.part, ctx.tokens, ctx.present = part, tokens, [t is not None for t in flat]
         ctx.save_for_backward(normed, inverse, cos, sin, *(t for t in flat if t is not None))
         heads = made.shape[1] - 2 * groups
         return made[:, :heads], made[:, heads:-groups], made[:, -groups:]
@@ -185,15 +224,15 @@ class _Inputs(torch.autograd.Function):
         query, key, value = grads
         gradients = _Gradients(part, pairs)
         weight_OK = part.merged(pairs) if ctx.needs_input_grad[0] else None
-        back = torch.empty_like(normed) if weight_OK is not None else None
-        for c in _chunks(len(normed)):
+        back = _cleared(torch.empty_like(normed), ctx.tokens) if weight_OK is not None else None
+        for c in ctx.tokens.chunks:
             turned = torch.cat((query[c], key[c]), 1)
             turned = torch.addcmul(_swapped(turned * sin[c]), turned, cos[c])
             whole = torch.cat((turned, value[c]), 1).view(len(turned), -1)
             gradients.add(whole, normed[c])
             if back is not None and weight_OK is not None:
                 back[c] = _norm_backward(whole.mm(weight_OK), normed[c], inverse[c])
-        return back, None, None, None, None, None, *gradients.found()
+        return back, None, None, None, None, None, None, *gradients.found()
 
 
 class _Rest(torch.autograd.Function):
@@ -201,19 +240,26 @@ class _Rest(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, found: Tensor, parts: tuple[_Part, ...], eps: float, *flat: Tensor | None
+        ctx: Any,
+        hidden: Tensor,
+        found: Tensor,
+        tokens: _Tokens,
+        parts: tuple[_Part, ...],
+        eps: float,
+        *flat: Tensor | None,
     ) -> Tensor:
         pairs = _paired(flat)
         out_KO, wide_KO, down_KO = (p.merged(some).t() for p, some in zip(parts, _cut(pairs), strict=True))
         X, inner = len(hidden), down_KO.shape[0]
         normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
         wide, out = hidden.new_empty(X, 2 * inner), torch.empty_like(hidden)
-        for c in _chunks(X):
+        for c in tokens.chunks:
             middle = torch.addmm(hidden[c], found[c], out_KO)
             normed[c], inverse[c] = _norm(middle, eps)
             torch.mm(normed[c], wide_KO, out=wide[c])
             torch.addmm(middle, silu(wide[c, :inner]).mul_(wide[c, inner:]), down_KO, out=out[c])
-        ctx.parts, ctx.present = parts, [t is not None for t in flat]
+        _cleared(out, tokens)
+        ctx.parts, ctx.tokens, ctx.present = parts, tokens, [t is not None for t in flat]
         ctx.save_for_backward(found, normed, inverse, wide, *(t for t in flat if t is not None))
         return out
 
@@ -226,8 +272,8 @@ class _Rest(torch.autograd.Function):
         out_OK, wide_OK, down_OK = (p.merged(own) for p, own in zip(ctx.parts, pairs, strict=True))
         for_out, for_wide, for_down = (_Gradients(p, own) for p, own in zip(ctx.parts, pairs, strict=True))
         inner = wide.shape[1] // 2
-        back, back_found = torch.empty_like(normed), torch.empty_like(found)
-        for c in _chunks(len(normed)):
+        back, back_found = (_cleared(torch.empty_like(t), ctx.tokens) for t in (normed, found))
+        for c in ctx.tokens.chunks:
             above, gate, up = grad[c], wide[c, :inner], wide[c, inner:]
             opened = silu(gate)
             for_down.add(above, opened * up)
@@ -239,7 +285,7 @@ class _Rest(torch.autograd.Function):
             torch.add(above, _norm_backward(both.mm(wide_OK), normed[c], inverse[c]), out=back[c])
             for_out.add(back[c], found[c])
             torch.mm(back[c], out_OK, out=back_found[c])
-        return back, back_found, None, None, *for_out.found(), *for_wide.found(), *for_down.found()
+        return back, back_found, None, None, None, *for_out.found(), *for_wide.found(), *for_down.found()
 
 
 def _unpacked(present: Sequence[bool], some: Sequence[Tensor]) -> list[Pair]:
@@ -267,14 +313,15 @@ def _forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Te
     cos, sin = (t.expand(R, -1, -1).reshape(R * L, 1, width) for t in kwargs.pop("position_embeddings"))
     half = width // 2
     sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
-    made = _Inputs.apply(hidden, cos, sin, first, layer.input_layernorm.variance_epsilon, width, *flat[:6])
+    mask = kwargs.pop("attention_mask")
+    tokens = _tokens(mask, R, L)
+    made = _Inputs.apply(hidden, cos, sin, tokens, first, layer.input_layernorm.variance_epsilon, width, *flat[:6])
     heads = [t.view(R, L, -1, width).transpose(1, 2) for t in made]  # pyright: ignore[reportOptionalIterable]
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     dropout = attention.attention_dropout if attention.training else 0.0
-    mask = kwargs.pop("attention_mask")
     seen, _ = attend(attention, *heads, mask, dropout=dropout, scaling=attention.scaling, **kwargs)
     eps = layer.post_attention_layernorm.variance_epsilon
-    out = _Rest.apply(hidden, seen.reshape(R * L, -1), rest, eps, *flat[6:])
+    out = _Rest.apply(hidden, seen.reshape(R * L, -1), tokens, rest, eps, *flat[6:])
     return out.view(R, L, E)  # pyright: ignore[reportOptionalMemberAccess]
 
 
