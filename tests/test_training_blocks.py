@@ -13,7 +13,7 @@ from training_examples import examples_of
 
 from r3v.config import ModelConfig
 from r3v.policies.loading import add_lora, load
-from r3v.training import blocks
+from r3v.training import attention, blocks
 from r3v.training.batching import collate
 from r3v.training.blocks import quicken, restore
 from r3v.training.forward import token_logprobs
@@ -62,17 +62,21 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return noted
 
 
-@pytest.mark.parametrize("rows", [7, 10**6])
+@pytest.mark.parametrize(("rows", "split"), [(7, False), (7, True), (10**6, True)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_output_and_gradients_are_the_layers_own(
-    family: str, rows: int, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+    family: str, rows: int, split: bool, taken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seven tokens at a time, the last time fewer, or all at once. Qwen3-VL and Gemma 3 have other layers."""
+    """At most seven tokens at a time or all at once, with the padding or, where the mask tells of it, without. Qwen3-VL
+    and Gemma 3 have other layers."""
     monkeypatch.setattr(blocks, "ROWS", rows)
+    monkeypatch.setattr(attention, "SPLIT_ABOVE", 0 if split else 10**6)
     if family.startswith("qwen"):
         need_torchvision()
     loaded = load(ModelConfig(path=NAMES[family]), dry_run=True)
-    batch = collate(tries_of(loaded, [examples_of(3), examples_of(4)]), collate_images=loaded.encoder.collate_images)
+    few = [examples_of(3), examples_of(4)[:1]]  # of unlike length, so that there is padding
+    batch = collate(tries_of(loaded, few), collate_images=loaded.encoder.collate_images)
+    assert batch.length_R[0] != batch.length_R[1]
     model = adapted(loaded)
     expected = outcome(model, batch)
     quicken(model)
@@ -133,3 +137,18 @@ def test_a_wrong_layer_trips_the_self_test(monkeypatch: pytest.MonkeyPatch) -> N
         losses, _ = train(module)
     assert module.path == "plain"
     assert losses == pytest.approx(good, rel=1e-4)
+
+
+def test_chunks_by_hand() -> None:
+    """Two rows of four places with four and one real tokens, three at a time: even chunks, and what is padding."""
+    mask: Any = attention.attach(torch.zeros(2, 1, 4, 4), torch.tensor([[4, 4, 4, 4], [1, 0, 0, 0]]), torch.float32)
+    assert not hasattr(mask, attention.RUNS)  # a short row
+    found = blocks._tokens(mask, 2, 4)
+    assert (found.chunks, found.padding) == ((slice(0, 8),), ())
+    setattr(mask, attention.RUNS, attention.runs_of(torch.tensor([[4, 4, 4, 4], [1, 0, 0, 0]]), torch.float32))
+    found = blocks._tokens(mask, 2, 4)
+    assert found.chunks == (slice(0, 4), slice(4, 5))
+    assert found.padding == (slice(4, 4), slice(5, 8))
+    assert blocks._cut_up(2, 2) == ()
+    many = blocks._cut_up(0, blocks.ROWS + 2)
+    assert many == (slice(0, blocks.ROWS // 2 + 1), slice(blocks.ROWS // 2 + 1, blocks.ROWS + 2))
