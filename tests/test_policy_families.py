@@ -6,13 +6,15 @@ import io
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from tiny_models import FAMILIES, tiny
+from transformers.cache_utils import DynamicCache
 
 from r3v import prompts as words
 from r3v.policies.base import SamplingParams
 from r3v.policies.encode import Encoded
-from r3v.policies.forward import plain_logprobs
+from r3v.policies.forward import past_of, plain_logprobs
 from r3v.policies.hf import HFPolicy
 from r3v.policies.loading import Loaded
 from r3v.records import BytesImage, Problem, Prompt
@@ -170,6 +172,26 @@ def test_the_plain_loop_draws_the_same(family: str) -> None:
     fast = HFPolicy(loaded).score(prompts, [["a", "b"], ["c"]])
     for left, right in zip(slow.score(prompts, [["a", "b"], ["c"]]), fast, strict=True):
         assert [s.total for s in left] == pytest.approx([s.total for s in right], abs=1e-4)
+
+
+class Older(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = torch.nn.Linear(2, 2)
+
+    def forward(self, input_ids=None, past_key_values=None) -> None: ...
+
+
+class Newer(Older):
+    def forward(self, input_ids=None, cache=None) -> None: ...
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Older, "past_key_values"), (Newer, "cache")])
+def test_the_memory_goes_under_the_name_the_model_takes(kind: type[Older], name: str) -> None:
+    memory = DynamicCache()
+    assert past_of(kind(), memory) == {name: memory}
+    wrapped = get_peft_model(kind(), LoraConfig(r=1, target_modules=["lin"]))  # pyright: ignore[reportArgumentType]
+    assert past_of(wrapped, memory) == {name: memory}
 
 
 def test_a_long_sample_moves_the_memory() -> None:
