@@ -101,7 +101,7 @@ def evaluate(
     out: str | Path,
     letters: bool = False,
     notes: Notes | None = None,
-    shard: int = 64,
+    shard: int = 256,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write the rows of all problems to `out` (Parquet) and return the eval block.
@@ -109,7 +109,8 @@ def evaluate(
     The block maps `greedy`, `majority@3`, ... to `{"accuracy", "n", "ci95", "unparsed"}`: shares of the n problems
     whose verdict is available, with the 95 % Wilson interval. An engine that fails on a problem gives UNAVAILABLE
     rows for it. `notes` are shown to the solver.
-    `shard`: problems between two writes, which is what a killed call loses at most.
+    `shard`: problems between two writes, which is what a killed call loses at most; the batch runs empty at the end of
+    each.
 
     Raises ConfigError for unknown or repeated selectors; RunError where `out` was written with other settings.
     """

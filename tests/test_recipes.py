@@ -42,7 +42,7 @@ def test_the_header_states_command_hardware_time_and_number(name: str) -> None:
 def test_settings_are_read_and_runs_do_not_share_a_folder(name: str) -> None:
     config = read(recipe_folder() / name).config
     assert config.run.dir == f"checkpoints/runs/{name.removesuffix('.yaml')}"
-    assert config.build.preset == "r3v"
+    assert config.build.preset == ("r3v" if config.model.path == "geoworld-tiny" else "r3v-fused")
     if config.model.path != "geoworld-tiny":
         assert config.model.quantization == "nf4"
         assert config.train.precision == "bf16-mixed"

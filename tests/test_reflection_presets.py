@@ -115,30 +115,30 @@ def test_rest_em_is_every_right_one_of_the_newest_round() -> None:
     assert made("rest-em") == [("answer", "p0", "solve", (f"p0/{name}",)) for name in ("1/0", "1/2")]
 
 
-def test_r3v_is_all_unlike_right_ones_direct_answers_a_refine_and_a_drawn_set() -> None:
-    """Three right ones of p0 differ in a word or more. The newest round is drawn whole (three candidates), joined by
-    answer: one of its two equally likely right ones beside its wrong one. p1 has nothing but its direct answer.
-    """
-    rows = made("r3v")
-    assert [row for row in rows if row[0] == "answer"] == sorted(
-        [*QA, *(("answer", "p0", "solve", (f"p0/{name}",)) for name in ("0/0", "1/0", "1/2"))]
-    )
-    (refine,) = [row for row in rows if row[0] == "refine"]
-    assert refine[1:3] == ("p0", "shown")
-    assert refine[3][0] in ("p0/0/1", "p0/1/1")
-    (select,) = [row for row in rows if row[0] == "select"]
-    assert select[3] in {("p0/1/0", "p0/1/1"), ("p0/1/1", "p0/1/2")}
-    assert len(rows) == 7
-
-
-def test_r3v_tells_the_right_solution_again() -> None:
+def test_r3v_is_all_unlike_right_ones_and_direct_answers() -> None:
+    """Three right ones of p0 differ in a word or more. p1 has nothing but its direct answer."""
+    unlike = (("answer", "p0", "solve", (f"p0/{name}",)) for name in ("0/0", "1/0", "1/2"))
+    assert made("r3v") == sorted([*QA, *unlike])
     config = apply_preset(replace(Config(), build=BuildConfig(preset="r3v")))
-    examples, _ = build_examples(POOL, [P0], config.build, FULL, seed=0)
-    (select,) = [e for e in examples if e.kind == "select"]
-    right = FIRST if "p0/1/0" in select.sources else SECOND
-    assert select.target == right
-    assert right in select.prompt.messages[-1].text
-    assert config.select.target == "solution"
+    assert (config.build.filters, config.select.target) == (("computed_last", "steps_hold"), "solution")
+
+
+def test_r3v_fused_is_diverse_with_keep_and_distinct_answers() -> None:
+    """Without all-wrong sets: two answers that differ most, one refine, one keep, and up to two select sets
+    which show one right candidate among different wrong answers. p1 has nothing to teach.
+    """
+    rows = made("r3v-fused", select_none=0.0)
+    assert [row for row in rows if row[0] in ("answer", "keep")] == [
+        ("answer", "p0", "solve", ("p0/0/0",)),
+        ("answer", "p0", "solve", ("p0/1/2",)),
+        ("keep", "p0", "shown", ("p0/1/2",)),
+    ]
+    (refine,) = [row for row in rows if row[0] == "refine"]
+    assert refine[3][0] in ("p0/0/1", "p0/1/1")
+    rights = {"p0/0/0", "p0/1/0", "p0/1/2"}
+    sets = [set(row[3]) for row in rows if row[0] == "select"]
+    assert 1 <= len(sets) <= 2
+    assert all(len(s & rights) == 1 and len(s) in (2, 3) for s in sets)
 
 
 def test_settings_of_the_user_win_over_the_preset() -> None:
@@ -150,7 +150,7 @@ def test_settings_of_the_user_win_over_the_preset() -> None:
 
 
 def test_every_preset_names_fields_that_exist_with_fitting_values() -> None:
-    assert len(PRESETS) == 7
+    assert len(PRESETS) == 8
     for name, preset in PRESETS.items():
         config = apply_preset(replace(Config(), build=BuildConfig(preset=name)))
         for dotted, value in preset.values.items():
