@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import warnings
@@ -27,6 +28,9 @@ from r3v.policies.tiny import family_of, random_tiny
 
 BUILT_IN = "geoworld-tiny"
 ADAPTER_FILE = "adapter_model.safetensors"
+
+# peft imports bitsandbytes, which on some CPUs asks every user for a package that would fetch kernels from the hub.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -298,12 +302,12 @@ def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelErro
 
 def _model(path: Path, config: ModelConfig) -> Any:
     from transformers import AutoModelForImageTextToText
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     quantization = _quantization(config)
     device = device_of(config)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars = is_progress_bar_enabled()
+    disable_progress_bar()
     try:
         model = AutoModelForImageTextToText.from_pretrained(
             **_source(path, config),
@@ -319,7 +323,7 @@ def _model(path: Path, config: ModelConfig) -> Any:
         raise _missing(config, error) from error
     finally:
         if bars:
-            logging.enable_progress_bar()
+            enable_progress_bar()
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On such CPUs bitsandbytes repacks a layer for good when it is first used without gradients, and the
