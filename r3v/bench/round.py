@@ -1,11 +1,11 @@
 """`round`: one whole round of recipes/geoworld_tiny.yaml, smaller, against TRL's SFTTrainer and `generate`.
 
-A round is: sample every training problem, grade, build the examples, fit a LoRA on them for one epoch, measure it on
-the gate problems (greedy) and the evaluation problems (all selectors). Ours is what `r3v train` runs. The peer has the
-same grading, builder, prompts and selectors, but samples with `generate` and scores with plain forward calls, each in
-the static batch that measured fastest, and fits with SFTTrainer on the same examples as rows of their own, in its
-fastest batch with as many examples to a step. It fits on the examples that ours built, so that both learn from the
-same number of rows; its merged weights are what it measures.
+A round is: sample every training problem, grade, build the examples, fit a LoRA on them for the recipe's epochs,
+measure it on the gate problems (greedy) and the evaluation problems (all selectors). Ours is what `r3v train` runs. The
+peer has the same grading, builder, prompts and selectors, but samples with `generate` and scores with plain forward
+calls, each in the static batch that measured fastest, and fits with SFTTrainer on the same examples as rows of their
+own, in its fastest batch with as many examples to a step. It fits on the examples that ours built, so that both learn
+from the same number of rows; its merged weights are what it measures.
 
 Checked first: the gate's greedy texts equal, and the log-probabilities of the examples' targets equal to 1e-3.
 """
@@ -34,11 +34,11 @@ from r3v.policies.loading import add_lora, load
 from r3v.prompts import solve_all, style
 from r3v.records import Example
 from r3v.reflection.store import read_examples
-from r3v.settings import read_tree
+from r3v.settings import read
 from r3v.stages import load_splits, real_stages
 
 SIZES = {"n_train": 96, "n_gate": 24, "n_eval": 48}
-"""Problems; the recipe has 1,000, 200 and 400."""
+"""Problems; the recipe has 1,000, 400 and 400."""
 ROWS = (32, 64, 128)
 BATCHES = (4, 8, 16, 32)
 
@@ -57,7 +57,7 @@ def recipe(settings: Settings) -> Config:
     path = Path(next(iter(r3v.recipes.__path__))) / "geoworld_tiny.yaml"
     if not path.exists():
         raise BenchError(f"{path} is missing, expected the recipe that this benchmark repeats")
-    config, _ = read_tree(Config, path)
+    config = read(path).config
     model = replace(config.model, device=settings.device)
     return replace(config, data=replace(config.data, **SIZES), model=model)
 
@@ -219,7 +219,7 @@ class Trainer:
         )
 
     def fit(self) -> Any:
-        """Train for the whole epoch; the model with its update folded in."""
+        """Train for all epochs; the model with its update folded in."""
         self.trainer.train()
         self.folder.cleanup()
         return self.trainer.model.merge_and_unload()
