@@ -182,10 +182,15 @@ def stage(folder: Path, name: str, work: Callable[[], dict[str, Any]]) -> dict[s
 
 
 def _stages_done(path: Path) -> dict[str, Any]:
+    return _kept(path, "delete it to do the unfinished round's stages again") if path.exists() else {}
+
+
+def _kept(path: Path, fix: str) -> dict[str, Any]:
+    """A JSON file that the run wrote. Raises RunError where it is damaged, saying how to mend that."""
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); delete it to do the unfinished round's stages again") from error
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error}); {fix}") from error
 
 
 def close_round(
@@ -237,7 +242,7 @@ def write_run(run: Run) -> dict[str, Any]:
     }
     chooser = run.folder / CHOOSER / "report.json"
     if chooser.exists():
-        value["chooser"] = json.loads(chooser.read_text())
+        value["chooser"] = _kept(chooser, "delete it and run the same command again")
     write_json(run.folder / "run.json", value)
     return value
 
@@ -321,10 +326,5 @@ def closed_rounds(folder: Path) -> list[dict[str, Any]]:
     reports: list[dict[str, Any]] = []
     while (folder / f"round_{len(reports):02d}" / "DONE").exists():
         path = folder / f"round_{len(reports):02d}" / "report.json"
-        try:
-            reports.append(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{path}: cannot be read ({error}); delete DONE beside it to close the round again"
-            ) from error
+        reports.append(_kept(path, "delete DONE beside it to close the round again"))
     return reports

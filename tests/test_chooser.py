@@ -105,6 +105,16 @@ def test_another_chooser_is_not_mixed_with_the_first(tmp_path: Path) -> None:
         run(Taught(), tmp_path, n=5)
 
 
+def test_a_damaged_report_of_a_chooser_is_named_and_can_be_written_again(tmp_path: Path) -> None:
+    before = run(Taught(), tmp_path)
+    report = tmp_path / "chooser/report.json"
+    report.write_text("{")
+    with pytest.raises(RunError, match=r"chooser/report\.json: damaged .* delete it"):
+        run(Taught(), tmp_path)
+    report.unlink()
+    assert run(Taught(), tmp_path) == before
+
+
 def test_no_chooser_without_further_problems_or_before_the_last_round(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="after the last round"):
         teach(settings(tmp_path / "a"), Taught().stages(), say=lambda _: None)
