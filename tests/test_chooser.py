@@ -162,8 +162,10 @@ def test_the_right_solution_told_again_is_preferred_to_each_wrong_one() -> None:
 
 def test_pairs_need_a_loss_that_learns_from_them() -> None:
     with pytest.raises(ConfigError, match=r"set build\.select_target solution"):
+        read(None, ["--build.preset=r3v-fused", "--build.select_pairs=true", "--train.loss=simpo"])
+    with pytest.raises(ConfigError, match=r"build\.select 0"):
         read(None, ["--build.select_pairs=true", "--train.loss=simpo"])
-    pairs = ["--build.select_pairs=true", "--build.select_target=solution", "--select.target=solution"]
+    pairs = ["--build.select=2", "--build.select_pairs=true"]
     with pytest.raises(ConfigError, match="learns nothing from pairs"):
         read(None, pairs)
     assert read(None, [*pairs, "--train.loss=simpo"]).config.build.select_pairs
