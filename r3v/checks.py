@@ -22,7 +22,7 @@ AT_LEAST = {
     "chooser.n": 0, "chooser.k": 2, "chooser.sets": 1,
 }  # fmt: skip
 ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
-ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.lr", "chooser.beta")
+ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.epochs", "chooser.lr", "chooser.beta")
 SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight")
 
 

@@ -129,7 +129,7 @@ def lessons(config: Config, direct: bool = False) -> Config:
         select=c.sets, select_min=config.select.n, select_max=config.select.n, select_none=0.0, select_mix="drawn",
         select_target="solution", select_pairs=True, weight_select=1.0, unparsed_negatives=False,
     )  # fmt: skip
-    train = replace(config.train, loss="simpo", lr=c.lr, simpo_beta=c.beta, kind_weights={})
+    train = replace(config.train, loss="simpo", lr=c.lr, epochs=c.epochs, simpo_beta=c.beta, kind_weights={})
     # Candidates are drawn as test time draws them.
     s = config.select
     sample = replace(config.sample, k=c.k, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k)

@@ -199,6 +199,7 @@ class ChooserConfig:
     """Candidates of each, drawn from the accepted model."""
     sets: int = 2
     """Sets of `select.n` candidates drawn from them, at most."""
+    epochs: float = 1.0
     lr: float = 5e-4
     beta: float = 10.0
     """Scale of the margin between a right and a wrong solution, in log-probability per token."""

@@ -127,12 +127,13 @@ def test_lessons_are_pairs_drawn_as_test_time_draws() -> None:
     whole = Config(
         build=BuildConfig(filters=("steps_hold",), qa=1.0, hint=True),
         select=SelectConfig(n=5, temperature=0.7),
-        chooser=ChooserConfig(n=9, k=6, sets=3, lr=1e-4, beta=7.0),
+        chooser=ChooserConfig(n=9, k=6, sets=3, epochs=0.5, lr=1e-4, beta=7.0),
     )
     made = lessons(whole)
     assert (made.build.select, made.build.select_min, made.build.select_max) == (3, 5, 5)
     assert (made.build.select_pairs, made.build.filters, made.build.qa, made.build.hint) == (True, (), 0.0, False)
-    assert (made.train.loss, made.train.lr, made.train.simpo_beta) == ("simpo", 1e-4, 7.0)
+    assert (made.train.loss, made.train.epochs, made.train.lr) == ("simpo", 0.5, 1e-4)
+    assert made.train.simpo_beta == 7.0
     assert (made.sample.k, made.sample.temperature) == (6, 0.7)
     asked = choosing(whole, Path("a"))
     assert (asked.select.adapter, asked.select.target) == ("a", "solution")
