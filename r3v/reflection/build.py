@@ -82,7 +82,7 @@ def check_build(cfg: BuildConfig) -> None:
     if not 0.0 <= cfg.select_none <= 1.0:
         raise ConfigError(f"found build.select_none {cfg.select_none}, expected a share from 0 to 1")
     if cfg.select_pairs and not cfg.select:
-        raise ConfigError("found build.select_pairs with build.select 0, so there are no sets to make pairs of; raise it")
+        raise ConfigError("found build.select_pairs with build.select 0: pairs are made of select sets, so raise it")
     if cfg.select_pairs and cfg.select_target != "solution":
         raise ConfigError(
             f"found build.select_pairs with build.select_target {cfg.select_target}: pairs are of solutions told "
