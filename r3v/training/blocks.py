@@ -15,7 +15,6 @@ inputs, R rank.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +26,7 @@ from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from r3v.training.attention import RUNS
-from r3v.training.lora import TOKENS_PER_RANK, as_own, plain_adapter
+from r3v.training.lora import TOKENS_PER_RANK, as_own, exchange, plain_adapter, put_back
 
 ROWS = 512
 """Tokens computed at a time."""
@@ -39,17 +38,12 @@ Pair = tuple[Tensor, Tensor] | None
 
 def quicken(model: Any) -> None:
     """Exchange the forward of the model's decoder layers that are llama's, until `restore`."""
-    for layer in model.modules():
-        if _is_llama_layer(layer) and "forward" not in vars(layer):
-            layer.forward = functools.partial(_forward, layer)
+    exchange(model, _is_llama_layer, _forward)
 
 
 def restore(model: Any) -> None:
     """Put the layers' own forward back."""
-    for layer in model.modules():
-        own = vars(layer).get("forward")
-        if isinstance(own, functools.partial) and own.func is _forward:
-            del layer.forward
+    put_back(model, _forward)
 
 
 def _is_llama_layer(layer: Any) -> bool:

@@ -12,7 +12,7 @@ which is decided at each call.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -45,18 +45,28 @@ def own_layers() -> Iterator[None]:
 
 def quicken(model: Any) -> None:
     """Exchange the forward of the model's LoRA layers on linear layers, until `restore`."""
-    for layer in model.modules():
-        # A layer with a forward of its own on the instance has somebody else's hook there.
-        if _is_lora_linear(layer) and "forward" not in vars(layer):
-            layer.forward = functools.partial(_forward, layer)
+    exchange(model, _is_lora_linear, _forward)
 
 
 def restore(model: Any) -> None:
     """Put peft's forward back."""
-    for layer in model.modules():
-        own = vars(layer).get("forward")
-        if isinstance(own, functools.partial) and own.func is _forward:
-            del layer.forward
+    put_back(model, _forward)
+
+
+def exchange(model: Any, wanted: Callable[[Any], bool], forward: Callable[..., Any]) -> None:
+    """Let `forward(module, ...)` stand in for the forward of the wanted modules, until `put_back`."""
+    for module in model.modules():
+        # A module with a forward of its own on the instance has somebody else's hook there.
+        if wanted(module) and "forward" not in vars(module):
+            module.forward = functools.partial(forward, module)
+
+
+def put_back(model: Any, forward: Callable[..., Any]) -> None:
+    """Give the modules that `forward` stands in for their own forward back."""
+    for module in model.modules():
+        own = vars(module).get("forward")
+        if isinstance(own, functools.partial) and own.func is forward:
+            del module.forward
 
 
 def _is_lora_linear(module: Any) -> bool:
