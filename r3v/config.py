@@ -200,6 +200,7 @@ class ChooserConfig:
     sets: int = 2
     """Sets of `select.n` candidates drawn from them, at most."""
     epochs: float = 1.0
+    """Passes over the pairs, whatever those of the rounds are."""
     lr: float = 5e-4
     beta: float = 10.0
     """Scale of the margin between a right and a wrong solution, in log-probability per token."""

@@ -116,15 +116,8 @@ class Decoder:
         values N R H T D."""
         R, T = ids_RT.shape
         kept = self._room(R, T)
-
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            for into, part in zip(kept, (key, value), strict=True):
-                into[layer] = part.view(R, T, self.groups, self.width).transpose(1, 2)
-            query = query.reshape(R, T, self.heads, self.width).transpose(1, 2)
-            out = attend_rows(query, kept[0][layer], kept[1][layer], seen, layer, self.scale)
-            return out.transpose(1, 2).reshape(R * T, -1)
-
-        hidden_XE = self._run(self._text.embed_tokens(ids_RT.reshape(-1)), *self._turns(place_RT.reshape(-1)), attend)
+        turns, attend = self._turns(place_RT.reshape(-1)), self._attending(kept, seen, None)
+        hidden_XE = self._run(self._text.embed_tokens(ids_RT.reshape(-1)), *turns, attend)
         return hidden_XE, *kept
 
     def logits(self, hidden_XE: Tensor) -> Tensor:
@@ -201,6 +194,19 @@ class Decoder:
         half = self.width // 2
         return torch.cat((-sin[..., :half], sin[..., half:]), -1)
 
+    def _attending(self, kept: tuple[Tensor, Tensor], seen: Sequence[Ancestor], bias: Tensor | None) -> Any:
+        """Attention of rows to `seen` and, causally, themselves, for `_run`; keys and values are left in `kept`."""
+        _, R, _, T, _ = kept[0].shape
+
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            for into, part in zip(kept, (key, value), strict=True):
+                into[layer] = part.view(R, T, self.groups, self.width).transpose(1, 2)
+            query = query.reshape(R, T, self.heads, self.width).transpose(1, 2)
+            out = attend_rows(query, kept[0][layer], kept[1][layer], seen, layer, self.scale, bias)
+            return out.transpose(1, 2).reshape(R * T, -1)
+
+        return attend
+
     def _room(self, rows: int, length: int) -> tuple[Tensor, Tensor]:
         shape = (len(self._layers), rows, self.groups, length, self.width)
         return torch.empty(shape), torch.empty(shape)
@@ -259,16 +265,8 @@ class Decoder:
         kept = self._room(R, T)
         cos, sin = self._text.rotary_emb(embedded_RTE, position_ids)
         bias = None if bool(mask_RL.all()) else bias_of(mask_RL.bool(), embedded_RTE.dtype)[:, None, None, :]
-
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            for into, part in zip(kept, (key, value), strict=True):
-                into[layer] = part.view(R, T, self.groups, self.width).transpose(1, 2)
-            query = query.reshape(R, T, self.heads, self.width).transpose(1, 2)
-            out = attend_rows(query, kept[0][layer], kept[1][layer], (), layer, self.scale, bias)
-            return out.transpose(1, 2).reshape(R * T, -1)
-
         turns = (cos.reshape(R * T, 1, -1), self._signed(sin).reshape(R * T, 1, -1))
-        hidden = self._run(embedded_RTE.reshape(R * T, E).clone(), *turns, attend)
+        hidden = self._run(embedded_RTE.reshape(R * T, E).clone(), *turns, self._attending(kept, (), bias))
         return (self._normed(hidden) * self._text.norm.weight).view(R, T, E), *kept
 
 
