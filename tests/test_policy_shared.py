@@ -19,7 +19,7 @@ from r3v.policies.forward import Prefill, batches
 from r3v.policies.hf import HFPolicy
 from r3v.policies.parts import parts_of
 from r3v.policies.scoring import KeptPrompts, common_length, weights_state
-from r3v.policies.shared import ancestor, attend, why_not_shared
+from r3v.policies.shared import ancestor, attend, attend_step, why_not_shared
 from r3v.records import Prompt
 
 SHARING = tuple(family for family in FAMILIES if family != "gemma3")
@@ -197,6 +197,26 @@ def test_slots_read_from_where_the_oldest_beside_them_began(monkeypatch: pytest.
     memory.now, memory.start_S, memory.busy = 100, [10, 50, 60, 3, 58, 61, 0, 0], {0, 1, 2, 4, 5}
     memory._find_low()
     assert memory.spans() == ((0, 2, 0), (2, 6, 48), (6, 8, 90))
+
+
+@pytest.mark.parametrize("start_S", [[4, 4, 0, 0], [4, 20, 0, 0]])
+def test_idle_slots_beside_ones_that_see_all_columns(start_S: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two busy slots that began at column 4, or 4 and 20, and two idle ones of 30: with or without a bias, the busy ones
+    attend to their own columns. By hand: softmax over their scores, weighing their values."""
+    monkeypatch.setattr(cache, "OWN_ROWS", 2)
+    generator = torch.Generator().manual_seed(3)
+    memory = SlotMemory(torch.zeros(1, 2, 1, 4), slots=4, columns=64)
+    memory.now, memory.start_S, memory.busy = 30, start_S, {0, 1}
+    memory._find_low()
+    assert memory.spans() == ((0, 2, 0), (2, 4, 26))
+    assert (memory.bias() is None) == (start_S[1] == 4)
+    keys, values = (torch.randn(4, 2, 27, 4, generator=generator) for _ in range(2))
+    query = torch.randn(4, 2, 3, 4, generator=generator)
+    found = attend_step(query, keys, values, [], memory.bias(), memory.spans(), 0, 0.5)
+    for slot in memory.busy:
+        first = start_S[slot] - 4
+        weights = (0.5 * query[slot] @ keys[slot, :, first:].transpose(1, 2)).softmax(-1)
+        torch.testing.assert_close(found[slot], weights @ values[slot, :, first:])
 
 
 def test_prefixes_hold_each_prompt_once() -> None:

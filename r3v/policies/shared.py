@@ -223,12 +223,15 @@ def _few(
         turned = keys.transpose(1, 2)
         scores = torch.bmm(asked, turned) if masks is None else torch.baddbmm(masks, asked, turned)
     else:
-        assert masks is not None
         scores = asked.new_full((rows * heads, x, columns), torch.finfo(query.dtype).min / 4)
         for a, b, first in spans:
             some = slice(a * heads, b * heads)
             turned = keys[some, first:].transpose(1, 2)
-            scores[some, :, first:] = torch.baddbmm(masks[some, :, first:], asked[some], turned)
+            scores[some, :, first:] = (
+                torch.bmm(asked[some], turned)
+                if masks is None
+                else torch.baddbmm(masks[some, :, first:], asked[some], turned)
+            )
     most = scores.amax(-1, keepdim=True)
     weights = scores.sub_(most).exp_()
     total = weights.sum(-1, keepdim=True)
