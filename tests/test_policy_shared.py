@@ -201,8 +201,8 @@ def test_slots_read_from_where_the_oldest_beside_them_began(monkeypatch: pytest.
 
 @pytest.mark.parametrize("start_S", [[4, 4, 0, 0], [4, 20, 0, 0]])
 def test_idle_slots_beside_ones_that_see_all_columns(start_S: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two busy slots that began at column 4, or 4 and 20, and two idle ones of 30: with or without a bias, the busy ones
-    attend to their own columns. By hand: softmax over their scores, weighing their values."""
+    """Two busy slots that began at column 4, or 4 and 20, and two idle ones of 30: with or without a bias, the busy
+    ones attend to their own columns. By hand: softmax over their scores, weighing their values."""
     monkeypatch.setattr(cache, "OWN_ROWS", 2)
     generator = torch.Generator().manual_seed(3)
     memory = SlotMemory(torch.zeros(1, 2, 1, 4), slots=4, columns=64)
