@@ -133,7 +133,7 @@ def lessons(config: Config, direct: bool = False) -> Config:
     # Candidates are drawn as test time draws them.
     s = config.select
     sample = replace(config.sample, k=c.k, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k)
-    sample = replace(sample, max_new_tokens=s.max_new_tokens)
+    sample = replace(sample, max_new_tokens=s.max_new_tokens, noise=s.noise)
     return replace(config, build=build, train=train, sample=sample)
 
 

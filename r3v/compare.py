@@ -27,7 +27,7 @@ from r3v.stats import mean_interval, paired_bootstrap
 Say = Callable[[str], None]
 Count = Callable[[Sequence[Problem], Path, Config], int]
 SHARED = ("sample.k", "sample.temperature", "sample.top_p", "sample.top_k", "select.n", "run.rounds")
-SHARED_SELECT = ("select.temperature", "select.top_p", "select.top_k")
+SHARED_SELECT = ("select.temperature", "select.top_p", "select.top_k", "select.noise")
 """What every preset of a comparison takes from the recipe, so that budget and test are equal."""
 
 

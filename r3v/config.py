@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from r3v.policies.base import Noise
 from r3v.policies.openai_config import ServerConfig
 from r3v.policies.ray_config import PolicyConfig
 
@@ -76,6 +77,9 @@ class SampleConfig:
     top_p: float = 1.0
     top_k: int = 0
     max_new_tokens: int = 384
+    noise: Noise = "independent"
+    """How the candidates of a problem go together, see `r3v.policies.base.Noise`; arithmetic needs the model in this
+    process or on a Ray cluster."""
     slots: int = 32
     """Sequences decoded at once."""
     shard_size: int = 128
@@ -173,6 +177,8 @@ class SelectConfig:
     temperature: float = 0.9
     top_p: float = 1.0
     top_k: int = 0
+    noise: Noise = "independent"
+    """As `sample.noise`."""
     permutations: int = 2
     """Candidate orders averaged by self_select."""
     fused_weight: float = 0.5

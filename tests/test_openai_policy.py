@@ -350,6 +350,11 @@ def test_settings_of_the_model_that_only_the_server_can_have() -> None:
         OpenAIPolicy.from_config(ServerConfig(url="http://127.0.0.1:9"), ModelConfig(quantization="nf4"))
 
 
+def test_noise_that_a_server_cannot_make() -> None:
+    with FakeServer("vllm") as server, policy(server) as p, pytest.raises(ConfigError, match="noise arithmetic"):
+        p.generate([prompt()], 2, SamplingParams(noise="arithmetic"))
+
+
 def test_top_k_where_the_server_cannot_be_told() -> None:
     with FakeServer("other") as server, policy(server) as p, pytest.raises(ConfigError, match="top_k 5"):
         p.generate([prompt()], 1, SamplingParams(top_k=5))

@@ -12,7 +12,7 @@ from tiny_models import FAMILIES, tiny
 from transformers.cache_utils import DynamicCache
 
 from r3v import prompts as words
-from r3v.policies.base import SamplingParams
+from r3v.policies.base import Noise, SamplingParams
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import past_of, plain_logprobs
 from r3v.policies.hf import HFPolicy
@@ -121,10 +121,11 @@ def test_greedy_equals_generate(family: str) -> None:
         assert whole[0, own["input_ids"].shape[1] :].tolist() == list(candidate.token_ids)
 
 
+@pytest.mark.parametrize("noise", ["independent", "arithmetic"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_candidates_do_not_depend_on_slots_or_company(family: str) -> None:
+def test_candidates_do_not_depend_on_slots_or_company(family: str, noise: Noise) -> None:
     loaded, prompts = tiny(family), some_prompts()
-    params = SamplingParams(temperature=0.8, max_new_tokens=24)
+    params = SamplingParams(temperature=0.8, max_new_tokens=24, noise=noise)
     wanted = HFPolicy(loaded, slots=1).generate(prompts, 3, params, seed=5)
     assert len({c.token_ids for row in wanted for c in row}) > 6
     for slots, order in ((3, [2, 0, 3, 1]), (32, [3, 1, 0, 2])):
@@ -156,13 +157,16 @@ def test_logprobs_and_scores_equal_a_plain_forward(family: str) -> None:
             assert candidate.logprobs == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("family", ["idefics3", "qwen2_5_vl", "gemma3"])
-def test_the_plain_loop_draws_the_same(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "noise"),
+    [("idefics3", "independent"), ("qwen2_5_vl", "independent"), ("gemma3", "independent"), ("idefics3", "arithmetic")],
+)
+def test_the_plain_loop_draws_the_same(family: str, noise: Noise) -> None:
     """Models whose memory is not keys and values go one prompt at a time; the candidates are those of the
     slots.
     """
     loaded, prompts = tiny(family), some_prompts(2)
-    params = SamplingParams(temperature=0.8, max_new_tokens=16)
+    params = SamplingParams(temperature=0.8, max_new_tokens=16, noise=noise)
     expected = HFPolicy(loaded).generate(prompts, 3, params, seed=1)
     slow = HFPolicy(loaded)
     slow._plain_reason = "layers of kind nothing"

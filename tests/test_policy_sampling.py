@@ -9,7 +9,8 @@ import torch
 
 from r3v import prompts as words
 from r3v.policies.base import SamplingParams
-from r3v.policies.sampling import draw, noise_key, uniforms
+from r3v.policies.noise import noise_key, uniforms
+from r3v.policies.sampling import draw
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Problem
 
@@ -18,7 +19,7 @@ LOGITS = torch.log(torch.tensor([[0.1, 0.2, 0.3, 0.4]]))
 
 
 def drawn(uniform: float, params: SamplingParams, banned: torch.Tensor = NONE) -> tuple[int, float]:
-    token, logprob = draw(LOGITS, torch.tensor([uniform], dtype=torch.float64), params, banned)
+    token, logprob, _, _ = draw(LOGITS, torch.tensor([uniform], dtype=torch.float64), params, banned)
     return int(token), float(logprob)
 
 

@@ -29,7 +29,7 @@ from r3v.policies.decoder import Decoder, why_no_decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import prefill
 from r3v.policies.loading import Loaded
-from r3v.policies.sampling import noise_key
+from r3v.policies.noise import noise_key
 from r3v.policies.shared import why_not_shared
 from r3v.prompts import solve
 

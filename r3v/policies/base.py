@@ -11,6 +11,9 @@ from r3v.records import Candidate, Prompt
 
 T = TypeVar("T")
 R = TypeVar("R")
+Noise = Literal["independent", "arithmetic"]
+"""How the samples of one prompt go together: `independent` of each other, or spread out by arithmetic sampling (Vilnis
+et al. 2023, arXiv:2210.15458), so that fewer of them are alike. Each sample by itself has the same distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     max_new_tokens: int = 384
+    noise: Noise = "independent"
 
 
 @dataclass(frozen=True, slots=True)

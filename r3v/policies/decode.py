@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +23,8 @@ from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, step_positions
-from r3v.policies.sampling import draw, mask_of, uniforms
+from r3v.policies.noise import SlotNoise
+from r3v.policies.sampling import draw, mask_of
 from r3v.policies.scoring import KeptPrompts
 from r3v.policies.shared import SharedCalls
 
@@ -38,10 +38,11 @@ FIRST_COLUMNS = 96
 
 @dataclass(frozen=True)
 class Job:
-    """One prompt and the noise keys of its samples."""
+    """One prompt, the noise keys of its samples, and for arithmetic sampling their codes."""
 
     encoded: Encoded
     keys: tuple[int, ...]
+    codes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class _Ready:
     job: int
     sample: int
     key: int
+    code: float | None
     row: int
     start: Prefill
 
@@ -145,7 +147,7 @@ class Sampler:
         self.done_S = torch.ones(slots, dtype=torch.bool, device=device)
         self.ids_SM = torch.zeros(slots, most + 1, dtype=torch.long, device=device)
         self.logprobs_SM = torch.zeros(slots, most + 1, device=device)
-        self.noise_SM = torch.zeros(slots, most + 1, dtype=torch.float64, device=device)
+        self.noise = SlotNoise(slots, most + 1, device)
 
     def _prefill_some(self, waiting: deque[tuple[int, Job]]) -> deque[_Ready]:
         batch: list[tuple[int, Job]] = []
@@ -161,7 +163,7 @@ class Sampler:
             return deque()
         starts = self._starts([job.encoded for _, job in batch])
         return deque(
-            _Ready(index, sample, key, row, start)
+            _Ready(index, sample, key, job.codes[sample] if job.codes else None, row, start)
             for (start, row), (index, job) in zip(starts, batch, strict=True)
             for sample, key in enumerate(job.keys)
         )
@@ -197,9 +199,7 @@ class Sampler:
                     self.memory.place(slot, keys[:, :, :0], values[:, :, :0])
                 self.owner[slot] = item
             rows = torch.tensor([slot for slot, _ in taken], device=self.device)
-            most = self.params.max_new_tokens
-            noise = np.stack([uniforms(item.key, most + 1) for _, item in taken])
-            self.noise_SM[rows] = torch.from_numpy(noise).to(self.device)
+            self.noise.begin(rows, [item.key for _, item in taken], [item.code for _, item in taken])
             self.position_S[rows] = torch.tensor(
                 [item.start.position_R[item.row] for _, item in taken], device=self.device
             )
@@ -217,8 +217,9 @@ class Sampler:
             self.prefixes.keep(busy)
         self.owner = [self.owner[slot] for slot in busy]
         at = torch.tensor(busy, device=self.device)
-        for name in ("token_S", "count_S", "position_S", "done_S", "ids_SM", "logprobs_SM", "noise_SM"):
+        for name in ("token_S", "count_S", "position_S", "done_S", "ids_SM", "logprobs_SM"):
             setattr(self, name, getattr(self, name).index_select(0, at))
+        self.noise.keep(at)
         return []
 
     # ---- one step --------------------------------------------------------------------------------
@@ -251,11 +252,11 @@ class Sampler:
         """Draw a token for each of these rows (None: all) and note it, unless the row is done."""
         at = torch.arange(len(self.owner), device=self.device) if rows is None else rows
         count, done = self.count_S[at], self.done_S[at]
-        uniform = self.noise_SM[at, count]
-        token, logprob = draw(logits, uniform, self.params, self.banned_V)
-        column = torch.where(done, self.params.max_new_tokens, count)
+        drawn = draw(logits, self.noise.at(at, count), self.params, self.banned_V)
+        self.noise.spend(at, count, drawn)
+        column, token = torch.where(done, self.params.max_new_tokens, count), drawn.token_S
         self.ids_SM[at, column] = token
-        self.logprobs_SM[at, column] = logprob
+        self.logprobs_SM[at, column] = drawn.logprob_S
         count = count + (~done).long()
         self.count_S[at] = count
         self.token_S[at] = token
@@ -307,15 +308,19 @@ def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job,
     size = int(logits.shape[-1])
     stop_V = mask_of(encoder.stop_ids, size, device)
     banned_V = mask_of((*encoder.banned_ids, *range(len(encoder.tokenizer), size)), size, device)
-    noise_SM = torch.from_numpy(np.stack([uniforms(k, params.max_new_tokens) for k in job.keys])).to(device)
+    noise, rows_S = SlotNoise(n, params.max_new_tokens, device), torch.arange(n, device=device)
+    noise.begin(rows_S, job.keys, job.codes or (None,) * n)
     position_S = torch.full((n,), following[0], dtype=torch.long, device=device)
     mask_SL = inputs["attention_mask"].expand(n, -1)
     done_S = torch.zeros(n, dtype=torch.bool, device=device)
     count_S = torch.zeros(n, dtype=torch.long, device=device)
     drawn: list[tuple[Tensor, Tensor]] = []
     for step in range(params.max_new_tokens):
-        token_S, logprob_S = draw(logits, noise_SM[:, step], params, banned_V)
-        drawn.append((token_S, logprob_S))
+        place_S = torch.full((n,), step, device=device)
+        found = draw(logits, noise.at(rows_S, place_S), params, banned_V)
+        noise.spend(rows_S, place_S, found)
+        token_S = found.token_S
+        drawn.append((token_S, found.logprob_S))
         count_S += (~done_S).long()
         done_S |= stop_V[token_S]
         if step + 1 == params.max_new_tokens or bool(done_S.all()):

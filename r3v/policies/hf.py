@@ -25,7 +25,7 @@ from r3v.policies.forward import (
     why_no_slots,
 )
 from r3v.policies.loading import Loaded, load
-from r3v.policies.sampling import noise_key
+from r3v.policies.noise import code, noise_key
 from r3v.policies.scoring import KeptPrompts, TreeScorer, weights_state
 from r3v.policies.shared import why_not_shared
 from r3v.records import Candidate, Prompt
@@ -96,10 +96,12 @@ class HFPolicy:
         with _memory_errors(self.slots), sampling_mode(self.model):
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 part = prompts[begin : begin + ENCODED_AHEAD]
+                indices = range(first_index, first_index + n if params.noise == "arithmetic" else first_index)
                 jobs = [
                     Job(
                         self.encoder.prompt(prompt),
                         tuple(noise_key(seed, prompt.problem_id, first_index + i) for i in range(n)),
+                        tuple(code(seed, prompt.problem_id, index) for index in indices),
                     )
                     for prompt in part
                 ]

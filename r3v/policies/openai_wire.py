@@ -100,8 +100,14 @@ def sampling_fields(
     """Every field of a request but model and messages.
 
     All filters are named, because servers otherwise take those of the model's generation config. `top`:
-    alternatives wanted at each token. Raises ConfigError for a `top_k` that the server cannot be told.
+    alternatives wanted at each token. Raises ConfigError for a `top_k` that the server cannot be told, and for
+    arithmetic noise, which it cannot make.
     """
+    if params.noise != "independent" and params.temperature > 0:
+        raise ConfigError(
+            f"found noise {params.noise}, expected independent: a server draws by noise of its own. Set sample.noise "
+            "and select.noise to independent"
+        )
     body: dict[str, Any] = {
         "temperature": params.temperature,
         "top_p": params.top_p,

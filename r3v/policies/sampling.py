@@ -1,48 +1,33 @@
-"""Noise and draws: one uniform number per (seed, problem, sample, position), one inverse-CDF step per token.
+"""Draws: one inverse-CDF step per token from one uniform number, so that the cost does not grow with the vocabulary.
 
-The number comes from a counter-based generator, so a candidate never depends on what else is in the batch, on
-how many slots there are, or on what was sampled before. With one number per token the cost does not grow with
-the vocabulary.
-
-Suffixes: S rows, V vocabulary, T positions.
+Suffixes: S rows, V vocabulary.
 """
 
 from __future__ import annotations
 
-import hashlib
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from r3v.policies.base import SamplingParams
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
+BELOW_ONE = 1.0 - 2.0**-53
+"""The largest number below 1."""
 
 
-def noise_key(seed: int, problem_id: str, index: int) -> int:
-    """64 bits that stand for one sample of one problem."""
-    digest = hashlib.sha256(f"{seed}\0{problem_id}\0{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "little")
+class Drawn(NamedTuple):
+    """One token of each row, and what its number has left to tell: given the token, the place of the number inside the
+    token's share is again uniform in [0, 1). `share` is the share itself, under temperature, bans and filters."""
+
+    token_S: Tensor
+    logprob_S: Tensor
+    rest_S: Tensor
+    share_S: Tensor
 
 
-def uniforms(key: int, n: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) for positions 0 .. n - 1, float64, shape T.
-
-    SplitMix64 (Steele, Lea and Flood 2014) evaluated at counter key + (position + 1) * golden ratio; 53 bits
-    are kept.
-    """
-    with np.errstate(over="ignore"):
-        z = np.uint64(key) + (np.arange(1, n + 1, dtype=np.uint64)) * _GOLDEN
-        for shift, factor in _MIX:
-            z = (z ^ (z >> shift)) * factor
-        z ^= z >> np.uint64(31)
-    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V: Tensor) -> tuple[Tensor, Tensor]:
-    """One token per row and its log-probability: (token_S long, logprob_S float32).
+def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V: Tensor) -> Drawn:
+    """One token per row (long), its log-probability (float32), the rest of its number and its share (float64).
 
     Banned tokens are never drawn. The log-probability is the model's own: over its whole vocabulary at
     temperature 1, before bans, temperature and filters, so that it equals `score` and what training computes
@@ -52,6 +37,7 @@ def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V:
     allowed_SV = raw_SV.masked_fill(banned_V, -torch.inf)
     if params.temperature == 0:
         token_S = allowed_SV.argmax(-1)
+        rest_S, share_S = uniform_S, torch.ones_like(uniform_S)
     else:
         p_SV = _filtered(allowed_SV / params.temperature, params)
         cdf_SV = p_SV.double().cumsum(-1)
@@ -60,8 +46,12 @@ def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V:
         # Rounding may put `at` on the end of the scale; the last token with any probability is then meant.
         last_S = (cdf_SV < cdf_SV[:, -1:]).sum(-1)
         token_S = torch.minimum(token_S, last_S)
+        end_S = cdf_SV.gather(-1, token_S[:, None])[:, 0]
+        mass_S = p_SV.gather(-1, token_S[:, None])[:, 0].double()
+        rest_S = ((at_S - end_S) / mass_S + 1.0).clamp(0.0, BELOW_ONE)
+        share_S = mass_S / cdf_SV[:, -1]
     logprob_S = raw_SV.gather(-1, token_S[:, None])[:, 0] - raw_SV.logsumexp(-1)
-    return token_S, logprob_S
+    return Drawn(token_S, logprob_S, rest_S, share_S)
 
 
 def _filtered(logits_SV: Tensor, params: SamplingParams) -> Tensor:

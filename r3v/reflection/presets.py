@@ -26,6 +26,7 @@ class Preset:
 
 
 _FUSED = {
+    "sample.noise": "arithmetic",
     "build.pool": "cumulative",
     "build.order": "diverse",
     "build.positives": 2,
@@ -50,6 +51,7 @@ _FUSED = {
     "run.restart": "base",
     "train.loss": "reflection",
     "train.loss_reduction": "kind",
+    "select.noise": "arithmetic",
     "select.target": "index_answer",
 }
 _ANSWERS = {
@@ -67,6 +69,7 @@ _PUBLISHED = {
     "sample.temperature": 0.9,
     "sample.top_p": 0.95,
     "sample.top_k": 50,
+    "sample.noise": "independent",
     "build.pool": "cumulative",
     "build.order": "newest",
     "build.positives": 1,
@@ -95,6 +98,7 @@ _PUBLISHED = {
     "select.temperature": 0.9,
     "select.top_p": 0.95,
     "select.top_k": 50,
+    "select.noise": "independent",
     "select.target": "answer",
 }
 _STAR = {**_PUBLISHED, "build.refine": 0, "build.select": 0, "train.loss": "nll"}
@@ -178,13 +182,15 @@ def preset(name: str) -> Preset:
 
 
 def apply_preset(config: Config, explicit: Collection[str] = ()) -> Config:
-    """`config` with the values of preset `config.build.preset`, except for the dotted names in `explicit`.
+    """`config` with the values of preset `config.build.preset`, except for the dotted names in `explicit`; on a server,
+    whose noise is its own, candidates stay independent.
 
     Raises ConfigError for an unknown preset.
     """
     chosen = preset(config.build.preset)
+    values = {n: v for n, v in chosen.values.items() if not (config.server.url and n.endswith(".noise"))}
     sections: dict[str, dict[str, Any]] = {}
-    for dotted, value in chosen.values.items():
+    for dotted, value in values.items():
         if dotted not in explicit:
             section, name = dotted.split(".")
             sections.setdefault(section, {})[name] = value

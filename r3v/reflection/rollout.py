@@ -47,6 +47,8 @@ def _settings(
 ) -> dict[str, Any]:
     """Everything a candidate depends on. How many sequences are decoded at once (`slots`) is not among it."""
     drawn = {name: value for name, value in asdict(sample).items() if name != "slots"}
+    if sample.noise == "independent":  # as shards say that know of no other noise
+        del drawn["noise"]
     return {
         "policy": policy.name,
         "problems": count,
@@ -88,12 +90,7 @@ def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 def sampling_params(sample: SampleConfig) -> SamplingParams:
     """The part of a SampleConfig that a Policy takes."""
-    return SamplingParams(
-        temperature=sample.temperature,
-        top_p=sample.top_p,
-        top_k=sample.top_k,
-        max_new_tokens=sample.max_new_tokens,
-    )
+    return SamplingParams(sample.temperature, sample.top_p, sample.top_k, sample.max_new_tokens, sample.noise)
 
 
 def _sweep(out: Path) -> None:

@@ -58,7 +58,7 @@ class Selector:
         if n < 1:
             raise ConfigError(f"found n {n}, expected at least one candidate")
         cfg = self.cfg
-        params = SamplingParams(cfg.temperature, cfg.top_p, cfg.top_k, cfg.max_new_tokens)
+        params = SamplingParams(cfg.temperature, cfg.top_p, cfg.top_k, cfg.max_new_tokens, cfg.noise)
         prompts = words.solve_all([blind(problem) for problem in problems], self.style, self.notes)
         return self.policy.generate(prompts, n, params, seed=seed) if prompts else []
 
