@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r3v.training.forward import base_model, text_config
+from r3v.policies.structure import base_model
+from r3v.training.forward import text_config
 from r3v.training.trie import Trie
 from r3v.training.vision import tower_parameters
 

@@ -24,10 +24,11 @@ from r3v.losses import make_loss, reduce
 from r3v.policies.base import SamplingParams
 from r3v.policies.hf import HFPolicy
 from r3v.policies.loading import Loaded
+from r3v.policies.structure import base_model
 from r3v.prompts import solve
 from r3v.records import Example, Problem
 from r3v.training.batching import Batch, collate
-from r3v.training.forward import base_model, token_logprobs
+from r3v.training.forward import token_logprobs
 from r3v.training.trie import build_trie
 from r3v.training.vision import cache_of
 

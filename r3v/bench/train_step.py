@@ -21,8 +21,9 @@ from r3v.bench.models import bench_problem, large_qwen, reflection_examples, sma
 from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.losses import reduce, reflection
 from r3v.policies.loading import Loaded
+from r3v.policies.structure import base_model
 from r3v.training.batching import Batch, collate
-from r3v.training.forward import base_model, token_logprobs
+from r3v.training.forward import token_logprobs
 from r3v.training.trie import Trie, build_trie
 from r3v.training.vision import cache_of
 

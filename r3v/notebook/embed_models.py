@@ -43,10 +43,10 @@ class SelfEmbedder:
                 f"embedder self needs the hidden states of a model in process, found {found}. "
                 "Take --embedder lexical, or a model of its own: st:NAME or clip:NAME"
             )
-        from r3v.policies.forward import base_of
+        from r3v.policies.structure import base_model
 
         self._policy = policy
-        config = base_of(policy.model).config.get_text_config()
+        config = base_model(policy.model).config.get_text_config()
         layers = int(config.num_hidden_layers)
         self.dim = int(config.hidden_size)
         self.layer = max(1, int(layers * DEPTH)) if layer is None else layer
@@ -85,14 +85,17 @@ class SelfEmbedder:
         """One left-padded forward; the mean of one layer's states over the tokens that count."""
         import torch
 
-        from r3v.policies.forward import base_of, inputs_of, takes
+        from r3v.policies.forward import inputs_of, takes
+        from r3v.policies.structure import base_model
 
         model, encoder = self._policy.model, self._policy.encoder
         inputs, _ = inputs_of(model, encoder, [encoder.prompt(prompt) for prompt in prompts])
         if takes(model, "logits_to_keep"):
             inputs["logits_to_keep"] = 1
         try:
-            states_RLD = base_of(model)(**inputs, output_hidden_states=True, use_cache=False).hidden_states[self.layer]
+            states_RLD = base_model(model)(**inputs, output_hidden_states=True, use_cache=False).hidden_states[
+                self.layer
+            ]
         except torch.OutOfMemoryError as error:
             raise EngineError(
                 f"the device ran out of memory embedding {len(prompts)} prompts; lower max_pixels"

@@ -22,11 +22,12 @@ from r3v.policies.base import SamplingParams
 from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, step_positions
+from r3v.policies.forward import Prefill, device_of, past_of, prefill, step_positions
 from r3v.policies.noise import SlotNoise
 from r3v.policies.sampling import draw, mask_of
 from r3v.policies.scoring import KeptPrompts
 from r3v.policies.shared import SharedCalls
+from r3v.policies.structure import base_model
 
 PREFILL_TOKENS = 8192
 """Padded prompt tokens in one prefill."""
@@ -298,7 +299,7 @@ def sample_plain(model: Any, encoder: Encoder, params: SamplingParams, job: Job,
     from r3v.policies.forward import inputs_of, takes
 
     device, n = device_of(model), len(job.keys)
-    cache = DynamicCache(config=base_of(model).config.get_text_config())
+    cache = DynamicCache(config=base_model(model).config.get_text_config())
     past = past_of(model, cache)
     inputs, following = inputs_of(model, encoder, [job.encoded])
     if takes(model, "logits_to_keep"):

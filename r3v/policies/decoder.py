@@ -29,8 +29,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from r3v.errors import ModelError
 from r3v.policies.cache import SlotMemory
-from r3v.policies.decoder_fit import base_model, linear_of, text_model, why_no_structure
+from r3v.policies.decoder_fit import why_no_structure
 from r3v.policies.shared import Ancestor, attend_rows, attend_step, bias_of, stacked
+from r3v.policies.structure import base_model, linear_of, text_model
 
 ROWS = 512
 """Tokens computed at a time, so that what lies between two products stays in the cache."""

@@ -22,6 +22,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder, has_three_positions
 from r3v.policies.shared import stacked
+from r3v.policies.structure import base_model
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -40,14 +41,9 @@ class Prefill:
     position_R: tuple[int, ...]
 
 
-def base_of(model: Any) -> Any:
-    """The transformers model under a peft wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def why_no_slots(model: Any) -> str | None:
     """Why this model's memory is not plain keys and values per layer; None when it is."""
-    config = base_of(model).config.get_text_config()
+    config = base_model(model).config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ()) - _PLAIN_LAYERS
     if kinds:
         return f"layers of kind {', '.join(sorted(kinds))}"
@@ -58,7 +54,7 @@ def why_no_slots(model: Any) -> str | None:
 
 def takes(model: Any, name: str) -> bool:
     """Whether the model's forward has this argument."""
-    return name in inspect.signature(base_of(model).forward).parameters
+    return name in inspect.signature(base_model(model).forward).parameters
 
 
 def past_of(model: Any, memory: Cache) -> dict[str, Any]:
@@ -68,7 +64,7 @@ def past_of(model: Any, memory: Cache) -> dict[str, Any]:
 
 def device_of(model: Any) -> torch.device:
     """Where token ids go: the device of the embedding."""
-    return base_of(model).get_input_embeddings().weight.device
+    return base_model(model).get_input_embeddings().weight.device
 
 
 def inputs_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> tuple[dict[str, Any], list[int]]:
@@ -98,7 +94,7 @@ def inputs_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> tuple
 
 def images_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> dict[str, Tensor]:
     """Pixel inputs of a batch on the model's device, in its precision."""
-    dtype, device = base_of(model).dtype, device_of(model)
+    dtype, device = base_model(model).dtype, device_of(model)
     joined = encoder.collate_images([e.images for e in encoded])
     return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in joined.items()}
 

@@ -21,9 +21,10 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import Prefill, base_of, device_of, past_of, prefill, takes
+from r3v.policies.forward import Prefill, device_of, past_of, prefill, takes
 from r3v.policies.parts import parts_of
 from r3v.policies.shared import Ancestor, SharedCalls, ancestor, stacked
+from r3v.policies.structure import base_model
 
 KEPT_BYTES = 256 * 2**20
 """Keys and values of sampled prompts kept for scoring."""
@@ -151,7 +152,7 @@ class TreeScorer:
         flat = [(i, ids) for i, several in enumerate(targets) for ids in several]
         flat_order = sorted(range(len(flat)), key=lambda n: len(flat[n][1]))
         lines: list[list[float]] = [[] for _ in flat]
-        vocabulary = int(base_of(self.model).config.get_text_config().vocab_size)
+        vocabulary = int(base_model(self.model).config.get_text_config().vocab_size)
         begin = 0
         while begin < len(flat_order):
             longest = len(flat[flat_order[begin]][1])

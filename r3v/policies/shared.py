@@ -26,6 +26,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from r3v.errors import EngineError
+from r3v.policies.structure import base_model
 
 NAME = "r3v_shared"
 """The name of `attend` in transformers' table."""
@@ -328,9 +329,9 @@ def why_not_shared(model: Any) -> str | None:
     a shared three, must have the same logits. Call it in evaluation mode.
     """
     from r3v.policies.encode import has_three_positions
-    from r3v.policies.forward import base_of, device_of, past_of
+    from r3v.policies.forward import device_of, past_of
 
-    config = base_of(model).config.get_text_config()
+    config = base_model(model).config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     if kinds:
         return f"layers of kind {', '.join(sorted(kinds))}"
@@ -356,7 +357,7 @@ def why_not_shared(model: Any) -> str | None:
         )[1].float()
     except (EngineError, NotImplementedError, TypeError, RuntimeError) as error:
         return f"attention that cannot be exchanged ({str(error).splitlines()[0][:120]})"
-    tolerance = 1e-3 if base_of(model).dtype == torch.float32 else 5e-2
+    tolerance = 1e-3 if base_model(model).dtype == torch.float32 else 5e-2
     gap, scale = float((found - expected).abs().max()), float(expected.abs().max())
     return None if gap <= tolerance * max(scale, 1.0) else f"other logits with shared keys (by {gap:.2g})"
 

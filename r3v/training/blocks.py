@@ -25,14 +25,12 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from r3v.policies.structure import ATTENTION, MLP, why_no_llama_layer
 from r3v.training.attention import RUNS
 from r3v.training.lora import TOKENS_PER_RANK, as_own, exchange, plain_adapter, put_back
 
 ROWS = 512
 """Tokens computed at a time."""
-_CHILDREN = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-_MLP = ("gate_proj", "up_proj", "down_proj")
 Pair = tuple[Tensor, Tensor] | None
 
 
@@ -47,13 +45,7 @@ def restore(model: Any) -> None:
 
 
 def _is_llama_layer(layer: Any) -> bool:
-    if {name for name, _ in layer.named_children()} != _CHILDREN:
-        return False
-    attention = {name for name, _ in layer.self_attn.named_children()} - {"rotary_emb"}
-    mlp = {name for name, _ in layer.mlp.named_children()} - {"act_fn"}
-    activation = getattr(layer.mlp, "act_fn", None)
-    gated = isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
-    return attention == set(_ATTENTION) and mlp == set(_MLP) and gated
+    return why_no_llama_layer(layer, head_norms=False) is None
 
 
 @dataclass(frozen=True)
@@ -332,7 +324,7 @@ def _parts(
         return None
     if any(n.requires_grad or n.dtype != torch.float32 for n in norms):
         return None
-    modules = [getattr(layer.self_attn, n) for n in _ATTENTION] + [getattr(layer.mlp, n) for n in _MLP]
+    modules = [getattr(layer.self_attn, n) for n in ATTENTION] + [getattr(layer.mlp, n) for n in MLP]
     found = [_linear(module, hidden) for module in modules]
     if any(one is None for one in found):
         return None

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
+from r3v.policies.structure import base_model
 from r3v.training.attention import attach
 from r3v.training.batching import Batch, padding_mask, tree_mask
 from r3v.training.lora import own_layers
@@ -34,11 +35,6 @@ _SAID: weakref.WeakSet[Any] = weakref.WeakSet()
 Path = Literal["fused", "rows", "plain"]
 FULL_LOGITS_LIMIT = 2**25
 """A head that is trained runs in one piece up to this many logits (128 MB in float32), above chunk by chunk."""
-
-
-def base_model(model: Any) -> Any:
-    """The transformers model under a peft wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def text_config(model: Any) -> Any:

@@ -28,12 +28,13 @@ from r3v.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
 from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
+from r3v.policies.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.training import blocks, lora
 from r3v.training.batching import Batch, collate, counts
 from r3v.training.checkpointing import checkpoint_activations
-from r3v.training.forward import Path, base_model, text_config, token_logprobs, why_not_fusable
+from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
 from r3v.training.loader import BatchMaker
 from r3v.training.parity import ParityWarning, check_parity, half_precision
 from r3v.training.schedule import lr_factor

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
-from r3v.training.forward import base_model
+from r3v.policies.structure import base_model
 from r3v.training.trie import TrieStats
 
 FSDP = ("fsdp", "fsdp2")
