@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from r3v.policies.base import Noise
 from r3v.policies.openai_config import ServerConfig
 from r3v.policies.ray_config import PolicyConfig
+
+Noise = Literal["independent", "arithmetic"]
+"""How the samples of one prompt go together: `independent` of each other, or spread out by arithmetic sampling (Vilnis
+et al. 2023, arXiv:2210.15458), so that fewer of them are alike. Each sample by itself has the same distribution."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class SampleConfig:
     top_k: int = 0
     max_new_tokens: int = 384
     noise: Noise = "independent"
-    """How the candidates of a problem go together, see `r3v.policies.base.Noise`; arithmetic needs the model in this
+    """How the candidates of a problem go together, see `Noise`; arithmetic needs the model in this
     process or on a Ray cluster."""
     slots: int = 32
     """Sequences decoded at once."""

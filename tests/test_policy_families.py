@@ -12,7 +12,8 @@ from tiny_models import FAMILIES, tiny
 from transformers.cache_utils import DynamicCache
 
 from r3v import prompts as words
-from r3v.policies.base import Noise, SamplingParams
+from r3v.config import Noise
+from r3v.policies.base import SamplingParams
 from r3v.policies.encode import Encoded
 from r3v.policies.forward import past_of, plain_logprobs
 from r3v.policies.hf import HFPolicy

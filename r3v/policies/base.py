@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
+from r3v.config import Noise
 from r3v.records import Candidate, Prompt
 
 T = TypeVar("T")
 R = TypeVar("R")
-Noise = Literal["independent", "arithmetic"]
-"""How the samples of one prompt go together: `independent` of each other, or spread out by arithmetic sampling (Vilnis
-et al. 2023, arXiv:2210.15458), so that fewer of them are alike. Each sample by itself has the same distribution."""
 
 
 @dataclass(frozen=True, slots=True)
