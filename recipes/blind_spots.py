@@ -8,14 +8,17 @@ ten spots that are right in less than half of their answers all rank 1 to 3; the
 learned untaught. In no seed are all three called weak: in a world of 23 kinds of problem most skills share their
 problems with one other, so the interval of an effect is 1.3 to 1.8 in log-odds to either side.
 
-A blind spot is planted only where what is taught gets learned and what is withheld was not known. So two things are
-measured once, on problems that no seed has. The world: nothing is withheld, a LoRA on geoworld-tiny imitates right
-rationales of all kinds of problems (a kind is a family with one rule or with two), and a kind stays in the world where
-at least `LEARNED` of this model's answers to it are right. The base: a spot is drawn among theorems that it gets right
-in at most `RARELY` of its answers (reading and calculating carry over from other problems, a theorem does not). For
-every seed, three are drawn; the LoRA learns problems of the world that need none of them, first of all families alike,
-then most of those that it still gets wrong, and is diagnosed on held-out probes of the world. A seed counts where the
-three are the three weakest of the ranking. Interrupted, the same command goes on where it stopped.
+A blind spot is planted only where what is taught gets learned, and what is withheld was not known and does not come by
+itself. So three things are measured once, on problems that no seed has. The world: nothing is withheld, a LoRA on
+geoworld-tiny imitates right rationales of all kinds of problems (a kind is a family with one rule or with two), and a
+kind stays in the world where at least `LEARNED` of this model's answers to it are right. The base: a spot is drawn among
+theorems that it gets right in at most `RARELY` of its answers (reading and calculating carry over from other problems,
+most theorems do not). The pilots: models are taught the world without up to three of these theorems each; one that is
+right in more than `BLIND` of the answers to problems of a theorem it was not taught strikes that theorem out.
+
+For every seed, three are drawn; the LoRA learns problems of the world that need none of them, first of all families
+alike, then most of those that it still gets wrong, and is diagnosed on held-out probes of the world. A seed counts where
+the three are the three weakest of the ranking. Interrupted, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ LEARNED = 0.7
 """Smallest share of right answers to a kind of problem, once all kinds were taught, with which it is in the world."""
 RARELY = LEARNED / 2
 """Largest share of right answers of the base to problems of a skill that can be withheld."""
-
+BLIND = 0.5
+"""Largest share of right answers to problems of a skill that was withheld, with which it counts as a blind spot."""
 ONE_RULE = 3
 """GeoWorld's last level whose problems need one rule."""
 MOST = 40_000
@@ -105,33 +109,84 @@ def _alone(groups: Sequence[tuple[str, ...]], problems: Sequence[Problem]) -> bo
     return taught | hidden == {s for p in problems for s in p.skills}
 
 
+def spots_of(
+    problems: Sequence[Problem], known: Mapping[str, float] | None = None, untaught: Mapping[str, float] | None = None
+) -> list[tuple[str, ...]]:
+    """The groups of skills that can be a spot: with a theorem among them, no other skill going with them, right in at
+    most `RARELY` of the answers of the base (`known`, None: any) and in at most `BLIND` of those of a model that was
+    taught the rest of the world (`untaught`, None: any)."""
+    groups = [group for group in candidates(problems) if any(s.startswith("theorem:") for s in group)]
+    groups = [group for group in groups if _alone([group], problems)]
+    for limit, shares in ((RARELY, known), (BLIND, untaught)):
+        if shares is not None:
+            groups = [group for group in groups if all(shares.get(skill, 1.0) <= limit for skill in group)]
+    return groups
+
+
+def _joins(group: tuple[str, ...], spots: Sequence[tuple[str, ...]], problems: Sequence[Problem]) -> bool:
+    """Whether a group can be withheld beside these: no two ever in one problem, and no other skill goes with them."""
+    apart = all(not (group[0] in p.skills and other[0] in p.skills) for other in spots for p in problems)
+    return apart and _alone([*spots, group], problems)
+
+
+def without(spots: Sequence[tuple[str, ...]], problems: Sequence[Problem], n: int) -> list[Problem]:
+    """The first `n` of the problems that need none of the spots."""
+    hidden = {skill for group in spots for skill in group}
+    return [p for p in problems if not hidden & set(p.skills)][:n]
+
+
 def plant(
-    seed: int, n: int, known: Mapping[str, float] | None = None, world: World | None = None
+    seed: int,
+    n: int,
+    known: Mapping[str, float] | None = None,
+    world: World | None = None,
+    untaught: Mapping[str, float] | None = None,
 ) -> tuple[list[tuple[str, ...]], list[Problem]]:
-    """The groups of skills withheld under this seed, and `n` training problems of the world that need none of them, no
-    two spots ever in one problem. `known`: share of right answers of the base by skill; a group is drawn only where all
-    of its skills are right in at most `RARELY` (None: any group)."""
+    """The groups of skills withheld under this seed, drawn among `spots_of`, and `n` training problems of the world
+    that need none of them."""
     drawn = training(seed, 2 * n, world)
-    groups = [group for group in candidates(drawn) if any(s.startswith("theorem:") for s in group)]
-    groups = [group for group in groups if _alone([group], drawn)]
-    rng = random.Random(f"blind spots|{seed}")
-    if known is not None:
-        groups = [group for group in groups if all(known.get(skill, 1.0) <= RARELY for skill in group)]
+    groups, rng = spots_of(drawn, known, untaught), random.Random(f"blind spots|{seed}")
     spots: list[tuple[str, ...]] = []
     for group in rng.sample(groups, len(groups)):
-        apart = all(not (group[0] in p.skills and other[0] in p.skills) for other in spots for p in drawn)
-        if apart and _alone([*spots, group], drawn):
+        if len(spots) < SPOTS and _joins(group, spots, drawn):
             spots.append(group)
-        if len(spots) == SPOTS:
-            break
     if len(spots) < SPOTS:
         raise DataError(
             f"found {len(spots)} skills apart from each other that the base gets right in at most {100 * RARELY:.0f} % "
-            f"of its answers, expected {SPOTS}",
-            fix="Ask the base more probes (--probes)",
+            f"of its answers and a model taught the rest in at most {100 * BLIND:.0f} %, expected {SPOTS}",
+            fix="Ask more probes (--probes)",
         )
-    hidden = {skill for group in spots for skill in group}
-    return spots, [p for p in drawn if not hidden & set(p.skills)][:n]
+    return spots, without(spots, drawn, n)
+
+
+def pilots_of(groups: Sequence[tuple[str, ...]], problems: Sequence[Problem]) -> list[list[tuple[str, ...]]]:
+    """The groups in sets of at most `SPOTS` that can be withheld together; a group goes to the first set it joins."""
+    sets: list[list[tuple[str, ...]]] = []
+    for group in groups:
+        free = (some for some in sets if len(some) < SPOTS and _joins(group, some, problems))
+        found = next(free, None)
+        if found is None:
+            sets.append([group])
+        else:
+            found.append(group)
+    return sets
+
+
+def untaught_of(
+    out: Path, size: Size, world: World, known: Mapping[str, float], dry_run: bool = False
+) -> dict[str, float]:
+    """Share of right answers to problems of each skill that could be a spot, by models that were taught the world
+    without it; measured once, on seeds of their own. Interrupted, it goes on where it stopped."""
+    drawn = training(BASE_SEED, 2 * needed(size), world)
+    shares: dict[str, float] = {}
+    for number, spots in enumerate(pilots_of(spots_of(drawn, known), drawn)):
+        seed, folder = BASE_SEED + 1 + number, out / f"untaught_{number}"
+        every = without(spots, training(seed, 2 * needed(size), world), needed(size))
+        model = taught(seed, every, folder, size, dry_run)
+        found = diagnosed(model, folder / "diagnosis", size, world, seed, dry_run)
+        shares |= {skill: found.skills[skill].raw for group in spots for skill in group if skill in found.skills}
+    write_json(out / "untaught.json", shares)
+    return shares
 
 
 def again(problems: Sequence[Problem], right: Mapping[str, float], n: int) -> list[Problem]:
@@ -244,10 +299,16 @@ def world_of(out: Path, size: Size, dry_run: bool = False) -> World:
 
 
 def run_seed(
-    seed: int, out: Path, size: Size, known: Mapping[str, float], world: World, dry_run: bool = False
+    seed: int,
+    out: Path,
+    size: Size,
+    known: Mapping[str, float],
+    world: World,
+    untaught: Mapping[str, float] | None,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
     """Teach, see what is still wrong, teach that, diagnose, and say where the withheld skills came out."""
-    spots, every = plant(seed, needed(size), known, world)
+    spots, every = plant(seed, needed(size), known, world, untaught)
     model = taught(seed, every, out, size, dry_run)
     found = diagnosed(model, out / "diagnosis", size, world, seed, dry_run)
     rank = [found.skills[group[0]].rank if group[0] in found.skills else None for group in spots]
@@ -256,6 +317,7 @@ def run_seed(
         "seed": seed,
         "spots": [" = ".join(group) for group in spots],
         "known": [known[group[0]] for group in spots],
+        "untaught": None if untaught is None else [untaught[group[0]] for group in spots],
         "ranks": rank,
         "top": sorted(r or 10**6 for r in rank) == list(range(1, SPOTS + 1)),
         "weak": all(group[0] in found.weak for group in spots),
@@ -296,8 +358,10 @@ def main(words: Sequence[str] | None = None) -> None:
     size, rows = Size(args.taught, args.again, probes=args.probes, k=args.k), []
     world = world_of(args.out, size if args.dry_run else EVERY_KIND, args.dry_run)
     known = known_of(args.out, size, world, args.dry_run)
+    # Random weights are right about nothing, taught or not.
+    untaught = None if args.dry_run else untaught_of(args.out, size, world, known)
     for seed in map(int, args.seeds.split(",")):
-        rows.append(run_seed(seed, args.out / f"seed_{seed}", size, known, world, args.dry_run))
+        rows.append(run_seed(seed, args.out / f"seed_{seed}", size, known, world, untaught, args.dry_run))
         print(json.dumps(rows[-1]), flush=True)
     print(told(rows))
 
