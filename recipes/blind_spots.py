@@ -8,17 +8,18 @@ ten spots that are right in less than half of their answers all rank 1 to 3; the
 learned untaught. In no seed are all three called weak: in a world of 23 kinds of problem most skills share their
 problems with one other, so the interval of an effect is 1.3 to 1.8 in log-odds to either side.
 
-A blind spot is planted only where what is taught gets learned, and what is withheld was not known and does not come by
-itself. So three things are measured once, on problems that no seed has. The world: nothing is withheld, a LoRA on
+A blind spot is planted only where what is taught gets learned, and what is withheld was not known and does not come
+by itself. So three things are measured once, on problems that no seed has. The world: nothing is withheld, a LoRA on
 geoworld-tiny imitates right rationales of all kinds of problems (a kind is a family with one rule or with two), and a
-kind stays in the world where at least `LEARNED` of this model's answers to it are right. The base: a spot is drawn among
-theorems that it gets right in at most `RARELY` of its answers (reading and calculating carry over from other problems,
-most theorems do not). The pilots: models are taught the world without up to three of these theorems each; one that is
-right in more than `BLIND` of the answers to problems of a theorem it was not taught strikes that theorem out.
+kind stays in the world where at least `LEARNED` of this model's answers to it are right. The base: a spot is drawn
+among theorems that it gets right in at most `RARELY` of its answers (reading and calculating carry over from other
+problems, most theorems do not). The pilots: models are taught the world without up to three of these theorems each;
+one that is right in more than `BLIND` of the answers to problems of a theorem it was not taught strikes that theorem
+out.
 
 For every seed, three are drawn; the LoRA learns problems of the world that need none of them, first of all families
-alike, then most of those that it still gets wrong, and is diagnosed on held-out probes of the world. A seed counts where
-the three are the three weakest of the ranking. Interrupted, the same command goes on where it stopped.
+alike, then most of those that it still gets wrong, and is diagnosed on held-out probes of the world. A seed counts
+where the three are the three weakest of the ranking. Interrupted, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
