@@ -23,7 +23,7 @@ AT_LEAST = {
 }  # fmt: skip
 ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
 ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.epochs", "chooser.lr", "chooser.beta")
-SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight")
+SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight", "select.sure")
 
 
 def check_config(config: Config) -> None:

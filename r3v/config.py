@@ -183,7 +183,10 @@ class SelectConfig:
     noise: Noise = "independent"
     """As `sample.noise`."""
     permutations: int = 2
-    """Candidate orders averaged by self_select."""
+    """Candidate orders averaged by self_select, at most."""
+    sure: float = 1.0
+    """With an answer above this share in the first order no further one is asked; 1: all are, always. For a model that
+    does not prefer a place, as one that tells solutions again."""
     fused_weight: float = 0.5
     """Weight of the vote share beside the self-select probability."""
     max_new_tokens: int = 384

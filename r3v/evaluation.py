@@ -52,8 +52,9 @@ class _Ask:
         """Everything the rows depend on, as JSON."""
         told = "\n".join(f"{p.id} {p.kind} {p.answer} {question_text(p)}" for p in problems)
         select = {k: v for k, v in asdict(self.selector.cfg).items() if k != "selectors"}
-        if self.selector.cfg.noise == "independent":  # as files say that know of no other noise
-            del select["noise"]
+        for name, always in (("noise", "independent"), ("sure", 1.0)):  # files that know of nothing else do not say it
+            if select[name] == always:
+                del select[name]
         value = {
             "policy": self.selector.policy.name,
             "problems": hashlib.sha256(told.encode()).hexdigest()[:16],

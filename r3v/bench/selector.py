@@ -27,6 +27,7 @@ from r3v.policies.hf import HFPolicy
 from r3v.policies.shared import why_not_shared
 from r3v.prompts import SelectTarget, solve_all, style
 from r3v.records import Candidate, Prompt
+from r3v.reflection.presets import PRESETS
 from r3v.reflection.selector import Selector, blind
 from r3v.reflection.selfselect import Match, group_answers, play
 
@@ -39,6 +40,8 @@ ROWS = (16, 32, 64, 128)
 SLOTS = (64, 128)
 TARGETS: tuple[SelectTarget, ...] = ("index_answer", "solution")
 """What stands for an answer: the first is compared with the peer, both are told of in the details."""
+SURE = float(PRESETS["r3v"].values["select.sure"])
+"""What the preset that tells solutions again asks no second order above."""
 EXTRA = 0.25
 """What selection may cost on top of sampling."""
 
@@ -142,7 +145,8 @@ class Sides:
 
     def selector(self, orders: int) -> Selector:
         """A selector that has seen nothing yet."""
-        cfg = SelectConfig(n=N, permutations=orders, target=self.target, max_new_tokens=MOST, temperature=0.9)
+        sure = 1.0 if orders == ALL_ORDERS or self.target == TARGETS[0] else SURE
+        cfg = SelectConfig(n=N, permutations=orders, sure=sure, target=self.target, max_new_tokens=MOST)
         return Selector(self.policy, self.style, cfg)
 
     def sample(self, orders: int) -> list[list[Candidate]]:

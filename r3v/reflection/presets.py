@@ -52,6 +52,7 @@ _FUSED = {
     "train.loss": "reflection",
     "train.loss_reduction": "kind",
     "select.noise": "arithmetic",
+    "select.sure": 1.0,
     "select.target": "index_answer",
 }
 _ANSWERS = {
@@ -62,6 +63,7 @@ _ANSWERS = {
     "build.keep": 0,
     "build.select": 0,
     "build.select_target": "solution",
+    "select.sure": 0.9,
     "select.target": "solution",
 }
 _PUBLISHED = {
@@ -99,6 +101,7 @@ _PUBLISHED = {
     "select.top_p": 0.95,
     "select.top_k": 50,
     "select.noise": "independent",
+    "select.sure": 1.0,
     "select.target": "answer",
 }
 _STAR = {**_PUBLISHED, "build.refine": 0, "build.select": 0, "train.loss": "nll"}

@@ -125,6 +125,8 @@ def _requests(
 
 def _weigh(policy: Policy, requests: Sequence[_Request], target: SelectTarget, seed: int) -> list[Choice]:
     """A share for each continuation of each request: its probability among them, or what a Chooser says."""
+    if not requests:
+        return []
     prompts, options = [r.prompt for r in requests], [r.continuations for r in requests]
     if isinstance(policy, Chooser):
         return policy.choose_index(prompts, options, seed=seed, solutions=target == "solution")
@@ -141,36 +143,53 @@ def play(
     letters: bool,
     seed: int,
 ) -> list[Match]:
-    """Score every match (problem, answers shown) in one call of the policy. A single answer costs nothing.
+    """Score every match (problem, answers shown): all first orders in one call of the policy, and in another the
+    further orders of those matches in which no answer had a share above `cfg.sure`. A single answer costs nothing.
 
     Suffixes: P matches, N candidates, A answers shown.
     """
-    requests = [
-        request
+    asked = {
+        number: _requests(number, problem, candidates, answers, style, cfg, letters, seed)
         for number, (problem, candidates, answers) in enumerate(zip(problems, candidates_PN, answers_PA, strict=True))
         if len(answers) > 1
-        for request in _requests(number, problem, candidates, answers, style, cfg, letters, seed)
-    ]
-    choices = _weigh(policy, requests, cfg.target, seed) if requests else []
-    sums = [[0.0] * len(answers) for answers in answers_PA]
-    none, tokens, count = [0.0] * len(sums), [0] * len(sums), [0] * len(sums)
-    ways: list[set[str]] = [set() for _ in sums]
-    for request, found in zip(requests, choices, strict=True):
-        shares = found.shares
+    }
+    found = [_Found([0.0] * len(answers)) for answers in answers_PA]
+
+    def ask(requests: list[_Request]) -> None:
+        for request, choice in zip(requests, _weigh(policy, requests, cfg.target, seed), strict=True):
+            found[request.match].add(request, choice)
+
+    ask([requests[0] for requests in asked.values()])
+    ask([r for number, requests in asked.items() if found[number].share <= cfg.sure for r in requests[1:]])
+    return [one.match() for one in found]
+
+
+class _Found:
+    """What the orders of one match said so far."""
+
+    def __init__(self, sums: list[float]) -> None:
+        self.sums, self.none, self.tokens, self.count = sums, 0.0, 0, 0
+        self.ways: set[str] = set()
+
+    def add(self, request: _Request, choice: Choice) -> None:
         for place, i in enumerate(request.order):
-            sums[request.match][i] += shares[place]
-        none[request.match] += sum(shares[len(request.order) :])
-        tokens[request.match] += found.tokens
-        ways[request.match].add(found.how)
-        count[request.match] += 1
-    matches = []
-    for number, totals in enumerate(sums):
-        if not count[number]:
-            matches.append(Match(tuple(1.0 for _ in totals), 0.0, 0))
-            continue
-        whole = sum(totals)
-        even = 1.0 / len(totals)
-        shares = tuple(t / whole if whole > 0 else even for t in totals)
-        how = "votes" if "votes" in ways[number] else min(ways[number])
-        matches.append(Match(shares, none[number] / count[number], tokens[number], how))
-    return matches
+            self.sums[i] += choice.shares[place]
+        self.none += sum(choice.shares[len(request.order) :])
+        self.tokens += choice.tokens
+        self.ways.add(choice.how)
+        self.count += 1
+
+    @property
+    def share(self) -> float:
+        """The largest share of an answer, "none" left out."""
+        return max(self._shares())
+
+    def _shares(self) -> list[float]:
+        whole = sum(self.sums)
+        return [s / whole if whole > 0 else 1.0 / len(self.sums) for s in self.sums]
+
+    def match(self) -> Match:
+        if not self.count:
+            return Match(tuple(1.0 for _ in self.sums), 0.0, 0)
+        how = "votes" if "votes" in self.ways else min(self.ways)
+        return Match(tuple(self._shares()), self.none / self.count, self.tokens, how)
