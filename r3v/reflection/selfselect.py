@@ -49,7 +49,8 @@ class Match:
 
 def group_answers(problem: Problem, candidates: Sequence[Candidate]) -> list[Answer]:
     """Distinct answers in order of first appearance, as `by_answer` tells them apart."""
-    groups = by_answer(problem, [extract(problem, candidate.text) for candidate in candidates])
+    answers = {text: extract(problem, text) for text in {candidate.text for candidate in candidates}}
+    groups = by_answer(problem, [answers[candidate.text] for candidate in candidates])
     return [Answer(key, tuple(m), likeliest(candidates, m)) for key, m in groups.items()]
 
 
