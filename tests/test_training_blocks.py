@@ -90,6 +90,26 @@ def test_output_and_gradients_are_the_layers_own(
     assert not any("forward" in vars(m) for m in model.modules())
 
 
+def test_the_last_layer_goes_on_with_the_tokens_before_a_target_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three layers: two with every token of the batch, the third with as many as have a target after them."""
+    seen: list[int] = []
+    apply = blocks._Rest.apply
+
+    def noting(hidden: torch.Tensor, *args: Any) -> Any:
+        seen.append(len(hidden))
+        return apply(hidden, *args)
+
+    monkeypatch.setattr(blocks._Rest, "apply", noting)
+    loaded = fresh()
+    batch = collate(tries_of(loaded, [examples_of(3)]), collate_images=loaded.encoder.collate_images)
+    model = adapted(loaded)
+    quicken(model)
+    outcome(model, batch)
+    wanted = len(set(batch.source_T.tolist()))
+    assert wanted < batch.ids_RL.numel() // 2
+    assert seen == [batch.ids_RL.numel()] * 2 + [wanted]
+
+
 @pytest.mark.parametrize("what", ["dropout", "trained norm", "whole weights", "autocast", "bfloat16", "cache"])
 def test_what_is_not_plain_goes_its_own_way(what: str, taken: list[bool]) -> None:
     from transformers.cache_utils import DynamicCache

@@ -30,6 +30,8 @@ SPLIT_ABOVE = 256
 """Rows up to this long are computed under the dense mask: below, many small products cost more than they save."""
 RUNS = "r3v_runs"
 """The attribute of a tree mask that holds its runs."""
+ASKED = "r3v_asked"
+"""The attribute of a tree mask that holds the tokens (of R L) whose last hidden states anybody wants."""
 
 
 @dataclass(frozen=True, eq=False)

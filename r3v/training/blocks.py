@@ -4,7 +4,8 @@ Of a fit of a small model less than half is matrix products; most of the rest ar
 than the cache, forward and backward: norms, rotations, gates, residual sums. Here a layer is two functions around
 attention, computed `ROWS` tokens at a time, so that everything between two products stays in the cache. Query, key and
 value are one product, gate and up another, with W + s B A (see `lora`) made once for all tokens and the norm's weight
-folded in; what has to be kept for the way back are the normed inputs and the products.
+folded in; what has to be kept for the way back are the normed inputs and the products. After the last layer only the
+tokens before a target are wanted, so of all others it computes keys and values alone.
 
 A layer that is anything but that (norms of heads, other activations, trained weights, dropout of an adapter, a cache,
 autocast, few tokens) goes its own way, which is decided at each call; so does the reference of the self-test.
@@ -26,7 +27,7 @@ from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from r3v.policies.structure import ATTENTION, MLP, why_no_llama_layer
-from r3v.training.attention import RUNS
+from r3v.training.attention import ASKED, RUNS
 from r3v.training.lora import TOKENS_PER_RANK, as_own, exchange, plain_adapter, put_back
 
 ROWS = 512
@@ -306,9 +307,22 @@ def _forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Te
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     dropout = attention.attention_dropout if attention.training else 0.0
     seen, _ = attend(attention, *heads, mask, dropout=dropout, scaling=attention.scaling, **kwargs)
-    eps = layer.post_attention_layernorm.variance_epsilon
-    out = _Rest.apply(hidden, seen.reshape(R * L, -1), tokens, rest, eps, *flat[6:])
-    return out.view(R, L, E)  # pyright: ignore[reportOptionalMemberAccess]
+    eps, seen, asked = layer.post_attention_layernorm.variance_epsilon, seen.reshape(R * L, -1), _asked(attention, mask)
+    if asked is not None:
+        hidden, seen = hidden.index_select(0, asked), seen.index_select(0, asked)
+        tokens = _Tokens(_cut_up(0, len(asked)), ())
+    out: Any = _Rest.apply(hidden, seen, tokens, rest, eps, *flat[6:])
+    if asked is not None:
+        out = out.new_zeros(R * L, E).index_copy(0, asked, out)
+    return out.view(R, L, E)
+
+
+def _asked(attention: Any, mask: Any) -> Tensor | None:
+    """In the last layer the tokens whose hidden states are wanted after it, where the mask tells; of all others only
+    keys and values are. None: all tokens."""
+    asked = getattr(mask, ASKED, None)
+    last = attention.layer_idx == attention.config.num_hidden_layers - 1
+    return asked.unique() if last and asked is not None else None
 
 
 def _parts(

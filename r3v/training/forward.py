@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
 from r3v.policies.structure import base_model
-from r3v.training.attention import attach
+from r3v.training.attention import ASKED, attach
 from r3v.training.batching import Batch, padding_mask, tree_mask
 from r3v.training.lora import own_layers
 from r3v.training.vision import features, why_not_cached
@@ -105,6 +105,7 @@ def _tree_mask(base: Any, batch: Batch) -> Tensor:
     if getattr(text_config(base), "_attn_implementation", "eager") == "eager":
         # Eager attention adds its mask to the scores.
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    setattr(mask, ASKED, batch.source_T)
     return attach(mask, batch.exit_RL, dtype)
 
 
