@@ -14,7 +14,7 @@ geoworld-tiny imitates right rationales of all kinds of problems (a kind is a fa
 kind stays in the world where at least `LEARNED` of this model's answers to it are right. The base: a spot is drawn
 among theorems that it gets right in at most `RARELY` of its answers (reading and calculating carry over from other
 problems, most theorems do not). The pilots: models are taught the world without up to three of these theorems each;
-one that is right in more than `BLIND` of the answers to problems of a theorem it was not taught strikes that theorem
+one that is right in more than `RARELY` of the answers to problems of a theorem it was not taught strikes that theorem
 out.
 
 For every seed, three are drawn; the LoRA learns problems of the world that need none of them, first of all families
@@ -53,9 +53,8 @@ BASE_SEED = 1000
 LEARNED = 0.7
 """Smallest share of right answers to a kind of problem, once all kinds were taught, with which it is in the world."""
 RARELY = LEARNED / 2
-"""Largest share of right answers of the base to problems of a skill that can be withheld."""
-BLIND = 0.5
-"""Largest share of right answers to problems of a skill that was withheld, with which it counts as a blind spot."""
+"""Largest share of right answers to problems of a skill that can be withheld: of the base, and of a model that was
+taught the rest."""
 ONE_RULE = 3
 """GeoWorld's last level whose problems need one rule."""
 MOST = 40_000
@@ -118,9 +117,9 @@ def spots_of(
     taught the rest of the world (`untaught`, None: any)."""
     groups = [group for group in candidates(problems) if any(s.startswith("theorem:") for s in group)]
     groups = [group for group in groups if _alone([group], problems)]
-    for limit, shares in ((RARELY, known), (BLIND, untaught)):
+    for shares in (known, untaught):
         if shares is not None:
-            groups = [group for group in groups if all(shares.get(skill, 1.0) <= limit for skill in group)]
+            groups = [group for group in groups if all(shares.get(skill, 1.0) <= RARELY for skill in group)]
     return groups
 
 
@@ -153,8 +152,8 @@ def plant(
             spots.append(group)
     if len(spots) < SPOTS:
         raise DataError(
-            f"found {len(spots)} skills apart from each other that the base gets right in at most {100 * RARELY:.0f} % "
-            f"of its answers and a model taught the rest in at most {100 * BLIND:.0f} %, expected {SPOTS}",
+            f"found {len(spots)} skills apart from each other that the base and a model taught the rest get right in at "
+            f"most {100 * RARELY:.0f} % of their answers, expected {SPOTS}",
             fix="Ask more probes (--probes)",
         )
     return spots, without(spots, drawn, n)
