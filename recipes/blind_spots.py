@@ -152,8 +152,8 @@ def plant(
             spots.append(group)
     if len(spots) < SPOTS:
         raise DataError(
-            f"found {len(spots)} skills apart from each other that the base and a model taught the rest get right in at "
-            f"most {100 * RARELY:.0f} % of their answers, expected {SPOTS}",
+            f"found {len(spots)} skills apart from each other that the base and a model taught the rest get right in "
+            f"at most {100 * RARELY:.0f} % of their answers, expected {SPOTS}",
             fix="Ask more probes (--probes)",
         )
     return spots, without(spots, drawn, n)
