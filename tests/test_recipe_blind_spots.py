@@ -43,7 +43,7 @@ def test_spots_are_drawn_among_what_stays_unknown_when_it_is_withheld() -> None:
     """Of four theorems the base knows none; one is right in 36 % of the answers of a model that was not taught it, and
     of one it was not measured: two are left, which is not enough, and three with the others at 35 %."""
     four = ("theorem:angle_bisector", "theorem:midline", "theorem:triangle_sum", "theorem:right_triangle")
-    known = dict.fromkeys(four, 0.1)
+    known: dict[str, float] = dict.fromkeys(four, 0.1)
     with pytest.raises(DataError, match=r"found 2 skills.* in at most 35 %"):
         blind_spots.plant(0, 300, known, None, {four[0]: 0.36, four[1]: 0.35, four[2]: 0.2})
     spots, _ = blind_spots.plant(0, 300, known, None, {four[0]: 0.36, **dict.fromkeys(four[1:], 0.35)})
