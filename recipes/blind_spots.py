@@ -2,11 +2,10 @@
 
     python -m r3v.recipes.blind_spots --out checkpoints/runs/blind_spots
 
-Hardware: 2 CPU cores, 2 GB of memory. Time: 2.3 minutes of processor time a seed, and 7 before the first one.
-Expect (seeds 0 to 4): ranks 2, 1, 3; 2, 1, 3; 1, 4, 2; 2, 25, 1; 4, 20, 1 of 31, so two seeds of five count. The
-ten spots that are right in less than half of their answers all rank 1 to 3; the other five (54 to 89 %) were
-learned untaught. In no seed are all three called weak: in a world of 23 kinds of problem most skills share their
-problems with one other, so the interval of an effect is 1.3 to 1.8 in log-odds to either side.
+Hardware: 2 CPU cores, 2 GB of memory. Time: 3 minutes of one core a seed, and 15 before the first one.
+Expect (seeds 0 to 4): ranks 2, 3, 1; 1, 2, 3; 2, 1, 3; 1, 3, 2; 2, 3, 1 of 31, five seeds of five; the spots are right
+in 3 to 27 % of the answers. In no seed are all three called weak: in a world of 23 kinds of problem most skills share
+their problems with one other, so effects are not known well enough for that.
 
 A blind spot is planted only where what is taught gets learned, and what is withheld was not known and does not come
 by itself. So three things are measured once, on problems that no seed has. The world: nothing is withheld, a LoRA on
