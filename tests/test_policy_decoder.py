@@ -40,13 +40,13 @@ def test_logits_are_the_models_own(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["idefics3", "qwen2_5_vl", "qwen3_vl"])
-@pytest.mark.parametrize("part", ["silu", "_transposed", "_swapped"])
+@pytest.mark.parametrize("part", ["silu", "_transposed", "swapped"])
 def test_a_wrong_kernel_is_found_out(family: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another activation, norms left out of the products, halves that are not exchanged."""
     wrong = {
         "silu": torch.relu,
         "_transposed": lambda w, norm=None: w.t().contiguous(),
-        "_swapped": lambda heads: heads,
+        "swapped": lambda heads: heads,
     }
     monkeypatch.setattr(decoder, part, wrong[part])
     assert "other logits" in str(why_no_decoder(fresh(family).model))

@@ -151,7 +151,7 @@ def test_hooks_of_others_stay() -> None:
 def test_a_wrong_layer_trips_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Halves that are not exchanged: the fit says so and goes on with the model's own layers, with the same losses."""
     good, _ = train(R3VModule(fresh(), TRAIN, config=CONFIG))
-    monkeypatch.setattr(blocks, "_swapped", lambda heads: heads)
+    monkeypatch.setattr(blocks, "swapped", lambda heads: heads)
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with pytest.warns(ParityWarning, match="disagrees"):
         losses, _ = train(module)

@@ -30,6 +30,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from r3v.errors import ModelError
 from r3v.policies.cache import SlotMemory
 from r3v.policies.decoder_fit import why_no_structure
+from r3v.policies.rotary import signed, swapped
 from r3v.policies.shared import Ancestor, attend_rows, attend_step, bias_of, stacked
 from r3v.policies.structure import base_model, linear_of, text_model
 
@@ -165,7 +166,7 @@ class Decoder:
         heads = made[:, :both]
         if layer.q_norm is not None and layer.k_norm is not None:
             heads = self._normed_heads(heads) * torch.cat([layer.q_norm, layer.k_norm])
-        return torch.addcmul(heads * cos, _swapped(heads), sin), made[:, both:]
+        return torch.addcmul(heads * cos, swapped(heads), sin), made[:, both:]
 
     def _normed(self, hidden: Tensor) -> Tensor:
         """Divided by its root mean square; the weight of the norm is in the product that follows."""
@@ -188,12 +189,7 @@ class Decoder:
         cos, sin = self._text.rotary_emb(
             torch.zeros(1), place.expand(3, 1, -1) if has_three_positions(self.model) else place
         )
-        self._cos, self._sin = cos[0], self._signed(sin[0])
-
-    def _signed(self, sin: Tensor) -> Tensor:
-        """Sines for halves that are swapped without changing signs."""
-        half = self.width // 2
-        return torch.cat((-sin[..., :half], sin[..., half:]), -1)
+        self._cos, self._sin = cos[0], signed(sin[0])
 
     def _attending(self, kept: tuple[Tensor, Tensor], seen: Sequence[Ancestor], bias: Tensor | None) -> Any:
         """Attention of rows to `seen` and, causally, themselves, for `_run`; keys and values are left in `kept`."""
@@ -266,14 +262,9 @@ class Decoder:
         kept = self._room(R, T)
         cos, sin = self._text.rotary_emb(embedded_RTE, position_ids)
         bias = None if bool(mask_RL.all()) else bias_of(mask_RL.bool(), embedded_RTE.dtype)[:, None, None, :]
-        turns = (cos.reshape(R * T, 1, -1), self._signed(sin).reshape(R * T, 1, -1))
+        turns = (cos.reshape(R * T, 1, -1), signed(sin).reshape(R * T, 1, -1))
         hidden = self._run(embedded_RTE.reshape(R * T, E).clone(), *turns, self._attending(kept, (), bias))
         return (self._normed(hidden) * self._text.norm.weight).view(R, T, E), *kept
-
-
-def _swapped(heads: Tensor) -> Tensor:
-    half = heads.shape[-1] // 2
-    return torch.cat((heads[..., half:], heads[..., :half]), -1)
 
 
 def _transposed(weight_OI: Tensor, norm_I: Tensor | None = None) -> Tensor:

@@ -93,15 +93,16 @@ class HFPolicy:
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
             raise ValueError(f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each")
+        indices = range(first_index, first_index + n)
+        coded = indices if params.noise == "arithmetic" else ()
         with _memory_errors(self.slots), sampling_mode(self.model):
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 part = prompts[begin : begin + ENCODED_AHEAD]
-                indices = range(first_index, first_index + n if params.noise == "arithmetic" else first_index)
                 jobs = [
                     Job(
                         self.encoder.prompt(prompt),
-                        tuple(noise_key(seed, prompt.problem_id, first_index + i) for i in range(n)),
-                        tuple(code(seed, prompt.problem_id, index) for index in indices),
+                        tuple(noise_key(seed, prompt.problem_id, index) for index in indices),
+                        tuple(code(seed, prompt.problem_id, index) for index in coded),
                     )
                     for prompt in part
                 ]

@@ -17,8 +17,9 @@ BELOW_ONE = 1.0 - 2.0**-53
 
 
 class Drawn(NamedTuple):
-    """One token of each row, and what its number has left to tell: given the token, the place of the number inside the
-    token's share is again uniform in [0, 1). `share` is the share itself, under temperature, bans and filters."""
+    """One token of each row, and where noise is arithmetic what its number has left to tell: given the token, the place
+    of the number inside the token's share is again uniform in [0, 1). `share` is the share itself, under temperature,
+    bans and filters. Otherwise the number as it was, and 1."""
 
     token_S: Tensor
     logprob_S: Tensor
@@ -35,9 +36,9 @@ def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V:
     """
     raw_SV = logits_SV.float()
     allowed_SV = raw_SV.masked_fill(banned_V, -torch.inf)
+    rest_S, share_S = uniform_S, torch.ones_like(uniform_S)
     if params.temperature == 0:
         token_S = allowed_SV.argmax(-1)
-        rest_S, share_S = uniform_S, torch.ones_like(uniform_S)
     else:
         p_SV = _filtered(allowed_SV / params.temperature, params)
         cdf_SV = p_SV.double().cumsum(-1)
@@ -46,10 +47,11 @@ def draw(logits_SV: Tensor, uniform_S: Tensor, params: SamplingParams, banned_V:
         # Rounding may put `at` on the end of the scale; the last token with any probability is then meant.
         last_S = (cdf_SV < cdf_SV[:, -1:]).sum(-1)
         token_S = torch.minimum(token_S, last_S)
-        end_S = cdf_SV.gather(-1, token_S[:, None])[:, 0]
-        mass_S = p_SV.gather(-1, token_S[:, None])[:, 0].double()
-        rest_S = ((at_S - end_S) / mass_S + 1.0).clamp(0.0, BELOW_ONE)
-        share_S = mass_S / cdf_SV[:, -1]
+        if params.noise == "arithmetic":
+            end_S = cdf_SV.gather(-1, token_S[:, None])[:, 0]
+            mass_S = p_SV.gather(-1, token_S[:, None])[:, 0].double()
+            rest_S = ((at_S - end_S) / mass_S + 1.0).clamp(0.0, BELOW_ONE)
+            share_S = mass_S / cdf_SV[:, -1]
     logprob_S = raw_SV.gather(-1, token_S[:, None])[:, 0] - raw_SV.logsumexp(-1)
     return Drawn(token_S, logprob_S, rest_S, share_S)
 

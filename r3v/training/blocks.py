@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from r3v.policies.rotary import signed, swapped
 from r3v.policies.structure import ATTENTION, MLP, why_no_llama_layer
 from r3v.training.attention import ASKED, RUNS
 from r3v.training.lora import TOKENS_PER_RANK, as_own, exchange, plain_adapter, put_back
@@ -128,11 +129,6 @@ def _norm_backward(grad: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:
     return torch.addcmul(grad, normed, mean, value=-1.0).mul_(inverse)
 
 
-def _swapped(heads: Tensor) -> Tensor:
-    half = heads.shape[-1] // 2
-    return torch.cat((heads[..., half:], heads[..., :half]), -1)
-
-
 @dataclass(frozen=True)
 class _Tokens:
     """Which of the X = R L tokens are real, in chunks that are computed at a time, and which are padding."""
@@ -194,7 +190,7 @@ class _Inputs(torch.autograd.Function):
             out = normed[c].mm(weight_KO) if bias is None else torch.addmm(bias, normed[c], weight_KO)
             out = out.view(len(out), -1, width)
             turned = out[:, :-groups]
-            torch.addcmul(turned * cos[c], _swapped(turned), sin[c], out=made[c, :-groups])
+            torch.addcmul(turned * cos[c], swapped(turned), sin[c], out=made[c, :-groups])
             made[c, -groups:] = out[:, -groups:]
         _cleared(made, tokens)
         ctx.part, ctx.tokens, ctx.present = part, tokens, [t is not None for t in flat]
@@ -214,7 +210,7 @@ class _Inputs(torch.autograd.Function):
         back = _cleared(torch.empty_like(normed), ctx.tokens) if weight_OK is not None else None
         for c in ctx.tokens.chunks:
             turned = torch.cat((query[c], key[c]), 1)
-            turned = torch.addcmul(_swapped(turned * sin[c]), turned, cos[c])
+            turned = torch.addcmul(swapped(turned * sin[c]), turned, cos[c])
             whole = torch.cat((turned, value[c]), 1).view(len(turned), -1)
             gradients.add(whole, normed[c])
             if back is not None and weight_OK is not None:
@@ -298,11 +294,10 @@ def _forward(layer: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Te
     width = int(attention.head_dim)
     hidden = hidden_states.reshape(R * L, E)
     cos, sin = (t.expand(R, -1, -1).reshape(R * L, 1, width) for t in kwargs.pop("position_embeddings"))
-    half = width // 2
-    sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)
     mask = kwargs.pop("attention_mask")
     tokens = _tokens(mask, R, L)
-    made = _Inputs.apply(hidden, cos, sin, tokens, first, layer.input_layernorm.variance_epsilon, width, *flat[:6])
+    eps = layer.input_layernorm.variance_epsilon
+    made = _Inputs.apply(hidden, cos, signed(sin), tokens, first, eps, width, *flat[:6])
     heads = [t.view(R, L, -1, width).transpose(1, 2) for t in made]  # pyright: ignore[reportOptionalIterable]
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     dropout = attention.attention_dropout if attention.training else 0.0
