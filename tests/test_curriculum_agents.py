@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hostile_server import reply, reply_json, serve
 from PIL import Image, ImageDraw
 
-from r3v.curriculum.agents import ROLES, AgentConfig, AgentGenerator, Role
+from r3v.curriculum.agents import AgentConfig, AgentGenerator
 from r3v.curriculum.embed import PlainEmbedder
 from r3v.curriculum.fetch import FetchError, Limits
 from r3v.curriculum.finders import PoolFinder, WebFinder
@@ -23,6 +24,7 @@ from r3v.curriculum.messages import MessageError, Pick, Plan, Question, describe
 from r3v.curriculum.pool import FolderPool
 from r3v.curriculum.practice import Target, provenance_of
 from r3v.curriculum.remote_edit import ImageEditEndpoint
+from r3v.curriculum.roles import ROLES, Role
 from r3v.curriculum.search import PoolIndex
 from r3v.curriculum.web import SearXNG
 from r3v.errors import ConfigError, EngineError, RunError
@@ -98,7 +100,8 @@ def test_an_item_with_everything_that_went_into_it(tmp_path: Path) -> None:
         assert found.target == {"skill": "theorem:midline", "level": 2}
         assert found.checks[0]["reasoning"] == "I see one."
         assert found.checks[1] == {"by": "checker", "correct": 5, "counted": 5, "reasoning": "One.\nAnswer: 1"}
-        assert source.check(problem).state == "unknown"
+        assert source.check(problem).state == "right"
+        assert source.check(replace(problem, meta={})).state == "unknown"
         assert [source.meters[r].calls for r in ROLES] == [2, 2, 2, 2]
         assert source.meters["checker"].tokens == 2 * 5 * (len("One.\nAnswer: 1") + 1)
         assert source.meters["checker"].cost == pytest.approx(source.meters["checker"].tokens * 2e-6)
@@ -184,6 +187,38 @@ def test_a_run_that_was_killed_asks_nothing_twice(tmp_path: Path) -> None:
         assert len(policy.calls) == 16 - 10
     with agents(tmp_path / "a", ScriptedPolicy(dying)) as again:
         assert len(list(again.generate(TARGET, 4))) == 4
+
+
+def test_many_workers_make_the_same_items_and_ask_no_more(tmp_path: Path) -> None:
+    """Some jobs are rejected, four calls each. However many work on them, items and calls are the same, because no more
+    jobs are begun than items are missing."""
+
+    def solve(prompt: Prompt, index: int) -> str:
+        time.sleep(0.001 * (int(prompt.problem_id[-2:], 16) % 7))
+        return "Answer: 1" if int(prompt.problem_id[-4:], 16) % 3 else "Answer: 2"
+
+    made, calls = [], []
+    for workers in (1, 6):
+        policy = ScriptedPolicy(script(solve=solve))
+        with agents(tmp_path / str(workers), policy, config=AgentConfig(workers=workers)) as source:
+            made.append([(p.id, p.answer) for p in source.generate(TARGET, 6, seed=2)])
+            made.append(source.rejected)
+            calls.append(len(policy.calls))
+            assert source.spent["tokens"] == sum(source.meters[r].tokens for r in ROLES)
+    assert made[:2] == made[2:]
+    assert made[1], "some are rejected"
+    assert calls == [4 * (6 + len(made[1]))] * 2
+
+
+def test_what_is_spent_is_known_after_a_restart(tmp_path: Path) -> None:
+    """Four roles, 2.0 for a million tokens; the checker answers five times. The second process pays nothing."""
+    for _ in range(2):
+        with agents(tmp_path, ScriptedPolicy(script())) as source:
+            list(source.generate(TARGET, 1))
+            told = [json.dumps(PLAN), json.dumps(PICK), json.dumps(QUESTION), *["One.\nAnswer: 1"] * 5]
+            tokens = sum(len(text) + 1 for text in told)
+            assert source.spent == {"tokens": tokens, "money": pytest.approx(tokens * 2e-6)}
+    assert sum(meter.cost for meter in source.meters.values()) == 0
 
 
 def test_another_model_is_asked_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ for is counted where it is paid.
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sqlite3
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from r3v.curriculum.agents import ROLES, AgentGenerator, Role
+from r3v.curriculum.agents import AgentGenerator
 from r3v.curriculum.embed import PlainEmbedder
 from r3v.curriculum.fetch import Limits
 from r3v.curriculum.finders import PoolFinder
@@ -28,12 +29,20 @@ from r3v.curriculum.journal import Journal
 from r3v.curriculum.pool import FolderPool
 from r3v.curriculum.practice import Target, provenance_of
 from r3v.curriculum.remote_edit import ImageEditEndpoint
+from r3v.curriculum.roles import ROLES, Role
 from r3v.curriculum.search import PoolIndex
+from r3v.curriculum.spiral import evolve
+from r3v.curriculum.spiral_config import SpiralConfig
+from r3v.curriculum.spiral_dry import scripted_parts
+from r3v.curriculum.spiral_parts import practice_maker
+from r3v.curriculum.spiral_practice import read_problems
 from r3v.data import load
 from r3v.errors import EngineError
+from r3v.io import atomic_write
 from r3v.policies.openai import OpenAIPolicy
 from r3v.policies.openai_config import ServerConfig
 from r3v.records import Problem
+from r3v.settings import set_field
 
 PROGRAM = Path(__file__).parent / "agents_server.py"
 WANTED = 6
@@ -167,3 +176,63 @@ def test_pictures_like_the_seed_items_are_found_in_a_pool_of_two_kinds(
             right.append(sum(hit.address.startswith(f"pool:{kind}/") for hits, kind in pairs for hit in hits))
     assert right[0] == 10
     assert right[1] >= 15, right
+
+
+def spiral(folder: Path, port: int) -> SpiralConfig:
+    """One iteration on the built-in world; every role and the editor are at the server, pictures come from a pool."""
+    values = {
+        "run.dir": str(folder / "run"), "run.iterations": 1, "data.n_gate": 24, "data.n_eval": 12,
+        "data.seeds": "geoworld:train", "data.n_seeds": 12, "model.prompt_style": "short", "probe.n": 24, "probe.k": 2,
+        "probe.min_problems": 3, "practice.generator": "agents", "practice.items": 14, "practice.score_k": 0,
+        "learn.steps": 1, "agents.all.server.url": f"http://127.0.0.1:{port}/v1", "agents.all.server.kind": "openai",
+        "agents.all.server.logprobs": False, "agents.all.server.retries": 0, "agents.checker.max_new_tokens": 64,
+        "agents.all.server.prices": {"output": 1e6}, "agents.workers": 3,
+        "agents.pictures.pool": f"folder:{folder}/pool",
+        "agents.editor.url": f"http://127.0.0.1:{port}/v1", "agents.editor.model": "painter",
+        "agents.editor.price": 100.0, "agents.editor.allow": ("127.0.0.1/32",),
+    }  # fmt: skip
+    config = SpiralConfig()
+    for name, value in values.items():
+        config = set_field(config, name, value)
+    return config
+
+
+def test_a_spiral_practises_what_agents_write(tmp_path: Path) -> None:
+    """The server dies after 20 answers: the run stops with its address, and the same command goes on. Every answer has
+    5 tokens at 1 each and every edited picture costs 100, over both processes and whatever was asked twice."""
+    for i, problem in enumerate(load("geoworld:train?seed=7", limit=30)):
+        atomic_write(tmp_path / "pool" / f"{i}.png", problem.images[0].read())
+    server = Server(tmp_path / "server.log")
+    config = spiral(tmp_path, server.port)
+    parts = replace(scripted_parts(0.2), maker=practice_maker())
+    with ExitStack() as stack:
+        stack.callback(server.kill)
+        server.start(answers=20)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(evolve, config, parts, say=lambda line: None)
+            until(lambda: first.done() or server.lines("chat", "edit") >= 20)
+            server.kill()
+            with pytest.raises(EngineError, match=str(server.port)):
+                first.result()
+        server.start()
+        value = evolve(config, parts, say=lambda line: None)
+
+    turn = value["rounds"][1]
+    made, agents = turn["generate"], turn["generate"]["agents"]
+    items = read_problems(tmp_path / "run" / "round_01" / "items.parquet")
+    assert len(items) == made["kept"] > 0
+    assert {provenance_of(p).answer for p in items} == {"agreed"}
+    assert all(str(provenance_of(p).source).startswith("pool:") for p in items)
+    assert agents["rejected"]["checker"] >= 1, "the checker reads every third picture differently"
+    kept = sum(json.loads(line)["value"].get("cost", 0) for line in journal_lines(tmp_path / "run"))
+    edits = len(list((tmp_path / "run/round_01/agents/pictures").iterdir()))
+    assert edits > 0
+    assert made["money"] == pytest.approx(kept)
+    assert made["money"] == pytest.approx(made["tokens"] + 100 * edits)
+    assert value["spent"]["money"] == pytest.approx(made["money"])
+    assert made["tokens"] >= 5 * (agents["asked"]["planner"] + agents["asked"]["writer"])
+    assert turn["practice"]["items"] == made["kept"]
+
+
+def journal_lines(run: Path) -> list[str]:
+    return (run / "round_01/agents/calls.jsonl").read_text().splitlines()

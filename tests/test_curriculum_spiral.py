@@ -249,7 +249,10 @@ def test_presets() -> None:
         ("practice.low", 0.99, "low <= high"),
         ("mixture.kind", "best", "mixture.kind"),
         ("practice.generator", "edit", "data.seeds"),
-        ("data.seeds", "geoworld:train", "edit alone"),
+        ("practice.generator", "agents", "data.seeds"),
+        ("data.seeds", "geoworld:train", "edit and agents alone"),
+        ("practice.ops", ("crop",), "edit alone"),
+        ("agents.checks", 3, "settings of agents"),
         ("budget.samples", 0, "budget.samples"),
         ("guard.alpha", 2.0, "guard.alpha"),
         ("note.pool", 1.0, "note.pool"),
@@ -260,6 +263,31 @@ def test_presets() -> None:
 def test_settings_that_contradict(field: str, value: Any, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         check(set_field(SpiralConfig(), field, value))
+
+
+AGENTS = {"practice.generator": "agents", "data.seeds": "geoworld:train", "data.n_seeds": 24}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "somebody to play the planner"),
+        ({"agents.writer.path": "w", "agents.planner.path": "p", "agents.checker.path": "c"}, "play the selector"),
+        ({"agents.all.path": "m", "agents.all.server.url": "http://h/v1"}, "expected one of them"),
+        ({"agents.all.path": "m", "agents.checks": 0}, "agents.checks 0"),
+        ({"agents.all.path": "m", "agents.agreement": 1.5}, "agents.agreement 1.5"),
+        ({"agents.all.path": "m", "agents.checker.temperature": -1.0}, "temperature -1"),
+        ({"agents.all.path": "m", "agents.editor.url": "http://h/v1"}, "both url and model"),
+        ({"agents.all.path": "m", "agents.pictures.embedder": "self"}, "plain or clip"),
+        ({"agents.all.path": "m", "agents.pictures.searxng": "http://h", "agents.pictures.serper_key_env": "K"}, "one"),
+    ],
+)  # fmt: skip
+def test_agents_that_cannot_work(fields: dict[str, Any], told: str) -> None:
+    config = SpiralConfig()
+    for name, value in {**AGENTS, **fields}.items():
+        config = set_field(config, name, value)
+    with pytest.raises(ConfigError, match=told):
+        check(config)
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -278,6 +306,17 @@ def test_dry_run_prints_the_plan_and_goes_through(capsys: pytest.CaptureFixture[
     assert "each of 2 iterations" in out
     assert "weakest quarter of skills at the start" in out
     assert "spent" in out
+
+
+def test_dry_run_of_agents(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody listens at the address, and nobody is asked: a script plays every role."""
+    args = parse("geoworld_tiny_evolve", "--dry-run")
+    fields = {**SMALL, **AGENTS, "run.iterations": 1, "agents.all.server.url": "http://127.0.0.1:9/v1"}
+    assert args.handler(args, [f"--{name}={value}" for name, value in fields.items()]) == 0
+    told = capsys.readouterr()
+    assert "new items by agents" in told.out
+    assert "agents wrote" in told.err
+    assert "rejected by stage: none" in told.err
 
 
 def test_plan_counts() -> None:

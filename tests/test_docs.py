@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from r3v.cli import build_parser, split_fields
+from r3v.curriculum.spiral_commands import effective
+from r3v.curriculum.spiral_config import check
 from r3v.settings import find_recipe, read
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -35,6 +37,8 @@ def taken(line: str) -> None:
     assert recipe is None or find_recipe(recipe).is_file(), f"no recipe {recipe}"
     if args.command in TREE:
         read(recipe, rest)
+    if args.command == "evolve":
+        check(effective(recipe, rest))
 
 
 @pytest.mark.parametrize(("file", "line"), commands())
@@ -52,4 +56,4 @@ def test_the_check_notices_what_does_not_exist(line: str) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md"}
+    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md"}

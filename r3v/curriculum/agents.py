@@ -3,7 +3,7 @@
 Each role is a Policy of its own. A job is one item: the planner sees a seed item and the target, pictures are found in
 the pool or on the web, the selector picks one, an edit may change it, the writer asks and answers, and the checker
 solves the question k times without seeing that answer. Only agreement accepts an item. Every call goes through the
-journal, so a killed run asks nothing twice.
+journal, so a killed run asks nothing twice. Read `AgentGenerator._job` first.
 """
 
 from __future__ import annotations
@@ -11,84 +11,77 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from r3v.curriculum import prompts as words
 from r3v.curriculum.edit import png
 from r3v.curriculum.edit_ops import OPS
 from r3v.curriculum.fetch import FetchError
 from r3v.curriculum.finders import Finder, Found, interleave
-from r3v.curriculum.journal import Journal, Meter, key_of
-from r3v.curriculum.messages import MessageError, Pick, Plan, Question, parse, to_dict
-from r3v.curriculum.practice import HELD_OUT, Checked, Provenance, Target, target_dict, with_provenance
+from r3v.curriculum.journal import Meter, key_of
+from r3v.curriculum.messages import Pick, Plan, Question, to_dict
+from r3v.curriculum.practice import (
+    HELD_OUT,
+    KEY,
+    Checked,
+    Provenance,
+    Target,
+    provenance_of,
+    target_dict,
+    with_provenance,
+)
 from r3v.curriculum.quality import form_fault
 from r3v.curriculum.relabel import EditRefused
+from r3v.curriculum.roles import Desk, Rejected, Role
 from r3v.curriculum.solve import Solved, judged
 from r3v.errors import ConfigError, DataError, ImageError
-from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import solve, style
-from r3v.records import BytesImage, Candidate, ImageSource, Problem, Prompt
-
-ROLES = ("planner", "selector", "writer", "checker")
-_M = TypeVar("_M", Plan, Pick, Question)
+from r3v.records import BytesImage, Candidate, ImageSource, Problem
 
 
 class ImageEditor(Protocol):
-    """Changes a picture by an instruction, for example `remote_edit.ImageEditEndpoint`."""
+    """Changes a picture by an instruction, for example `remote_edit.ImageEditEndpoint`. `price`: what one costs."""
 
     @property
     def model(self) -> str: ...
+
+    @property
+    def price(self) -> float: ...
 
     def edit(self, image: ImageSource, instruction: str) -> BytesImage: ...
 
 
 @dataclass(frozen=True)
-class Role:
-    """One agent: who answers, how it samples, and what a million tokens of its answers cost.
-
-    Tokens are counted where the policy names them; a server that does not is metered by its policy's own meter.
-    """
-
-    policy: Policy
-    params: SamplingParams = field(default_factory=lambda: SamplingParams(temperature=0.7, max_new_tokens=1024))
-    price: float = 0.0
-
-
-@dataclass(frozen=True)
 class AgentConfig:
     """`candidates` pictures are shown to the selector. The checker answers `checks` times; `agreement` must agree.
-    `attempts` is how many jobs may be tried for each item wanted."""
+    `attempts` is how many jobs may be tried for each item wanted, `workers` how many are under way at once: more than
+    one for policies that many threads may use (servers)."""
 
     candidates: int = 5
     checks: int = 5
     agreement: float = 0.8
     attempts: int = 4
+    workers: int = 1
     guidance: str = ""
     style: str = "full"
 
     def __post_init__(self) -> None:
-        if min(self.candidates, self.checks, self.attempts) < 1 or not 0 < self.agreement <= 1:
-            raise ConfigError("expected candidates, checks and attempts of at least 1 and agreement in (0, 1]")
-
-
-class Rejected(Exception):
-    """A job that gives no item, with the stage and the reason. Never leaves the generator."""
-
-    def __init__(self, stage: str, reason: str) -> None:
-        self.stage, self.reason = stage, reason
-        super().__init__(f"{stage}: {reason}")
+        if min(self.candidates, self.checks, self.attempts, self.workers) < 1 or not 0 < self.agreement <= 1:
+            raise ConfigError("expected candidates, checks, attempts and workers of at least 1, agreement in (0, 1]")
 
 
 class AgentGenerator:
     """Practice from pictures without labels. `roles` has a Role for each of `ROLES`; `folder` keeps the journal and
     downloaded pictures; `finders` are asked in order; without any, the seed item's own picture is used.
 
-    `meters` counts calls by role, `rejected` holds (job, stage, reason). Raises ConfigError for missing roles or
-    seeds; EngineError of a policy stops the run, which goes on from the journal when started again.
+    `meters` counts calls by role, `spent` all that the journal holds, `rejected` has (job, stage, reason). Items do not
+    depend on the number of workers. Raises ConfigError for missing roles or seeds; EngineError of a policy stops the
+    run, which goes on from the journal when started again.
     """
 
     name = "agents"
@@ -102,17 +95,14 @@ class AgentGenerator:
         editor: ImageEditor | None = None,
         config: AgentConfig | None = None,
     ) -> None:
-        if sorted(roles) != sorted(ROLES):
-            raise ConfigError(f"found roles {sorted(roles)}, expected exactly {', '.join(ROLES)}")
         if not seeds:
             raise ConfigError("found no seed items, expected at least one with a picture")
         held = next((p for p in seeds if p.split in HELD_OUT), None)
         if held is not None:
             raise ConfigError(f"seed item {held.id} is of split {held.split!r}, which practice must not be made from")
-        self._roles, self._seeds, self._finders, self._editor = dict(roles), seeds, tuple(finders), editor
+        self._seeds, self._finders, self._editor = seeds, tuple(finders), editor
         self._config = config or AgentConfig()
-        self._journal = Journal(Path(folder) / "calls.jsonl")
-        self.meters: dict[str, Meter] = {name: Meter() for name in (*ROLES, "search", "editor")}
+        self._desk = Desk(roles, Path(folder) / "calls.jsonl", ("search", "editor"))
         self.rejected: list[tuple[str, str, str]] = []
 
     def __enter__(self) -> AgentGenerator:
@@ -122,7 +112,17 @@ class AgentGenerator:
         self.close()
 
     def close(self) -> None:
-        self._journal.close()
+        self._desk.close()
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """What this process asked, by role, `search` and `editor`."""
+        return self._desk.meters
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """`tokens` and `money` of everything in the journal, earlier processes included; searches have no price."""
+        return self._desk.spent
 
     @property
     def counts(self) -> dict[str, int]:
@@ -130,33 +130,50 @@ class AgentGenerator:
         return dict(Counter(stage for _, stage, _ in self.rejected))
 
     def generate(self, target: Target, n: int, *, seed: int = 0) -> Iterator[Problem]:
-        """Up to `n` accepted items out of at most `n * attempts` jobs."""
+        """Up to `n` accepted items out of at most `n * attempts` jobs, in the order of the jobs. No more jobs are under
+        way than items are missing, so that nothing is paid for and thrown away."""
+        jobs, waiting, made = self._jobs(target, n, seed), deque[tuple[str, Future[Problem]]](), 0
+        with ThreadPoolExecutor(self._config.workers, "r3v-agents") as pool:
+            try:
+                while made < n:
+                    while len(waiting) < min(self._config.workers, n - made) and (job := next(jobs, None)):
+                        waiting.append((job[0], pool.submit(self._job, *job, target, seed)))
+                    if not waiting:
+                        return
+                    name, future = waiting.popleft()
+                    try:
+                        problem = future.result()
+                    except Rejected as no:
+                        self.rejected.append((name, no.stage, no.reason))
+                        continue
+                    made += 1
+                    yield problem
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def _jobs(self, target: Target, n: int, seed: int) -> Iterator[tuple[str, Problem]]:
+        """(name, seed item) of every job that may be tried; seed items of the target's skill where there are any."""
         places = [i for i, p in enumerate(self._seeds) if p.images and _fits(p, target)]
         places = places or [i for i, p in enumerate(self._seeds) if p.images]
-        made = 0
-        for number in range(n * self._config.attempts):
-            if made == n or not places:
-                return
+        for number in range(n * self._config.attempts if places else 0):
             job = f"agents-{key_of(target_dict(target), seed, number)[:12]}"
-            item = self._seeds[random.Random(job).choice(places)]
-            try:
-                problem = self._job(job, item, target, seed)
-            except Rejected as no:
-                self.rejected.append((job, no.stage, no.reason))
-                continue
-            made += 1
-            yield problem
+            yield job, self._seeds[random.Random(job).choice(places)]
 
     def check(self, problem: Problem) -> Checked:
-        """Nobody knows these answers by construction; agreement was asked for while generating."""
-        return Checked("unknown", "written by a model")
+        """Nobody knows these answers by construction: an item is right when it carries the checker's agreement."""
+        checks = provenance_of(problem).checks if KEY in problem.meta else ()
+        agreed = next((c for c in checks if c["by"] == "checker"), None)
+        if agreed is None:
+            return Checked("unknown", "written by a model, and no checker agreed")
+        return Checked("right", f"{agreed['correct']} of {agreed['counted']} independent answers agree")
 
     def _job(self, job: str, item: Problem, target: Target, seed: int) -> Problem:
         c = self._config
-        plan = self._message("planner", words.plan(job, item, target, c.guidance, self._editor is not None), Plan)
+        plan = self._desk.message("planner", words.plan(job, item, target, c.guidance, self._editor is not None), Plan)
         found = self._select(job, plan, self._search(plan, item))
         picture, edits = self._edit(job, plan, found.image)
-        question = self._message("writer", words.write(job, plan, picture), Question)
+        question = self._desk.message("writer", words.write(job, plan, picture), Question)
         problem = self._problem(job, question, picture, plan, target)
         solved = self._check(problem)
         if not solved.agrees(c.agreement):
@@ -175,7 +192,7 @@ class AgentGenerator:
                 source=found.address,
                 plan=to_dict(plan),
                 edits=edits,
-                models={name: role.policy.name for name, role in self._roles.items()},
+                models={name: role.policy.name for name, role in self._desk.roles.items()},
                 checks=({"by": "writer", "reasoning": question.solution[:1000]}, check),
             ),
         )
@@ -191,14 +208,13 @@ class AgentGenerator:
         failed: list[str] = []
         for query in plan.queries[:2]:
             for finder in self._finders:
-                started, meter = time.monotonic(), self.meters["search"]
+                started = time.monotonic()
                 try:
-                    hits, cached = finder.find(query, c.candidates, self._journal, item.images[0])
+                    hits, cached = finder.find(query, c.candidates, self._desk.journal, item.images[0])
                 except FetchError as error:
                     failed.append(error.what)
                     continue
-                meter.cached, meter.calls = meter.cached + cached, meter.calls + (not cached)
-                meter.seconds += time.monotonic() - started
+                self._desk.count("search", cached=cached, seconds=time.monotonic() - started)
                 lists.append(hits)
         found = interleave(lists, c.candidates, without=own)
         if found:
@@ -209,7 +225,7 @@ class AgentGenerator:
 
     def _select(self, job: str, plan: Plan, found: Sequence[Found]) -> Found:
         prompt = words.pick(job, plan, [f.image for f in found], [f.caption for f in found])
-        pick = self._message("selector", prompt, Pick)
+        pick = self._desk.message("selector", prompt, Pick)
         if not 0 <= pick.picture <= len(found):
             raise Rejected("selector", f"picked picture {pick.picture} of {len(found)}")
         if pick.picture == 0:
@@ -243,19 +259,16 @@ class AgentGenerator:
     ) -> tuple[ImageSource, tuple[Mapping[str, Any], ...]]:
         """Journalled by model, instruction and picture; the picture itself is kept in the journal's folder."""
         key = key_of("edit", editor.model, plan.instruction, hashlib.sha256(image.read()).hexdigest())
-        row, meter = self._journal.get(key), self.meters["editor"]
-        store = self._journal.path.parent / "pictures"
-        if row is None:
-            started = time.monotonic()
+        store = self._desk.journal.path.parent / "pictures"
+
+        def edit() -> Mapping[str, Any]:
             try:
                 edited = editor.edit(image, plan.instruction)
             except FetchError as error:
                 raise Rejected("editor", error.what) from error
-            meter.calls, meter.seconds = meter.calls + 1, meter.seconds + time.monotonic() - started
-            row = {"sha256": keep(store, edited.data)}
-            self._journal.put(key, row)
-        else:
-            meter.cached += 1
+            return {"sha256": keep(store, edited.data), "cost": editor.price}
+
+        row = self._desk.once("editor", key, edit)
         record = {"op": "endpoint", "model": editor.model, "instruction": plan.instruction, "sha256": row["sha256"]}
         return BytesImage((store / row["sha256"]).read_bytes(), f"edit of {image.describe()}"), (record,)
 
@@ -287,40 +300,8 @@ class AgentGenerator:
 
     def _check(self, problem: Problem) -> Solved:
         prompt = solve(problem, style(self._config.style))
-        texts = self._ask("checker", prompt, self._config.checks)
+        texts = self._desk.ask("checker", prompt, self._config.checks)
         return judged(problem, [Candidate(problem.id, 0, i, 0, text) for i, text in enumerate(texts)])
-
-    def _message(self, role: str, prompt: Prompt, kind: type[_M]) -> _M:
-        """A typed message; one repair attempt, then the job is rejected."""
-        reply = self._ask(role, prompt, 1)[0]
-        try:
-            return parse(kind, reply)
-        except MessageError as error:
-            self.meters[role].repairs += 1
-            again = words.repair(prompt, reply, error.what)
-        try:
-            return parse(kind, self._ask(role, again, 1)[0])
-        except MessageError as error:
-            raise Rejected(role, error.what) from error
-
-    def _ask(self, role: str, prompt: Prompt, n: int) -> list[str]:
-        """n answers of a role, from the journal where they have been given before."""
-        who, meter = self._roles[role], self.meters[role]
-        key = key_of("ask", role, who.policy.name, prompt.problem_id, prompt.hash, asdict(who.params), n)
-        row = self._journal.get(key)
-        if row is not None:
-            meter.cached += 1
-            return list(row["texts"])
-        started = time.monotonic()
-        answers = who.policy.generate([prompt], n, who.params, seed=0)[0]
-        tokens = sum(len(a.token_ids) or len(a.logprobs) for a in answers)
-        meter.calls += 1
-        meter.seconds += time.monotonic() - started
-        meter.tokens += tokens
-        meter.cost += tokens * who.price / 1e6
-        texts = [a.text for a in answers]
-        self._journal.put(key, {"role": role, "model": who.policy.name, "texts": texts, "tokens": tokens})
-        return texts
 
 
 def keep(store: Path, data: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,11 +40,12 @@ def key_of(*parts: Any) -> str:
 
 
 class Journal:
-    """Answers by key. Use as a context manager; one process at a time (RunError for a second one)."""
+    """Answers by key, for any thread of one process (RunError for a second one). Use as a context manager."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
         self._file = open(self.path, "a+b")  # noqa: SIM115 - closed by close()
         try:
             claim(self._file, f"{path}: another process is writing it; wait for it or choose another folder")
@@ -86,9 +88,16 @@ class Journal:
         """What was answered before, or None."""
         return self._rows.get(key)
 
+    def rows(self) -> list[Mapping[str, Any]]:
+        """Everything that was answered, in order."""
+        with self._lock:
+            return list(self._rows.values())
+
     def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Write an answer down; on disk when this returns."""
-        self._file.write(json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._rows[key] = value
+        line = json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n"
+        with self._lock:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._rows[key] = value

@@ -23,6 +23,8 @@ class ImageEditEndpoint:
     key: str = field(default="", repr=False)
     limits: Limits = field(default_factory=lambda: Limits(seconds=180.0))
     size: str = ""
+    price: float = 0.0
+    """What one edited picture costs."""
 
     def edit(self, image: ImageSource, instruction: str) -> BytesImage:
         """The edited picture. Raises FetchError when the endpoint fails or what it sends is no usable picture."""

@@ -168,14 +168,18 @@ def generate(run: Spiral, number: int, held: Held, parts: Parts, mixture: Mappin
         never += parts.probes(config, turn)
     known = Benchmarks()
     known.add("held out", [p for p in never if "content" not in p.meta])  # GeoWorld's are kept apart by content
-    made = make(
-        parts.generator(config, never), mixture["new"], config.practice, iteration_seed(config, number),
-        as_open=config.data.open, benchmarks=known, earlier=earlier_practice(run, number),
-    )  # fmt: skip
+    with parts.maker(config, never, run.turn(number) / config.practice.generator) as maker:
+        made = make(
+            maker.generator, mixture["new"], config.practice, iteration_seed(config, number),
+            as_open=config.data.open, benchmarks=known, earlier=earlier_practice(run, number),
+        )  # fmt: skip
+        told = {**maker.told(), **maker.spent()}
+    if "agents" in told:
+        run.say(f"agents wrote {made.made} items; rejected by stage: {told['agents']['rejected'] or 'none'}")
     if found := leaks(never, made.items):
         raise RunError(f"practice item {found[0]} is one of the held-out problems; this is an error of the generator")
     write_problems(run.turn(number) / "items.parquet", made.items)
-    return {"made": made.made, "kept": len(made.items), "dropped": dict(sorted(made.dropped.items()))}
+    return {"made": made.made, "kept": len(made.items), "dropped": dict(sorted(made.dropped.items())), **told}
 
 
 def score(run: Spiral, number: int, parts: Parts, mixture: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from r3v.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
+from r3v.curriculum.agents_config import AgentsGroup, check_agents, only_defaults
 from r3v.curriculum.mixture import MixtureConfig, check_config
 from r3v.curriculum.reinforce_config import DriftConfig, GroupConfig, RewardConfig, UpdateConfig
 from r3v.errors import ConfigError
@@ -45,7 +46,7 @@ class SpiralData:
     n_gate: int | None = 300
     n_eval: int | None = None
     seeds: str = ""
-    """Problems that the generator `edit` starts from; `geoworld` needs none."""
+    """Problems that the generators `edit` and `agents` start from; `geoworld` needs none."""
     n_seeds: int | None = None
     benchmarks: tuple[str, ...] = ()
     """Further data specs that practice must not repeat; gate and eval are always among them."""
@@ -85,7 +86,8 @@ class AskGroup:
 class PracticeGroup:
     """Items made for the weak skills, and which of them are practised."""
 
-    generator: Literal["geoworld", "edit"] = "geoworld"
+    generator: Literal["geoworld", "edit", "agents"] = "geoworld"
+    """geoworld (exact by construction), edit (of `data.seeds`), or agents (models, as `agents` says)."""
     items: int = 160
     """Items practised in an iteration, replayed ones included."""
     overdraw: float = 1.5
@@ -156,11 +158,11 @@ class BudgetGroup:
     and eval problems is not learning and costs money only. A limit may be raised later."""
 
     samples: int | None = None
-    """Answers drawn."""
+    """Answers drawn by the model that learns."""
     tokens: int | None = None
-    """Tokens generated."""
+    """Tokens generated, those of agents included."""
     money: float | None = None
-    """Prices of servers (`server.prices`, `teacher.prices`), and `price_hour`."""
+    """Prices of servers (`server.prices`, `teacher.prices`, those of agents and their editor), and `price_hour`."""
     price_hour: float = 0.0
     """What an hour of this machine costs."""
 
@@ -178,6 +180,7 @@ class SpiralConfig:
     ask: AskGroup = field(default_factory=AskGroup)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     practice: PracticeGroup = field(default_factory=PracticeGroup)
+    agents: AgentsGroup = field(default_factory=AgentsGroup)
     learn: LearnGroup = field(default_factory=LearnGroup)
     guard: GuardGroup = field(default_factory=GuardGroup)
     budget: BudgetGroup = field(default_factory=BudgetGroup)
@@ -197,7 +200,7 @@ class SpiralConfig:
 
 
 MOVABLE = (
-    *("run.dir", "run.iterations", "ask.slots", "group.slots", "sample.slots"),
+    *("run.dir", "run.iterations", "ask.slots", "group.slots", "sample.slots", "agents.workers"),
     *("budget.samples", "budget.tokens", "budget.money", "budget.price_hour"),
 )
 """Settings that a resumed run may change: none of them has a part in what an iteration learns."""
@@ -279,7 +282,22 @@ def check(config: SpiralConfig) -> None:
         value = getattr(c.budget, name)
         if value is not None and value <= 0:
             raise ConfigError(f"found budget.{name} {value}, expected more than 0, or null for no limit")
+    _check_generator(c)
     _check_learners(c)
+
+
+def _check_generator(c: SpiralConfig) -> None:
+    name = c.practice.generator
+    if name != "geoworld" and not c.data.seeds:
+        raise ConfigError(f"practice.generator {name} needs data.seeds, a data spec of problems to start from")
+    if name == "geoworld" and c.data.seeds:
+        raise ConfigError("found data.seeds, which practice.generator edit and agents alone use; take it out")
+    if name != "edit" and c.practice.ops:
+        raise ConfigError("found practice.ops, which practice.generator edit alone uses; take it out")
+    if name == "agents":
+        check_agents(c.agents)
+    elif not only_defaults(c.agents):
+        raise ConfigError("found settings of agents, which practice.generator agents alone uses; take them out")
 
 
 def _check_learners(c: SpiralConfig) -> None:
@@ -296,9 +314,5 @@ def _check_learners(c: SpiralConfig) -> None:
             f"found server.url and learn.kind {', '.join(c.learn.kind)}; the weights at a server cannot be trained, "
             "so use --learn.kind note"
         )
-    if c.practice.generator == "edit" and not c.data.seeds:
-        raise ConfigError("practice.generator edit needs data.seeds, a data spec of problems to start from")
-    if c.practice.generator != "edit" and (c.data.seeds or c.practice.ops):
-        raise ConfigError("found data.seeds or practice.ops, which practice.generator edit alone uses; take them out")
     if "greedy" not in c.select.selectors:
         raise ConfigError("found select.selectors without greedy, which is the number runs are compared by; add it")

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from r3v.config import Config
 from r3v.curriculum.spiral_config import LEARNERS, SpiralConfig
-from r3v.curriculum.spiral_parts import held, practice_generator, probes
+from r3v.curriculum.spiral_parts import held, practice_maker, probes
 from r3v.curriculum.spiral_practice import read_problems
 from r3v.curriculum.spiral_state import Learned, Parts, Solver, Standing, Task
 from r3v.io import atomic_dir
@@ -50,7 +50,9 @@ def scripted_parts(rate: float = RATE) -> Parts:
     ) -> dict[str, Any]:
         return real_stages().evaluate(solver.policy, problems, selectors, out, cast(Config, config))
 
-    return Parts(held, probes, solver, practice_generator, dict.fromkeys(LEARNERS, scripted_learner), evaluate)
+    return Parts(
+        held, probes, solver, practice_maker(scripted=True), dict.fromkeys(LEARNERS, scripted_learner), evaluate
+    )
 
 
 def _remember(known: dict[str, Problem], config: SpiralConfig) -> None:

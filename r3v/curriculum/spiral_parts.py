@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from r3v.config import Config
 from r3v.curriculum.generate import contents, generator
-from r3v.curriculum.practice import Generator
 from r3v.curriculum.probes import probe_set, training_pool
 from r3v.curriculum.spiral_config import SpiralConfig
 from r3v.curriculum.spiral_learners import learners, model_at
-from r3v.curriculum.spiral_state import Held, Parts, Say, Solver, Standing
+from r3v.curriculum.spiral_state import Held, Maker, Parts, Say, Solver, Standing
 from r3v.data.source import open_form
 from r3v.notebook.inject import open_recall
 from r3v.prompts import style
@@ -51,7 +50,7 @@ def real_parts(dry_run: bool = False, say: Say | None = None) -> Parts:
         stages = real_stages(dry_run, say, solver.notes)
         return stages.evaluate(solver.policy, problems, selectors, out, cast(Config, config))
 
-    return Parts(held, probes, solver, practice_generator, learners(dry_run), evaluate)
+    return Parts(held, probes, solver, practice_maker(dry_run, say), learners(dry_run), evaluate)
 
 
 def held(config: SpiralConfig) -> Held:
@@ -82,15 +81,42 @@ def probes(config: SpiralConfig, iteration: int) -> list[Problem]:
     return [open_form(p) for p in found] if config.data.open else found
 
 
-def practice_generator(config: SpiralConfig, never: Sequence[Problem]) -> Generator:
-    """The generator of the recipe. It makes nothing with the content of a problem in `never` (GeoWorld), and edits only
-    problems outside the share of the data that is set aside for probes."""
+def practice_maker(
+    scripted: bool = False, say: Say | None = None
+) -> Callable[[SpiralConfig, Sequence[Problem], Path], AbstractContextManager[Maker]]:
+    """The generator of the recipe. It makes nothing with the content of a problem in `never` (GeoWorld), and starts
+    only from problems outside the share of the data that is set aside for probes. `scripted` agents ask no model."""
+
+    @contextmanager
+    def maker(config: SpiralConfig, never: Sequence[Problem], folder: Path) -> Iterator[Maker]:
+        if config.practice.generator == "geoworld":
+            yield Maker(generator("geoworld", exclude=contents(never)))
+            return
+        seeds = _seeds(config, never)
+        if config.practice.generator == "edit":
+            options = {"ops": config.practice.ops} if config.practice.ops else {}
+            yield Maker(generator("edit", seeds=seeds, **options))
+            return
+        from r3v.curriculum.agents_open import open_agents
+
+        index = Path(config.run.dir) / "agents" / "index"
+        with open_agents(
+            config.agents, seeds, folder, index, config.model, slots=config.ask.slots, scripted=scripted, say=say
+        ) as agents:
+
+            def told() -> dict[str, Any]:
+                asked = {name: meter.calls + meter.cached for name, meter in agents.meters.items()}
+                return {"agents": {"asked": asked, "rejected": agents.counts}}
+
+            yield Maker(agents, lambda: agents.spent, told)
+
+    return maker
+
+
+def _seeds(config: SpiralConfig, never: Sequence[Problem]) -> list[Problem]:
     from r3v.data import load
 
-    if config.practice.generator == "geoworld":
-        return generator("geoworld", exclude=contents(never))
     data = config.data
     known = {p.id for p in never}
     pool = training_pool(load(data.seeds, limit=data.n_seeds, skip_bad=data.skip_bad))
-    options = {"ops": config.practice.ops} if config.practice.ops else {}
-    return generator("edit", seeds=[p for p in pool if p.id not in known], **options)
+    return [p for p in pool if p.id not in known]

@@ -88,6 +88,16 @@ Measure = Callable[[Solver, Sequence[Problem], Sequence[str], Path, SpiralConfig
 
 
 @dataclass(frozen=True)
+class Maker:
+    """A generator of practice, what it has spent on this turn so far (`tokens`, `money`), over all interruptions, and
+    JSON values for the report."""
+
+    generator: Generator
+    spent: Callable[[], Mapping[str, float]] = dict
+    told: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True)
 class Held:
     """The problems that are measured on and never practised."""
 
@@ -101,14 +111,14 @@ class Parts:
     """What the spiral is made of; see `spiral_parts.real_parts` and `spiral_dry.scripted_parts`.
 
     held(config) -> Held. probes(config, iteration) -> probe problems. solver(config, standing) -> the model, open in
-    the block. generator(config, problems never to be repeated) -> Generator. learners: name -> Learn. evaluate: as
-    `Stages.evaluate` of r3v.loop, with the notes of the solver.
+    the block. maker(config, problems never to be repeated, folder of its own) -> Maker, open in the block. learners:
+    name -> Learn. evaluate: as `Stages.evaluate` of r3v.loop, with the notes of the solver.
     """
 
     held: Callable[[SpiralConfig], Held]
     probes: Callable[[SpiralConfig, int], list[Problem]]
     solver: Callable[[SpiralConfig, Standing], AbstractContextManager[Solver]]
-    generator: Callable[[SpiralConfig, Sequence[Problem]], Generator]
+    maker: Callable[[SpiralConfig, Sequence[Problem], Path], AbstractContextManager[Maker]]
     learners: Mapping[str, Learn]
     evaluate: Measure
 

@@ -87,15 +87,17 @@ def _check_tables(prices: Mapping[str, float], extra: Mapping[str, Any]) -> None
 
 def api_key(config: ServerConfig) -> str | None:
     """The key from the environment, None where no variable is named. Raises ConfigError if it is not set."""
-    if not config.api_key_env:
+    return key_in(config.api_key_env, "server.api_key_env")
+
+
+def key_in(variable: str, field: str) -> str | None:
+    """The key in the environment variable that the setting `field` names; None where it names none. Raises ConfigError
+    if the variable is not set or holds what is no key."""
+    if not variable:
         return None
-    key = os.environ.get(config.api_key_env, "").strip()
+    key = os.environ.get(variable, "").strip()
     if not key:
-        raise ConfigError(
-            f"server.api_key_env names {config.api_key_env}, which is not set; export it, or leave the field empty"
-        )
+        raise ConfigError(f"{field} names {variable}, which is not set; export it, or leave the field empty")
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"{config.api_key_env} holds characters that no key has (line breaks, or not ASCII); set it again"
-        )
+        raise ConfigError(f"{variable} holds characters that no key has (line breaks, or not ASCII); set it again")
     return key
