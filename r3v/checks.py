@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from r3v.config import Config
@@ -23,6 +23,9 @@ AT_LEAST = {
 }  # fmt: skip
 ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
 ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.epochs", "chooser.lr", "chooser.beta")
+_SELECT_EXAMPLES = ("select_min", "select_max", "select_none", "select_target", "select_mix", "select_pairs")
+_SELECT_EXAMPLES = tuple(f"build.{name}" for name in (*_SELECT_EXAMPLES, "weight_select"))
+_CHOOSER = tuple(f"chooser.{name}" for name in ("k", "sets", "lr", "epochs", "beta"))
 SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight", "select.sure")
 
 
@@ -47,6 +50,24 @@ def check_pairs(config: Config) -> None:
         )
     if config.chooser.n and config.select.n < 2:
         raise ConfigError(f"found chooser.n {config.chooser.n} with select.n {config.select.n}: expected 2 or more")
+
+
+def check_unused(config: Config, given: Collection[str]) -> None:
+    """Raise ConfigError for a field in `given` (dotted names) that a training run would take and ignore."""
+    c, selectors = config, config.select.selectors
+    for names, used, need in (
+        (_SELECT_EXAMPLES, c.build.select > 0, "build.select above 0"),
+        (("build.weight_refine",), c.build.refine > 0, "build.refine above 0"),
+        (("build.weight_keep",), c.build.keep > 0, "build.keep above 0"),
+        (_CHOOSER, c.chooser.n > 0, "chooser.n above 0"),
+        (("train.dpo_beta",), c.train.loss == "dpo", "train.loss dpo"),
+        (("train.simpo_beta",), c.train.loss == "simpo", "train.loss simpo"),
+        (("select.refine_rounds",), "refine" in selectors, "refine among select.selectors"),
+        (("select.group",), "tournament" in selectors, "tournament among select.selectors"),
+    ):
+        unused = [name for name in names if name in given]
+        if unused and not used:
+            raise ConfigError(f"found {unused[0]}, which has no effect without {need}; set that too, or leave it out")
 
 
 def check_select_target(config: Config) -> None:

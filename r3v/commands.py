@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from r3v import __version__
-from r3v.checks import check_config
+from r3v.checks import check_config, check_unused
 from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.notebook.retrieve_commands import recall_of
-from r3v.settings import Settings, fill, read, set_field, to_yaml, write_beside
+from r3v.settings import Settings, fill, names_of, read, set_field, to_yaml, write_beside
 from r3v.stages import DRY, make_policy, read_json, real_stages, with_adapter
 
 
@@ -24,6 +24,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.loop import train as run_loop
 
     settings = read(args.recipe, rest)
+    check_unused(settings.config, names_of(rest))
     config = dry(settings, rest) if args.dry_run else settings.config
     if args.print_config:
         print(to_yaml(config), end="")

@@ -6,8 +6,8 @@ The command line and the YAML recipes are read into this tree by `r3v.cli` (json
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from r3v.policies.openai_config import ServerConfig
 from r3v.policies.ray_config import PolicyConfig
@@ -232,3 +232,13 @@ class Config:
     chooser: ChooserConfig = field(default_factory=ChooserConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+
+LATER: dict[str, Any] = {"noise": "independent", "sure": 1.0}
+"""Settings that files of older versions do not name, and the value under which those were made."""
+
+
+def kept_settings(group: Any, *without: str) -> dict[str, Any]:
+    """What a file says of the group of settings it was made with: all but those `without` a part in its content, and
+    but those of `LATER` that have their old value, so that files of older versions go on being theirs."""
+    return {k: v for k, v in asdict(group).items() if k not in without and (k not in LATER or v != LATER[k])}

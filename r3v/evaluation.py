@@ -11,11 +11,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r3v.config import SelectConfig
+from r3v.config import SelectConfig, kept_settings
 from r3v.errors import ConfigError, EngineError, RunError
 from r3v.grading import grade
 from r3v.io import atomic_path
@@ -51,15 +51,11 @@ class _Ask:
     def settings(self, problems: Sequence[Problem]) -> str:
         """Everything the rows depend on, as JSON."""
         told = "\n".join(f"{p.id} {p.kind} {p.answer} {question_text(p)}" for p in problems)
-        select = {k: v for k, v in asdict(self.selector.cfg).items() if k != "selectors"}
-        for name, always in (("noise", "independent"), ("sure", 1.0)):  # files that know of nothing else do not say it
-            if select[name] == always:
-                del select[name]
         value = {
             "policy": self.selector.policy.name,
             "problems": hashlib.sha256(told.encode()).hexdigest()[:16],
             "methods": list(self.methods),
-            "select": select,
+            "select": kept_settings(self.selector.cfg, "selectors"),
             "style": self.selector.style.name,
             "letters": self.selector.letters,
             "seed": self.seed,

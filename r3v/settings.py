@@ -84,11 +84,16 @@ def get_field(config: Any, name: str) -> Any:
 
 def fill(config: T, values: Mapping[str, Any], flags: Sequence[str]) -> T:
     """The same config with `values` (by dotted name) for all fields that the command line does not name."""
-    given = {flag.lstrip("-").partition("=")[0] for flag in flags if flag.startswith("--")}
+    given = names_of(flags)
     for name, value in values.items():
         if name not in given:
             config = set_field(config, name, value)
     return config
+
+
+def names_of(flags: Sequence[str]) -> set[str]:
+    """The dotted names that a command line sets."""
+    return {flag.removeprefix("--").partition("=")[0] for flag in flags if flag.startswith("--")}
 
 
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:

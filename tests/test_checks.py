@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from r3v.checks import ABOVE_ZERO, AT_LEAST, SHARES
+from r3v.checks import ABOVE_ZERO, AT_LEAST, SHARES, check_unused
 from r3v.cli import main
 from r3v.config import Config
 from r3v.errors import ConfigError
-from r3v.settings import field_types, read
+from r3v.settings import field_types, names_of, read
 from r3v.stages import check_loss
 
 
@@ -35,6 +35,30 @@ def test_values_no_run_could_use(name: str, value: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected) as caught:
         read(None, [f"--{name}", value])
     assert name.split(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "need"),
+    [
+        (["--build.select_max", "3"], "build.select above 0"),
+        (["--build.weight_refine=1"], "build.refine above 0"),
+        (["--chooser.k", "8"], "chooser.n above 0"),
+        (["--train.dpo_beta", "0.2"], "train.loss dpo"),
+        (["--select.group", "4"], "tournament among"),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_an_error(flags: list[str], need: str, tmp_path: Path) -> None:
+    args = ["train", "geoworld_tiny.yaml", "--print_config", "--run.dir", str(tmp_path), *flags]
+    assert main(args) == 2
+    with pytest.raises(ConfigError, match=f"has no effect without {need}"):
+        check_unused(read(None, flags).config, names_of(flags))
+
+
+def test_a_flag_with_what_it_needs_is_taken(tmp_path: Path) -> None:
+    """A preset or another flag may switch on what it belongs to."""
+    for more in (["--build.preset", "r3v-fused"], ["--build.select", "1"]):
+        args = ["train", "geoworld_tiny.yaml", "--print_config", "--run.dir", str(tmp_path), "--build.select_max", "3"]
+        assert main([*args, *more]) == 0
 
 
 def test_the_defaults_pass_and_every_checked_name_exists() -> None:

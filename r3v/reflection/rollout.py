@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from r3v import prompts as words
-from r3v.config import BuildConfig, SampleConfig
+from r3v.config import BuildConfig, SampleConfig, kept_settings
 from r3v.data.source import Problems
 from r3v.errors import ConfigError, RunError
 from r3v.io import make_folder, write_json
@@ -46,14 +45,11 @@ def _settings(
     first_index: int,
 ) -> dict[str, Any]:
     """Everything a candidate depends on. How many sequences are decoded at once (`slots`) is not among it."""
-    drawn = {name: value for name, value in asdict(sample).items() if name != "slots"}
-    if sample.noise == "independent":  # as shards say that know of no other noise
-        del drawn["noise"]
     return {
         "policy": policy.name,
         "problems": count,
         "problems_sha256": digest,
-        "sample": drawn,
+        "sample": kept_settings(sample, "slots"),
         "style": style.name,
         "purpose": purpose,
         "seed": seed,
