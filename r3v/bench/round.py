@@ -7,13 +7,18 @@ calls, each in the static batch that measured fastest, and fits with SFTTrainer 
 own, in its fastest batch with as many examples to a step. It fits on the examples that ours built, so that both learn
 from the same number of rows; its merged weights are what it measures.
 
+The details tell the ratio of each stage, and how many tokens a fit that shares nothing computes for each one of ours
+(`fit_tokens_ratio`): the most that sharing prompts can gain there, since the rest of a fit is the same products.
+
 Checked first: the gate's greedy texts equal, and the log-probabilities of the examples' targets equal to 1e-3.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +52,8 @@ def round_(settings: Settings) -> dict[str, Result]:
     """Case geoworld_tiny."""
     with tempfile.TemporaryDirectory() as folder:
         side = Sides(recipe(settings), Path(folder), settings)
-        return {"geoworld_tiny": measure(side.case(), settings, details=side.details())}
+        found = measure(side.case(), settings, details=side.details())
+        return {"geoworld_tiny": replace(found, details={**found.details, **side.stage_details()})}
 
 
 def recipe(settings: Settings) -> Config:
@@ -70,12 +76,17 @@ class Sides:
         self.stages = real_stages()
         self.splits = load_splits(config.data)
         self.calls = 0
+        self.spent: dict[tuple[str, str], list[float]] = {}
+        self.fit_tokens = self.row_tokens = 0
         self.examples: list[Example] = []
         self.rows, self.scored, self.batch = ROWS[0], ROWS[0], BATCHES[0]
 
     def case(self) -> Case:
-        out = self._ours()
+        out = self._ours("once")
         self.examples = read_examples(out / "examples.parquet", {p.id: p for p in self.splits.train})
+        encoder = load(self.config.model).encoder
+        lengths = [len(encoder.prompt(e.prompt).ids) + len(encoder.target(e.target)) for e in self.examples]
+        self.row_tokens = sum(lengths)
         self._choose()
         return Case(
             ours=self.ours,
@@ -89,18 +100,37 @@ class Sides:
         sizes = {name: float(size) for name, size in SIZES.items()}
         return {**sizes, "k": float(self.config.sample.k), "examples": float(len(self.examples))}
 
+    def stage_details(self) -> dict[str, float | str]:
+        """Of the pairs so far: the median ratio of each stage, and seconds of ours."""
+        alone = self.row_tokens * self.config.train.epochs
+        found: dict[str, float | str] = {"fit_tokens_ratio": alone / self.fit_tokens}
+        for stage in ("sample", "fit", "measure"):
+            ours, peer = (self.spent[side, stage][self.settings.warmup :] for side in ("ours", "peer"))
+            found[f"{stage}_ratio"] = statistics.median(b / a for a, b in zip(ours, peer, strict=True))
+            found[f"{stage}_s"] = statistics.median(ours)
+        return found
+
+    def _timed(self, side: str, stage: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self.spent.setdefault((side, stage), []).append(time.perf_counter() - started)
+        return result
+
     # ---- ours ------------------------------------------------------------------------------------
 
     def ours(self) -> float:
-        self._ours()
+        self._ours("ours")
         return 1.0
 
-    def _ours(self) -> Path:
-        out = self._fresh()
-        policy = self.stages.policy(self.config, None)
-        self._sample(policy, out)
-        self.stages.fit(self.splits.train, out / "examples.parquet", None, out / "adapter", self.config, 1)
-        self._measure(self.stages.policy(self.config, out / "adapter"), out)
+    def _ours(self, side: str) -> Path:
+        out, config, stages = self._fresh(), self.config, self.stages
+
+        def fit() -> dict[str, Any]:
+            return stages.fit(self.splits.train, out / "examples.parquet", None, out / "adapter", config, 1)
+
+        self._timed(side, "sample", lambda: self._sample(stages.policy(config, None), out))
+        self.fit_tokens = self._timed(side, "fit", fit)["tokens"]
+        self._timed(side, "measure", lambda: self._measure(stages.policy(config, out / "adapter"), out))
         return out
 
     # ---- the peer --------------------------------------------------------------------------------
@@ -108,9 +138,9 @@ class Sides:
     def theirs(self) -> float:
         out = self._fresh()
         loaded = load(self.config.model)
-        self._sample(self._peer(loaded.model, loaded.encoder), out)
-        model = self._trainer(loaded).fit()
-        self._measure(self._peer(model, loaded.encoder), out)
+        self._timed("peer", "sample", lambda: self._sample(self._peer(loaded.model, loaded.encoder), out))
+        model = self._timed("peer", "fit", lambda: self._trainer(loaded).fit())
+        self._timed("peer", "measure", lambda: self._measure(self._peer(model, loaded.encoder), out))
         return 1.0
 
     def _peer(self, model: Any, encoder: Encoder) -> PeerPolicy:
