@@ -60,8 +60,8 @@ def sampler(settings: Settings) -> dict[str, Result]:
     loaded.model.to(settings.device)
     with torch.inference_mode():
         side = Sides(loaded, settings)
-        result = measure(side.case(), settings, details=side.details())
-    return {"K8": result}
+        result = measure(side.case(), settings)
+        return {"K8": replace(result, details=side.details())}
 
 
 def growth(settings: Settings) -> tuple[Growth, ...]:
@@ -215,6 +215,8 @@ def compare_greedy(
     most: int = 24,
 ) -> None:
     """Raise BenchError unless ours and `generate` continue each prompt with the same likeliest tokens."""
+    if decoder is not None:
+        decoder.refresh()
     params = SamplingParams(temperature=0.0, max_new_tokens=most)
     made = Sampler(model, encoder, params, slots=2, shared=shared, decoder=decoder)
     ours = {d.job: list(d.ids) for d in made.run([Job(e, (0,)) for e in prompts])}
@@ -239,6 +241,8 @@ def compare_samples(
 
     Raises BenchError below P_LEAST.
     """
+    if decoder is not None:
+        decoder.refresh()
     params = SamplingParams(temperature=0.9, max_new_tokens=most)
     keys = tuple(noise_key(seed, "distribution", i) for i in range(n))
     made = Sampler(model, encoder, params, slots=64, shared=shared, decoder=decoder)

@@ -13,6 +13,7 @@ Checked first: greedy text equal, probabilities of all answers equal to 1e-3.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,7 +53,8 @@ def selector(settings: Settings) -> dict[str, Result]:
     policy.model.to(settings.device)
     with torch.inference_mode():
         side = Sides(policy, settings)
-        return {"N8": measure(side.case(), settings, details=side.details())}
+        result = measure(side.case(), settings)
+        return {"N8": replace(result, details=side.details())}
 
 
 class PeerPolicy:
