@@ -14,6 +14,11 @@ from typing import IO, Any
 
 from r3v.errors import RunError
 
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+"""Temporary files are made for their owner alone; they get the rights a plain file would have with their name. The mask
+can only be read by setting it, which is done once, before there are threads."""
+
 
 def _fsync_dir(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
@@ -47,6 +52,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise _unwritable(target, error) from error
+    os.fchmod(handle, 0o666 & ~_UMASK)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -96,7 +102,7 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o777 & ~_UMASK)
         if target.exists():
             shutil.rmtree(target)
         _take_name(temporary, target)

@@ -210,6 +210,22 @@ def test_many_workers_make_the_same_items_and_ask_no_more(tmp_path: Path) -> Non
     assert calls == [4 * (6 + len(made[1]))] * 2
 
 
+def test_a_closed_generator_begins_nothing_new(tmp_path: Path) -> None:
+    """Three jobs are under way when the first of them is taken and the generator closed: the others end where they are,
+    and the same call made again gives the same items."""
+    policy = ScriptedPolicy(script(solve=lambda p, i: time.sleep(0.02) or "Answer: 1"))
+    with agents(tmp_path, policy, config=AgentConfig(workers=3)) as source:
+        making = source.generate(TARGET, 3)
+        first = next(making)
+        making.close()
+        begun = len(policy.calls)
+        time.sleep(0.2)
+        assert len(policy.calls) == begun, "nobody is asked after the end"
+        again = list(source.generate(TARGET, 3))
+    assert again[0] == first
+    assert len(policy.calls) == 3 * 4, "and nothing twice"
+
+
 def test_what_is_spent_is_known_after_a_restart(tmp_path: Path) -> None:
     """Four roles, 2.0 for a million tokens; the checker answers five times. The second process pays nothing."""
     for _ in range(2):

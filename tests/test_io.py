@@ -22,6 +22,17 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_files_have_the_rights_of_any_other_file(tmp_path: Path) -> None:
+    """Colleagues may read a run as they may read what an editor saves."""
+    (tmp_path / "plain").write_text("x")
+    (tmp_path / "folder").mkdir()
+    write_json(tmp_path / "a.json", {})
+    with atomic_dir(tmp_path / "d") as folder:
+        (folder / "x").write_text("x")
+    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / "d").stat().st_mode == (tmp_path / "folder").stat().st_mode
+
+
 @pytest.mark.parametrize("place", ["file/x", "file/x/y"])
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")

@@ -133,6 +133,7 @@ class AgentGenerator:
         """Up to `n` accepted items out of at most `n * attempts` jobs, in the order of the jobs. No more jobs are under
         way than items are missing, so that nothing is paid for and thrown away."""
         jobs, waiting, made = self._jobs(target, n, seed), deque[tuple[str, Future[Problem]]](), 0
+        self._desk.stop.clear()
         with ThreadPoolExecutor(self._config.workers, "r3v-agents") as pool:
             try:
                 while made < n:
@@ -149,6 +150,7 @@ class AgentGenerator:
                     made += 1
                     yield problem
             finally:
+                self._desk.stop.set()  # jobs under way end with the answer they wait for
                 for _, future in waiting:
                     future.cancel()
 

@@ -54,6 +54,8 @@ class Desk:
             raise ConfigError(f"found roles {sorted(roles)}, expected exactly {', '.join(ROLES)}")
         self.roles, self.journal = dict(roles), Journal(path)
         self.meters: dict[str, Meter] = {name: Meter() for name in (*ROLES, *others)}
+        self.stop = threading.Event()
+        """While it is set nobody is asked anything new, and jobs are rejected at stage `stopped`."""
         self._lock = threading.Lock()
         meters = [_meter(role.policy) for role in roles.values()]
         self._booked: dict[CostMeter, Cost] = {meter: meter.snapshot() for meter in meters if meter is not None}
@@ -101,6 +103,8 @@ class Desk:
         if row is not None:
             self.count(name, cached=True)
             return row
+        if self.stop.is_set():
+            raise Rejected("stopped", "the generator was closed")
         started = time.monotonic()
         row = work()
         self.journal.put(key, row)
