@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -215,7 +215,7 @@ def test_a_closed_generator_begins_nothing_new(tmp_path: Path) -> None:
     and the same call made again gives the same items."""
     policy = ScriptedPolicy(script(solve=lambda p, i: time.sleep(0.02) or "Answer: 1"))
     with agents(tmp_path, policy, config=AgentConfig(workers=3)) as source:
-        making = source.generate(TARGET, 3)
+        making = cast("Generator[Problem]", source.generate(TARGET, 3))
         first = next(making)
         making.close()
         begun = len(policy.calls)
