@@ -23,10 +23,12 @@ AT_LEAST = {
 }  # fmt: skip
 ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
 ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.epochs", "chooser.lr", "chooser.beta")
-_SELECT_EXAMPLES = ("select_min", "select_max", "select_none", "select_target", "select_mix", "select_pairs")
-_SELECT_EXAMPLES = tuple(f"build.{name}" for name in (*_SELECT_EXAMPLES, "weight_select"))
-_CHOOSER = tuple(f"chooser.{name}" for name in ("k", "sets", "lr", "epochs", "beta"))
 SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight", "select.sure")
+_SELECT_EXAMPLES = (
+    "build.select_min", "build.select_max", "build.select_none", "build.select_target", "build.select_mix",
+    "build.select_pairs", "build.weight_select",
+)  # fmt: skip
+_CHOOSER = ("chooser.k", "chooser.sets", "chooser.lr", "chooser.epochs", "chooser.beta")
 
 
 def check_config(config: Config) -> None:

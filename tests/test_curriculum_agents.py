@@ -15,7 +15,8 @@ import pytest
 from hostile_server import reply, reply_json, serve
 from PIL import Image, ImageDraw
 
-from r3v.curriculum.agents import AgentConfig, AgentGenerator
+from r3v.curriculum.agents import AgentGenerator
+from r3v.curriculum.agents_config import AgentConfig
 from r3v.curriculum.embed import PlainEmbedder
 from r3v.curriculum.fetch import FetchError, Limits
 from r3v.curriculum.finders import PoolFinder, WebFinder

@@ -279,6 +279,10 @@ AGENTS = {"practice.generator": "agents", "data.seeds": "geoworld:train", "data.
         ({"agents.all.path": "m", "agents.checker.temperature": -1.0}, "temperature -1"),
         ({"agents.all.path": "m", "agents.editor.url": "http://h/v1"}, "both url and model"),
         ({"agents.all.path": "m", "agents.pictures.embedder": "self"}, "plain or clip"),
+        ({"agents.all.path": "m", "agents.checker.price": 2.0}, "price or server settings of agents.checker"),
+        ({"agents.all.path": "m", "agents.writer.server.timeout": 9.0}, "price or server settings of agents.writer"),
+        ({"agents.all.path": "m", "agents.pictures.index": "i"}, "without agents.pictures.pool"),
+        ({"agents.all.path": "m", "agents.editor.price": 1.0}, "without agents.editor.url"),
         ({"agents.all.path": "m", "agents.pictures.searxng": "http://h", "agents.pictures.serper_key_env": "K"}, "one"),
     ],
 )  # fmt: skip

@@ -52,8 +52,8 @@ def round_(settings: Settings) -> dict[str, Result]:
     """Case geoworld_tiny."""
     with tempfile.TemporaryDirectory() as folder:
         side = Sides(recipe(settings), Path(folder), settings)
-        found = measure(side.case(), settings, details=side.details())
-        return {"geoworld_tiny": replace(found, details={**found.details, **side.stage_details()})}
+        found = measure(side.case(), settings)
+        return {"geoworld_tiny": replace(found, details={**side.details(), **side.stage_details()})}
 
 
 def recipe(settings: Settings) -> Config:

@@ -14,11 +14,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from r3v.curriculum import prompts as words
+from r3v.curriculum.agents_config import AgentConfig
 from r3v.curriculum.edit import png
 from r3v.curriculum.edit_ops import OPS
 from r3v.curriculum.fetch import FetchError
@@ -54,25 +54,6 @@ class ImageEditor(Protocol):
     def price(self) -> float: ...
 
     def edit(self, image: ImageSource, instruction: str) -> BytesImage: ...
-
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """`candidates` pictures are shown to the selector. The checker answers `checks` times; `agreement` must agree.
-    `attempts` is how many jobs may be tried for each item wanted, `workers` how many are under way at once: more than
-    one for policies that many threads may use (servers)."""
-
-    candidates: int = 5
-    checks: int = 5
-    agreement: float = 0.8
-    attempts: int = 4
-    workers: int = 1
-    guidance: str = ""
-    style: str = "full"
-
-    def __post_init__(self) -> None:
-        if min(self.candidates, self.checks, self.attempts, self.workers) < 1 or not 0 < self.agreement <= 1:
-            raise ConfigError("expected candidates, checks, attempts and workers of at least 1, agreement in (0, 1]")
 
 
 class AgentGenerator:
@@ -241,7 +222,7 @@ class AgentGenerator:
         if plan.edit == "none":
             return image, ()
         if plan.edit == "endpoint" and self._editor is not None:
-            return self._remote(job, plan, image, self._editor)
+            return self._remote(plan, image, self._editor)
         if plan.edit not in OPS:
             raise Rejected("editor", f"unknown edit {plan.edit!r}")
         if OPS[plan.edit].flips:
@@ -257,7 +238,7 @@ class AgentGenerator:
         return BytesImage(edited, f"{plan.edit} of {image.describe()}"), ({"op": plan.edit, **parameters},)
 
     def _remote(
-        self, job: str, plan: Plan, image: ImageSource, editor: ImageEditor
+        self, plan: Plan, image: ImageSource, editor: ImageEditor
     ) -> tuple[ImageSource, tuple[Mapping[str, Any], ...]]:
         """Journalled by model, instruction and picture; the picture itself is kept in the journal's folder."""
         key = key_of("edit", editor.model, plan.instruction, hashlib.sha256(image.read()).hexdigest())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from r3v.errors import ConfigError
 from r3v.policies.openai_config import ServerConfig
@@ -64,6 +64,28 @@ class EditorGroup:
 
 
 @dataclass(frozen=True)
+class AgentConfig:
+    """`candidates` pictures are shown to the selector. The checker answers `checks` times; `agreement` must agree.
+    `attempts` is how many jobs may be tried for each item wanted, `workers` how many are under way at once: more than
+    one for policies that many threads may use (servers). Raises ConfigError for values out of range."""
+
+    candidates: int = 5
+    checks: int = 5
+    agreement: float = 0.8
+    attempts: int = 4
+    workers: int = 1
+    guidance: str = ""
+    style: str = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "checks", "attempts", "workers"):
+            if (value := getattr(self, name)) < 1:
+                raise ConfigError(f"found agents.{name} {value}, expected at least 1")
+        if not 0 < self.agreement <= 1:
+            raise ConfigError(f"found agents.agreement {self.agreement:g}, expected a share above 0, at most 1")
+
+
+@dataclass(frozen=True)
 class AgentsGroup:
     """practice.generator agents (DPE, arXiv 2602.22859): planner, selector, writer, checker, each with its own model.
 
@@ -93,6 +115,12 @@ class AgentsGroup:
     prompt_style: str = "full"
     """Style in which the checker is asked."""
 
+    def jobs(self) -> AgentConfig:
+        """The part that the generator takes. Raises ConfigError for values out of range."""
+        return AgentConfig(
+            self.candidates, self.checks, self.agreement, self.attempts, self.workers, self.guidance, self.prompt_style
+        )
+
 
 def named(group: RoleGroup) -> bool:
     """Whether the group says who plays."""
@@ -113,24 +141,24 @@ def check_agents(config: AgentsGroup) -> None:
                 f"found agents.{name} with price {role.price:g}, max_new_tokens {tokens} and temperature "
                 f"{temperature:g}, expected at least 0, 1 and 0"
             )
+        if not named(role) and (role.price or role.server != ServerConfig()):
+            raise ConfigError(
+                f"found a price or server settings of agents.{name}, which has neither server.url nor path of its own; "
+                "set one of them, or take these settings out"
+            )
         if name != "all" and not named(role) and not named(config.all):
             raise ConfigError(
                 f"practice.generator agents needs somebody to play the {name}: set agents.{name}.server.url or "
                 f"agents.{name}.path, or agents.all.server.url or agents.all.path for every role"
             )
-    for name in ("candidates", "checks", "attempts", "workers"):
-        if (value := getattr(config, name)) < 1:
-            raise ConfigError(f"found agents.{name} {value}, expected at least 1")
-    if not 0 < config.agreement <= 1:
-        raise ConfigError(f"found agents.agreement {config.agreement:g}, expected a share above 0, at most 1")
+    config.jobs()
     if config.pictures.embedder.partition(":")[0] not in ("plain", "clip"):
         raise ConfigError(f"found agents.pictures.embedder {config.pictures.embedder!r}, expected plain or clip:NAME")
     if config.pictures.searxng and config.pictures.serper_key_env:
         raise ConfigError("found agents.pictures.searxng and serper_key_env, expected one search engine")
+    if config.pictures.index and not config.pictures.pool:
+        raise ConfigError("found agents.pictures.index without agents.pictures.pool, which it would be the index of")
     if bool(config.editor.url) != bool(config.editor.model):
         raise ConfigError("agents.editor needs both url and model, or neither")
-
-
-def only_defaults(config: AgentsGroup) -> bool:
-    """Whether nobody set any of it."""
-    return all(getattr(config, f.name) == getattr(AgentsGroup(), f.name) for f in fields(config))
+    if not config.editor.url and config.editor != EditorGroup():
+        raise ConfigError("found settings of agents.editor without agents.editor.url; set that too, or take them out")

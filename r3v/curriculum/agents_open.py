@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from r3v.config import ModelConfig
-from r3v.curriculum.agents import AgentConfig, AgentGenerator, ImageEditor
+from r3v.curriculum.agents import AgentGenerator, ImageEditor
 from r3v.curriculum.agents_config import AgentsGroup, EditorGroup, PicturesGroup, RoleGroup, named
 from r3v.curriculum.agents_script import scripted_roles
 from r3v.curriculum.fetch import Limits
@@ -42,10 +42,7 @@ def open_agents(
 
     Raises ConfigError (no seeds, keys that are not set), DataError for the pool, EngineError for a server.
     """
-    own = AgentConfig(
-        candidates=config.candidates, checks=config.checks, agreement=config.agreement, attempts=config.attempts,
-        workers=workers(config), guidance=config.guidance, style=config.prompt_style,
-    )  # fmt: skip
+    own = replace(config.jobs(), workers=workers(config))
     with ExitStack() as stack:
         if scripted:
             yield stack.enter_context(AgentGenerator(scripted_roles(seeds), seeds, folder, config=own))

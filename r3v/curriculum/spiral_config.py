@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from r3v.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
-from r3v.curriculum.agents_config import AgentsGroup, check_agents, only_defaults
+from r3v.curriculum.agents_config import AgentsGroup, check_agents
 from r3v.curriculum.mixture import MixtureConfig, check_config
 from r3v.curriculum.reinforce_config import DriftConfig, GroupConfig, RewardConfig, UpdateConfig
 from r3v.errors import ConfigError
@@ -296,7 +296,7 @@ def _check_generator(c: SpiralConfig) -> None:
         raise ConfigError("found practice.ops, which practice.generator edit alone uses; take it out")
     if name == "agents":
         check_agents(c.agents)
-    elif not only_defaults(c.agents):
+    elif c.agents != AgentsGroup():
         raise ConfigError("found settings of agents, which practice.generator agents alone uses; take them out")
 
 

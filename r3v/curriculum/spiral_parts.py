@@ -22,7 +22,8 @@ from r3v.stages import make_policy, real_stages
 
 
 def real_parts(dry_run: bool = False, say: Say | None = None) -> Parts:
-    """What `r3v evolve` runs; `dry_run` replaces the weights by random tiny ones, everything else is real."""
+    """What `r3v evolve` runs; `dry_run` replaces the weights by random tiny ones and agents, who could write no message
+    with such, by a script; everything else is real."""
 
     @contextmanager
     def solver(config: SpiralConfig, standing: Standing) -> Iterator[Solver]:
