@@ -212,19 +212,24 @@ def test_many_workers_make_the_same_items_and_ask_no_more(tmp_path: Path) -> Non
 
 
 def test_a_closed_generator_begins_nothing_new(tmp_path: Path) -> None:
-    """Three jobs are under way when the first of them is taken and the generator closed: the others end where they are,
-    and the same call made again gives the same items."""
-    policy = ScriptedPolicy(script(solve=lambda p, i: time.sleep(0.02) or "Answer: 1"))
+    """Three jobs are under way when the first is taken and the generator closed, and the planners of the others answer
+    only then: these answers are kept, nobody is asked more, and the same call made again asks for the rest alone."""
+
+    def plan(prompt: Prompt, index: int) -> str:
+        if not prompt.problem_id.startswith(jobs[0]):
+            source._desk.stop.wait(10)
+        return json.dumps(PLAN)
+
+    policy = ScriptedPolicy(script(plan=plan))
     with agents(tmp_path, policy, config=AgentConfig(workers=3)) as source:
+        jobs = [name for name, _ in source._jobs(TARGET, 3, 0)]
         making = cast("Generator[Problem]", source.generate(TARGET, 3))
         first = next(making)
         making.close()
-        begun = len(policy.calls)
-        time.sleep(0.2)
-        assert len(policy.calls) == begun, "nobody is asked after the end"
+        assert len(policy.calls) == 4 + 2, "four calls of the first job, a plan of each other"
         again = list(source.generate(TARGET, 3))
     assert again[0] == first
-    assert len(policy.calls) == 3 * 4, "and nothing twice"
+    assert len(policy.calls) == 3 * 4
 
 
 def test_what_is_spent_is_known_after_a_restart(tmp_path: Path) -> None:
