@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from r3v.losses.products import LIBRARIES, Packed, has_onednn, using
 from test_policy_families import some_prompts
 from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
@@ -40,15 +41,16 @@ def test_logits_are_the_models_own(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["idefics3", "qwen2_5_vl", "qwen3_vl"])
-@pytest.mark.parametrize("part", ["silu", "_transposed", "swapped"])
+@pytest.mark.parametrize("part", ["silu", "plus", "_folded", "swapped"])
 def test_a_wrong_kernel_is_found_out(family: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another activation, norms left out of the products, halves that are not exchanged."""
+    """Another activation, no residual, norms left out of the products, halves that are not exchanged."""
     wrong = {
-        "silu": torch.relu,
-        "_transposed": lambda w, norm=None: w.t().contiguous(),
+        "silu": lambda packed, x: torch.relu(packed(x)),
+        "plus": lambda packed, x, other: packed(x),
+        "_folded": lambda weight, norm: weight,
         "swapped": lambda heads: heads,
     }
-    monkeypatch.setattr(decoder, part, wrong[part])
+    monkeypatch.setattr(Packed if part in ("silu", "plus") else decoder, part, wrong[part])
     assert "other logits" in str(why_no_decoder(fresh(family).model))
 
 
@@ -133,6 +135,13 @@ def test_a_model_that_has_none_is_told_of_once(caplog: pytest.LogCaptureFixture)
     assert [r.getMessage().count("hooks on") for r in caplog.records] == [1]
     for row in found:
         assert [c.token_ids for some in row for c in some] == [c.token_ids for some in expected for c in some]
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this build of torch has no products by oneDNN")
+def test_either_library_has_the_logits_of_the_model() -> None:
+    for library in LIBRARIES:
+        with using(library):
+            assert why_no_decoder(fresh("qwen3_vl").model) is None
 
 
 def test_positions_beyond_the_table_are_made() -> None:

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from r3v.losses.products import LIBRARIES, has_onednn, using
 from test_training import CONFIG, TRAIN, fresh, train, tries_of
 from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
 from training_examples import examples_of
 
 from r3v.config import ModelConfig
+from r3v.policies.exchange import own_layers
 from r3v.policies.loading import add_lora, load
-from r3v.training import attention, blocks
+from r3v.training import attention, blocks, lora
 from r3v.training.batching import collate
 from r3v.training.blocks import quicken, restore
 from r3v.training.forward import token_logprobs
-from r3v.training.lora import own_layers
 from r3v.training.module import R3VModule
 from r3v.training.parity import ParityWarning
 
@@ -88,6 +89,21 @@ def test_output_and_gradients_are_the_layers_own(
         assert torch.equal(outcome(model, batch)[0], expected[0])
     restore(model)
     assert not any("forward" in vars(m) for m in model.modules())
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this build of torch has no products by oneDNN")
+@pytest.mark.parametrize("what", [blocks, lora])
+def test_either_library_gives_the_layers_own(what: Any) -> None:
+    loaded = fresh()
+    batch = collate(tries_of(loaded, [examples_of(3)]), collate_images=loaded.encoder.collate_images)
+    model = adapted(loaded)
+    expected = outcome(model, batch)
+    what.quicken(model)
+    for library in LIBRARIES:
+        with using(library):
+            found = outcome(model, batch)
+        torch.testing.assert_close(found[0], expected[0], atol=1e-4, rtol=1e-4)
+        assert float((found[1] - expected[1]).norm() / expected[1].norm()) < 1e-4
 
 
 def test_the_last_layer_goes_on_with_the_tokens_before_a_target_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, 
 from r3v.losses import reduce, reflection
 from r3v.policies.loading import Loaded
 from r3v.policies.structure import base_model
+from r3v.training import quick
 from r3v.training.batching import Batch, collate
 from r3v.training.forward import token_logprobs
 from r3v.training.trie import Trie, build_trie
@@ -76,6 +77,7 @@ class Sides:
         self.loaded = with_lora(make())
         self.encoder = self.loaded.encoder
         self.model: Any = self.loaded.model.train()
+        quick.quicken(self.model)  # as the module does for a fit
         self.half = next(base_model(self.model).parameters()).dtype != torch.float32
         problem = bench_problem(1, self.encoder, side=side, question_tokens=question_tokens)
         examples = reflection_examples(problem, self.encoder, branches)

@@ -6,10 +6,9 @@ before belongs to an earlier, longer sample and is masked. Columns run out only 
 from time to time the block is shifted back. With every row ending at the same column, masks are those of
 left-padded batches, which every family supports, sliding windows included.
 
-Where the model can attend to shared blocks, the block holds the slots' own tokens only and each prompt stands once
-in `Prefixes`, whatever the number of its samples.
+Where the model can attend to shared blocks, the block holds the slots' own tokens only; prompts are in `prefixes`.
 
-Suffixes: N layers, S slots, G prompts, H key-value heads, C columns, P prompt length, D head width.
+Suffixes: N layers, S slots, H key-value heads, C columns, P prompt length, D head width.
 """
 
 from __future__ import annotations
@@ -23,18 +22,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from r3v.policies.parts import parts_of
-from r3v.policies.shared import Ancestor, ancestor, bias_of
+from r3v.policies.shared import bias_of
 
 SLACK = 64
 """Spare columns, so that shifting the block is rare."""
-PART_COLUMNS = 200
-"""What reading one more part costs on a CPU, in columns of one prompt: 0.15 ms against 0.75 us."""
 OWN_ROWS, OWN_COLUMNS = 8, 16
 """On a CPU that many slots at once read no further back than the oldest of them began, unless that saves fewer columns
 than these beside its neighbours."""
-PART_COLUMNS_ELSEWHERE = 20_000
-"""The same on an accelerator, where a part is some ten more kernels a layer; an estimate, not measured."""
 
 
 def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -78,14 +72,15 @@ class SlotMemory:
         self._find_low()
 
     def keep(self, slots: list[int]) -> None:
-        """Only these slots remain, renumbered from 0."""
-        at = torch.tensor(slots, device=self.keys.device)
+        """Only these slots remain, renumbered from 0; each keeps its place or moves to a lower one."""
+        moved = [(at, slot) for at, slot in enumerate(slots) if at != slot]
+        if any(slot < len(slots) for _, slot in moved):
+            raise ValueError(f"found slots {slots}, expected those below {len(slots)} at their own place")
         live = slice(self.low, self.now)
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = zeros((old.shape[0], len(slots), *old.shape[2:]), old)
-            new[:, :, :, live] = old[:, :, :, live].index_select(1, at)
-            setattr(self, name, new)
+        for memory in (self.keys, self.values):
+            for at, slot in moved:
+                memory[:, at, :, live] = memory[:, slot, :, live]
+        self.keys, self.values = self.keys[:, : len(slots)], self.values[:, : len(slots)]
         self.start_S = [self.start_S[slot] for slot in slots]
         self.busy = {i for i, slot in enumerate(slots) if slot in self.busy}
         self._find_low()
@@ -140,86 +135,6 @@ class SlotMemory:
         self.start_S = [max(0, start + now - self.now) for start in self.start_S]
         self.now = now
         self._find_low()
-
-
-class Prefixes:
-    """Keys and values of the prompts whose samples are being decoded, N G H P D, and who continues which.
-
-    Reading them is most of what a step's attention costs, so prompts of unlike length are read in parts: neighbours
-    in the block, padded to the longest of the part alone.
-    """
-
-    def __init__(self, like_NHPD: Tensor, slots: int) -> None:
-        n, h, p, d = like_NHPD.shape
-        self.keys, self.values = (zeros((n, 4, h, p, d), like_NHPD) for _ in range(2))
-        self._job_G: list[int | None] = []
-        """The prompt at each place, in the order in which they came; None where one has gone."""
-        self._size: dict[int, int] = {}
-        self._job_S: list[int | None] = [None] * slots
-        self._made: Ancestor | None = None
-
-    def join(self, slot: int, job: int, keys_NHPD: Tensor, values_NHPD: Tensor) -> None:
-        """This slot continues the prompt of `job`, which is stored if it is not yet."""
-        self._made = None
-        self._job_S[slot] = job
-        if job in self._size:
-            return
-        self._drop_unused()
-        size = int(keys_NHPD.shape[2])
-        self._make_room(size)
-        place = len(self._job_G)
-        self.keys[:, place, :, :size] = keys_NHPD
-        self.values[:, place, :, :size] = values_NHPD
-        self._job_G.append(job)
-        self._size[job] = size
-
-    def keep(self, slots: list[int]) -> None:
-        """Only these slots remain, renumbered from 0."""
-        self._job_S = [self._job_S[slot] for slot in slots]
-        self._made = None
-
-    def leave(self, slots: list[int]) -> None:
-        """These slots are idle."""
-        for slot in slots:
-            job, self._job_S[slot] = self._job_S[slot], None
-            if job not in self._job_S:
-                self._made = None
-
-    def ancestor(self) -> Ancestor:
-        """The prompts as blocks of the slots; made anew when one has come or gone."""
-        if self._made is None:
-            self._drop_unused()
-            sizes = [0 if job is None else self._size[job] for job in self._job_G]
-            on_cpu = self.keys.device.type == "cpu"
-            cuts = parts_of(sizes, PART_COLUMNS if on_cpu else PART_COLUMNS_ELSEWHERE)
-            block = {job: n for n, job in enumerate(job for a, b in cuts for job in self._job_G[a:b])}
-            parts = []
-            for a, b in cuts:
-                longest = max(sizes[a:b])
-                views = (t[:, a:b, :, :longest] for t in (self.keys, self.values))
-                parts.append((*views, [(0, size) for size in sizes[a:b]]))
-            self._made = ancestor(parts, [None if job is None else block[job] for job in self._job_S])
-        return self._made
-
-    def _drop_unused(self) -> None:
-        used = set(self._job_S)
-        self._job_G = [job if job in used else None for job in self._job_G]
-        self._size = {job: size for job, size in self._size.items() if job in used}
-
-    def _make_room(self, size: int) -> None:
-        """A free place at the end, long enough: gaps are closed first, then the block grows."""
-        n, g, h, p, d = self.keys.shape
-        live = [place for place, job in enumerate(self._job_G) if job is not None]
-        if len(self._job_G) < g and size <= p:
-            return
-        grown = (n, g if 2 * len(live) < g else 2 * g, h, max(size, p), d)
-        at = torch.tensor(live, dtype=torch.long, device=self.keys.device)
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = zeros(grown, old)
-            new[:, : len(live), :, :p] = old.index_select(1, at)
-            setattr(self, name, new)
-        self._job_G = [self._job_G[place] for place in live]
 
 
 class _SlotLayer(CacheLayerMixin):

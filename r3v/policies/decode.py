@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from r3v.policies.base import SamplingParams
-from r3v.policies.cache import SLACK, Prefixes, SlotCache, SlotMemory
+from r3v.policies.cache import SLACK, SlotCache, SlotMemory
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, device_of, past_of, prefill, step_positions
 from r3v.policies.noise import SlotNoise
+from r3v.policies.prefixes import Prefixes, place_of, scattered, together
 from r3v.policies.sampling import draw, mask_of
 from r3v.policies.scoring import KeptPrompts
 from r3v.policies.shared import SharedCalls
@@ -80,7 +81,7 @@ class Sampler:
         params: SamplingParams,
         *,
         slots: int,
-        ahead: int = 16,
+        ahead: int = 64,
         shared: bool = False,
         kept: KeptPrompts | None = None,
         decoder: Decoder | None = None,
@@ -135,7 +136,7 @@ class Sampler:
         room = min(most, FIRST_COLUMNS) if self.calls and device.type != "cpu" else most + SLACK
         self.memory = SlotMemory(like.keys[:, 0], slots, length + room)
         self.memory.now = length
-        self.prefixes = Prefixes(like.keys[:, 0], slots) if self.calls else None
+        self.prefixes = Prefixes(slots) if self.calls else None
         self.past = past_of(self.model, SlotCache(self.memory))
         size = int(like.logits.shape[-1])
         self.stop_V = mask_of(self.encoder.stop_ids, size, device)
@@ -179,7 +180,15 @@ class Sampler:
             if self.kept is not None:
                 self.kept.keep(missing, start)
             fresh = iter([(start, row) for row in range(len(missing))])
-        return [next(fresh) if start is None else start for start in found]
+        starts = [next(fresh) if start is None else start for start in found]
+        places = [place_of(*start) for start in starts]
+        if self.calls is None or not scattered(places):
+            return starts
+        # They are read at every step, so they are brought together here once.
+        length_R, position_R = ([getattr(s, name)[row] for s, row in starts] for name in ("length_R", "position_R"))
+        logits = torch.stack([s.logits[row] for s, row in starts])
+        joined = Prefill(*together(places), logits, tuple(length_R), tuple(position_R))
+        return [(joined, row) for row in range(len(starts))]
 
     def _refill(self, free: list[int], ready: deque[_Ready], waiting: deque[tuple[int, Job]]) -> None:
         """Give free slots to the samples in line and draw their first tokens from the prefill's logits."""
@@ -196,7 +205,7 @@ class Sampler:
                 if self.prefixes is None:
                     self.memory.place(slot, keys[:, :, -size:], values[:, :, -size:])
                 else:
-                    self.prefixes.join(slot, item.job, keys[:, :, -size:], values[:, :, -size:])
+                    self.prefixes.join(slot, item.job, item.start, item.row)
                     self.memory.place(slot, keys[:, :, :0], values[:, :, :0])
                 self.owner[slot] = item
             rows = torch.tensor([slot for slot, _ in taken], device=self.device)
@@ -210,9 +219,12 @@ class Sampler:
 
     def _shrink(self, free: list[int]) -> list[int]:
         """With nobody in line, give up idle rows once they are a quarter of the batch; the rows idle from then on."""
-        busy = sorted(self.memory.busy)
+        busy = self.memory.busy
         if not busy or len(busy) * 4 > len(self.owner) * 3:
             return free
+        # Slots at the end move into the gaps before them, all others stay where they are.
+        last = iter(sorted((slot for slot in busy if slot >= len(busy)), reverse=True))
+        busy = [slot if slot in busy else next(last) for slot in range(len(busy))]
         self.memory.keep(busy)
         if self.prefixes is not None:
             self.prefixes.keep(busy)

@@ -1,10 +1,10 @@
 """The language model of llama-like families in few kernels, for small models in float32 on a CPU.
 
 A decode step of such a model costs less arithmetic than calls: transformers makes some sixty a layer, with modules,
-hooks and argument checks around them. `Decoder` makes half as many on tensors alone. Query, key and value are one
-product, gate and up another; norms are folded into the products that follow them; weights stand as products read them
-best; sums with the residual happen inside products. It holds a copy of the weights for that, made again whenever one
-of them was written to (a training step, an adapter folded in).
+hooks and argument checks around them. `Decoder` makes a third as many on tensors alone. Query, key and value are one
+product; norms are folded into the products that follow them; weights stand as products read them best; gates and sums
+with the residual happen inside products (`losses.products`). It holds a copy of the weights for that, made again
+whenever one of them was written to (a training step, an adapter folded in).
 
 Prompts go through the model's own forward, whose language model is exchanged for the time of the call, so that
 whatever a family does with pictures stays its own. `why_no_decoder` says where all this does not apply, and compares
@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from r3v.errors import ModelError
+from r3v.losses.products import Packed
 from r3v.policies.cache import SlotMemory
 from r3v.policies.decoder_fit import why_no_structure
 from r3v.policies.rotary import signed, swapped
@@ -41,16 +41,15 @@ _TABLE = 1024
 
 @dataclass(frozen=True)
 class _Layer:
-    """Weights of a layer, columns first (input by output); norms are folded in. Biases may be None."""
+    """Weights of a layer; norms before them are folded in."""
 
-    qkv: Tensor
-    qkv_bias: Tensor | None
+    qkv: Packed
     q_norm: Tensor | None
     k_norm: Tensor | None
-    out: Tensor
-    out_bias: Tensor | None
-    gate_up: Tensor
-    down: Tensor
+    out: Packed
+    gate: Packed
+    up: Packed
+    down: Packed
 
 
 class Decoder:
@@ -84,10 +83,10 @@ class Decoder:
             return
         with torch.inference_mode():
             self._layers = [self._copied(layer) for layer in self._text.layers]
-            self._last = _transposed(linear_of(self._head).weight, self._text.norm.weight)
-            self._last_bias = linear_of(self._head).bias
+            head = linear_of(self._head)
+            self._last = Packed(_folded(head.weight, self._text.norm), head.bias)
             self._eps = torch.tensor([float(self._text.norm.variance_epsilon)])
-            width = self._layers[0].qkv.shape[0]
+            width = self._layers[0].qkv.inputs
             self._mean = torch.full((width, 1), 1.0 / width)
             self._mean_of_head = torch.full((self.width, 1), 1.0 / self.width)
             self._grow(_TABLE)
@@ -124,7 +123,7 @@ class Decoder:
 
     def logits(self, hidden_XE: Tensor) -> Tensor:
         """Logits X V of hidden states of `step` and `rows`, before the last norm."""
-        return _product(self._normed(hidden_XE), self._last, self._last_bias)
+        return self._last(self._normed(hidden_XE))
 
     def prefill(self, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Last logits R V, keys and values N R H L D of the model's own forward on left-padded prompts."""
@@ -139,30 +138,29 @@ class Decoder:
     # ---- inside ----------------------------------------------------------------------------------
 
     def _run(self, hidden: Tensor, cos: Tensor, sin: Tensor, attend: Any) -> Tensor:
-        """All layers, in place on `hidden` X E; `attend` takes a layer's number, query X J D, key and value X H D."""
+        """All layers on `hidden` X E, which may be overwritten; `attend` takes a layer's number, query X J D, key and
+        value X H D."""
         X, both = len(hidden), self.heads + self.groups
         chunks = [slice(a, a + ROWS) for a in range(0, X, ROWS)]
+        parts = [hidden[c] for c in chunks]
         for n, layer in enumerate(self._layers):
             if len(chunks) == 1:
-                made, value = self._turned(layer, hidden, cos, sin)
+                made, value = self._turned(layer, parts[0], cos, sin)
             else:
                 made, value = hidden.new_empty(X, both, self.width), hidden.new_empty(X, self.groups, self.width)
-                for c in chunks:
-                    made[c], value[c] = self._turned(layer, hidden[c], cos[c], sin[c])
+                for c, part in zip(chunks, parts, strict=True):
+                    made[c], value[c] = self._turned(layer, part, cos[c], sin[c])
             out = attend(n, made[:, : self.heads], made[:, self.heads :], value).view(X, -1)
-            for c in chunks:
-                part = hidden[c].addmm_(out[c], layer.out)
-                if layer.out_bias is not None:
-                    part += layer.out_bias
-                wide = self._normed(part).mm(layer.gate_up)
-                inner = wide.shape[1] // 2
-                part.addmm_(silu(wide[:, :inner]).mul_(wide[:, inner:]), layer.down)
-        return hidden
+            for i, c in enumerate(chunks):
+                middle = layer.out.plus(out[c], parts[i])
+                normed = self._normed(middle)
+                parts[i] = layer.down.plus(layer.up.times(normed, layer.gate.silu(normed)), middle)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _turned(self, layer: _Layer, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Rotated queries and keys X (J + H) D, and values."""
         both = self.heads + self.groups
-        made = _product(self._normed(hidden), layer.qkv, layer.qkv_bias).view(len(hidden), -1, self.width)
+        made = layer.qkv(self._normed(hidden)).view(len(hidden), -1, self.width)
         heads = made[:, :both]
         if layer.q_norm is not None and layer.k_norm is not None:
             heads = self._normed_heads(heads) * torch.cat([layer.q_norm, layer.k_norm])
@@ -216,16 +214,16 @@ class Decoder:
             getattr(a, name).weight.expand(count, 1, -1).reshape(count, -1) if hasattr(a, name) else None
             for name, count in (("q_norm", self.heads), ("k_norm", self.groups))
         ]
-        up = torch.cat([linear_of(mlp.gate_proj).weight, linear_of(mlp.up_proj).weight])
+        out, gate, up, down = (linear_of(m) for m in (a.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        before, between = layer.input_layernorm, layer.post_attention_layernorm
         return _Layer(
-            qkv=_transposed(torch.cat([m.weight for m in some]), layer.input_layernorm.weight),
-            qkv_bias=torch.cat(biases) if biases else None,
+            qkv=Packed(_folded(torch.cat([m.weight for m in some]), before), torch.cat(biases) if biases else None),
             q_norm=norms[0],
             k_norm=norms[1],
-            out=_transposed(linear_of(a.o_proj).weight),
-            out_bias=linear_of(a.o_proj).bias,
-            gate_up=_transposed(up, layer.post_attention_layernorm.weight),
-            down=_transposed(linear_of(mlp.down_proj).weight),
+            out=Packed(out.weight, out.bias),
+            gate=Packed(_folded(gate.weight, between)),
+            up=Packed(_folded(up.weight, between)),
+            down=Packed(down.weight),
         )
 
     @contextmanager
@@ -267,13 +265,9 @@ class Decoder:
         return (self._normed(hidden) * self._text.norm.weight).view(R, T, E), *kept
 
 
-def _transposed(weight_OI: Tensor, norm_I: Tensor | None = None) -> Tensor:
-    """The weight by columns, times that of the norm before it; products of few rows read it faster so."""
-    return (weight_OI if norm_I is None else weight_OI * norm_I).t().contiguous()
-
-
-def _product(x: Tensor, weight_IO: Tensor, bias: Tensor | None) -> Tensor:
-    return x.mm(weight_IO) if bias is None else torch.addmm(bias, x, weight_IO)
+def _folded(weight_OI: Tensor, norm: Any) -> Tensor:
+    """The weight after a norm, with the norm's own."""
+    return weight_OI * norm.weight
 
 
 @torch.inference_mode()

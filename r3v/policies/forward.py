@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder, has_three_positions
+from r3v.policies.linears import quick_linears
 from r3v.policies.shared import stacked
 from r3v.policies.structure import base_model
 
@@ -183,7 +184,7 @@ def sampling_mode(model: Any) -> Iterator[None]:
     try:
         if kept:
             model.merge_adapter()
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_linears(model):
             yield
     finally:
         if kept:

@@ -23,6 +23,7 @@ from r3v.policies.decoder import Decoder
 from r3v.policies.encode import Encoded, Encoder
 from r3v.policies.forward import Prefill, device_of, past_of, prefill, takes
 from r3v.policies.parts import parts_of
+from r3v.policies.prefixes import Place, ancestor_of, place_of
 from r3v.policies.shared import Ancestor, SharedCalls, ancestor, stacked
 from r3v.policies.structure import base_model
 
@@ -81,16 +82,6 @@ class KeptPrompts:
 
 def _bytes(start: Prefill) -> int:
     return start.keys.nbytes + start.values.nbytes + start.logits.nbytes
-
-
-@dataclass(frozen=True)
-class _Root:
-    """The beginning of some prompts: `length` tokens, in columns that end at `end` of row `row` of a prefill."""
-
-    start: Prefill
-    row: int
-    begin: int
-    length: int
 
 
 @dataclass(frozen=True)
@@ -169,14 +160,14 @@ class TreeScorer:
 
     # ---- levels ----------------------------------------------------------------------------------
 
-    def _roots(self, encoded: Sequence[Encoded]) -> tuple[list[_Root], list[int]]:
+    def _roots(self, encoded: Sequence[Encoded]) -> tuple[list[Place], list[int]]:
         """The roots, kept or computed, and which of them each prompt grows from."""
         groups: dict[tuple[str, int], list[int]] = {}
         for i, e in enumerate(encoded):
             # Prompts without an image share nothing that would be worth a root.
             groups.setdefault((e.image_key, -1 if e.image_key else i), []).append(i)
         root_of = [0] * len(encoded)
-        roots: list[_Root | None] = []
+        roots: list[Place | None] = []
         missing: list[tuple[int, Encoded]] = []
         for members in groups.values():
             first = encoded[members[0]]
@@ -192,14 +183,15 @@ class TreeScorer:
                 kept = self.kept.most_alike(first.image_key, ids) if first.image_key else None
                 if kept is not None and kept[0] >= max(least, 1):
                     length, start, row = kept
-                    roots.append(_Root(start, row, start.keys.shape[3] - start.length_R[row], length))
+                    begin = place_of(start, row).begin
+                    roots.append(Place(start, row, begin, begin + length))
                 else:
                     roots.append(None)
                     missing.append((len(roots) - 1, Encoded(ids, first.images, first.image_key)))
         if missing:
             start = prefill(self.model, self.encoder, [e for _, e in missing], self.decoder)
-            for row, (at, e) in enumerate(missing):
-                roots[at] = _Root(start, row, start.keys.shape[3] - len(e.ids), len(e.ids))
+            for row, (at, _) in enumerate(missing):
+                roots[at] = place_of(start, row)
         return [root for root in roots if root is not None], root_of
 
     def _after_images(self, ids: Sequence[int]) -> int:
@@ -208,10 +200,10 @@ class TreeScorer:
         return max((i + 1 for i, found in enumerate(ids) if found == token), default=1)
 
     def _stems(
-        self, encoded: Sequence[Encoded], positions: Sequence[Tensor], roots: Sequence[_Root], root_of: Sequence[int]
+        self, encoded: Sequence[Encoded], positions: Sequence[Tensor], roots: Sequence[Place], root_of: Sequence[int]
     ) -> _Stems | None:
         """Each prompt from its root up to its last token but one; None where roots are all."""
-        lengths = [roots[r].length for r in root_of]
+        lengths = [roots[r].end - roots[r].begin for r in root_of]
         rests = [e.ids[n:-1] for e, n in zip(encoded, lengths, strict=True)]
         if not any(rests):
             return None
@@ -237,7 +229,7 @@ class TreeScorer:
         self,
         encoded: Sequence[Encoded],
         positions: Sequence[Tensor],
-        roots: Sequence[_Root],
+        roots: Sequence[Place],
         root_of: Sequence[int],
         stems: _Stems | None,
         part: Sequence[tuple[int, tuple[int, ...]]],
@@ -267,18 +259,10 @@ class TreeScorer:
 
     # ---- inputs ----------------------------------------------------------------------------------
 
-    def _root_blocks(self, roots: Sequence[_Root], root_R: Sequence[int]) -> list[Ancestor]:
+    def _root_blocks(self, roots: Sequence[Place], root_R: Sequence[int]) -> list[Ancestor]:
         """The roots as blocks of these rows."""
         used = sorted(set(root_R))
-        longest = max(roots[r].length for r in used)
-        keys, values = (self._gather([roots[r] for r in used], name, longest) for name in ("keys", "values"))
-        spans = [(longest - roots[r].length, longest) for r in used]
-        return [ancestor([(keys, values, spans)], [used.index(r) for r in root_R])]
-
-    @staticmethod
-    def _gather(roots: Sequence[_Root], name: str, longest: int) -> Tensor:
-        some = [getattr(root.start, name)[:, root.row, :, root.begin : root.begin + root.length] for root in roots]
-        return torch.stack([torch.nn.functional.pad(t, (0, 0, longest - t.shape[2], 0)) for t in some], dim=1)
+        return [ancestor_of([roots[r] for r in used], [used.index(r) for r in root_R])]
 
     def _inputs(self, ids: Sequence[Sequence[int]], places: Sequence[Tensor]) -> dict[str, Any]:
         """Token ids and positions of rows of uneven length, padded on the right to at least one token."""

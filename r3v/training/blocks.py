@@ -26,10 +26,12 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from r3v.losses.products import ordered, product, product_plus
+from r3v.policies.exchange import as_own, exchange, put_back
 from r3v.policies.rotary import signed, swapped
 from r3v.policies.structure import ATTENTION, MLP, why_no_llama_layer
 from r3v.training.attention import ASKED, RUNS
-from r3v.training.lora import TOKENS_PER_RANK, as_own, exchange, plain_adapter, put_back
+from r3v.training.lora import TOKENS_PER_RANK, plain_adapter
 
 ROWS = 512
 """Tokens computed at a time."""
@@ -60,6 +62,10 @@ class _Part:
     norm: Tensor | None
 
     @property
+    def inputs(self) -> int:
+        return int(self.weights[0].shape[1])
+
+    @property
     def bias(self) -> Tensor | None:
         some = [b for b in self.biases if b is not None]
         return torch.cat(some) if some else None
@@ -87,35 +93,47 @@ class _Gradients:
         downs = torch.cat([self._pair(i)[0] for i in self.present])
         self.down_RK = downs if part.norm is None else downs * part.norm
         self.ranks = [len(self._pair(i)[0]) for i in self.present]
-        self.ends = [len(w) for w in part.weights]
         self.down = torch.zeros_like(downs)
-        self.ups = [torch.zeros_like(self._pair(i)[1]) for i in self.present]
+        self.ups_RO = [torch.zeros_like(self._pair(i)[1].t()) for i in self.present]
 
     def _pair(self, i: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[i]
         assert pair is not None
         return pair
 
-    def add(self, grad_XO: Tensor, input_XK: Tensor) -> None:
+    def add(self, grads: Sequence[Tensor], input_XK: Tensor) -> None:
+        """Of one chunk: gradients X O of each layer's output, without gaps in memory, and what all of them read."""
         if not self.present:
             return
-        grads = grad_XO.split(self.ends, 1)
-        low_XR = input_XK.mm(self.down_RK.t()).split(self.ranks, 1)
-        asked_XR = grad_XO.new_empty(len(grad_XO), sum(self.ranks))
-        for n, (i, into) in enumerate(zip(self.present, asked_XR.split(self.ranks, 1), strict=True)):
-            torch.mm(grads[i], self._pair(i)[1], out=into)
-            self.ups[n].addmm_(grads[i].t(), low_XR[n])
-        self.down.addmm_(asked_XR.t(), input_XK)
+        low_RX = product(input_XK, self.down_RK).t().contiguous().split(self.ranks)
+        for n, i in enumerate(self.present):
+            self.ups_RO[n] = product_plus(low_RX[n], grads[i].t(), self.ups_RO[n])
+        asked_RX = torch.cat([product(grads[i], self._pair(i)[1].t()).t() for i in self.present])
+        self.down = product_plus(asked_RX, input_XK.t(), self.down)
 
     def found(self) -> list[Tensor | None]:
         """Gradients of A and B of each layer, in order; None where there is no adapter."""
         out: list[Tensor | None] = [None] * (2 * len(self.pairs))
         if not self.present:
             return out
-        down = self.down if self.part.norm is None else self.down.mul_(self.part.norm)
+        down = self.down if self.part.norm is None else self.down * self.part.norm
         for n, (i, one) in enumerate(zip(self.present, down.split(self.ranks), strict=True)):
-            out[2 * i], out[2 * i + 1] = one * self.part.scales[i], self.ups[n].mul_(self.part.scales[i])
+            scale = self.part.scales[i]
+            out[2 * i], out[2 * i + 1] = one * scale, self.ups_RO[n].t().contiguous() * scale
         return out
+
+
+def _backwards(part: _Part, pairs: Sequence[Pair]) -> list[Tensor]:
+    """The weights of a part's layers for the way back, K O each."""
+    return [ordered(w.t()) for w in part.merged(pairs).split([len(w) for w in part.weights])]
+
+
+def _summed(grads: Sequence[Tensor], weights_KO: Sequence[Tensor]) -> Tensor:
+    """Gradient of the input of layers that read the same, X K."""
+    whole = product(grads[0], weights_KO[0])
+    for grad, weight_KO in zip(grads[1:], weights_KO[1:], strict=True):
+        whole = product_plus(grad, weight_KO, whole)
+    return whole
 
 
 def _norm(hidden: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -181,40 +199,37 @@ class _Inputs(torch.autograd.Function):
         *flat: Tensor | None,
     ) -> tuple[Tensor, ...]:
         X = len(hidden)
-        weight_KO, bias = part.merged(_paired(flat)).t(), part.bias
+        weight_OK, bias = ordered(part.merged(_paired(flat))), part.bias
         groups = len(part.weights[1]) // width
-        made = hidden.new_empty(X, weight_KO.shape[1] // width, width)
-        normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
-        for c in tokens.chunks:
-            normed[c], inverse[c] = _norm(hidden[c], eps)
-            out = normed[c].mm(weight_KO) if bias is None else torch.addmm(bias, normed[c], weight_KO)
-            out = out.view(len(out), -1, width)
+        made = hidden.new_empty(X, sum(map(len, part.weights)) // width, width)
+        kept = [_norm(hidden[c], eps) for c in tokens.chunks]
+        for c, (normed, _) in zip(tokens.chunks, kept, strict=True):
+            out = product(normed, weight_OK, bias).view(len(normed), -1, width)
             turned = out[:, :-groups]
             torch.addcmul(turned * cos[c], swapped(turned), sin[c], out=made[c, :-groups])
             made[c, -groups:] = out[:, -groups:]
         _cleared(made, tokens)
         ctx.part, ctx.tokens, ctx.present = part, tokens, [t is not None for t in flat]
-        ctx.save_for_backward(normed, inverse, cos, sin, *(t for t in flat if t is not None))
+        ctx.save_for_backward(cos, sin, *(t for pair in kept for t in pair), *(t for t in flat if t is not None))
         heads = made.shape[1] - 2 * groups
         return made[:, :heads], made[:, heads:-groups], made[:, -groups:]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normed, inverse, cos, sin, *some = ctx.saved_tensors
-        pairs = _unpacked(ctx.present, some)
-        part: _Part = ctx.part
+        cos, sin, *some = ctx.saved_tensors
+        chunks, part = ctx.tokens.chunks, ctx.part
+        kept, pairs = some[: 2 * len(chunks)], _unpacked(ctx.present, some[2 * len(chunks) :])
         query, key, value = grads
         gradients = _Gradients(part, pairs)
-        weight_OK = part.merged(pairs) if ctx.needs_input_grad[0] else None
-        back = _cleared(torch.empty_like(normed), ctx.tokens) if weight_OK is not None else None
-        for c in ctx.tokens.chunks:
-            turned = torch.cat((query[c], key[c]), 1)
-            turned = torch.addcmul(swapped(turned * sin[c]), turned, cos[c])
-            whole = torch.cat((turned, value[c]), 1).view(len(turned), -1)
-            gradients.add(whole, normed[c])
-            if back is not None and weight_OK is not None:
-                back[c] = _norm_backward(whole.mm(weight_OK), normed[c], inverse[c])
+        weights_KO = _backwards(part, pairs) if ctx.needs_input_grad[0] else None
+        back = None if weights_KO is None else _cleared(query.new_empty(len(query), part.inputs), ctx.tokens)
+        for c, normed, inverse in zip(chunks, kept[::2], kept[1::2], strict=True):
+            turned = [torch.addcmul(swapped(t[c] * sin[c]), t[c], cos[c]) for t in (query, key)]
+            each = [t.reshape(len(normed), -1) for t in (*turned, value[c])]
+            gradients.add(each, normed)
+            if back is not None and weights_KO is not None:
+                back[c] = _norm_backward(_summed(each, weights_KO), normed, inverse)
         return back, None, None, None, None, None, None, *gradients.found()
 
 
@@ -232,42 +247,41 @@ class _Rest(torch.autograd.Function):
         *flat: Tensor | None,
     ) -> Tensor:
         pairs = _paired(flat)
-        out_KO, wide_KO, down_KO = (p.merged(some).t() for p, some in zip(parts, _cut(pairs), strict=True))
-        X, inner = len(hidden), down_KO.shape[0]
-        normed, inverse = torch.empty_like(hidden), hidden.new_empty(X, 1)
-        wide, out = hidden.new_empty(X, 2 * inner), torch.empty_like(hidden)
+        merged = [p.merged(some) for p, some in zip(parts, _cut(pairs), strict=True)]
+        out_OK, gate_OK, up_OK, down_OK = map(ordered, (merged[0], *merged[1].chunk(2), merged[2]))
+        out = torch.empty_like(hidden)
+        kept: list[Tensor] = []
         for c in tokens.chunks:
-            middle = torch.addmm(hidden[c], found[c], out_KO)
-            normed[c], inverse[c] = _norm(middle, eps)
-            torch.mm(normed[c], wide_KO, out=wide[c])
-            torch.addmm(middle, silu(wide[c, :inner]).mul_(wide[c, inner:]), down_KO, out=out[c])
+            middle = product_plus(found[c], out_OK, hidden[c])
+            normed, inverse = _norm(middle, eps)
+            gate, up = product(normed, gate_OK), product(normed, up_OK)
+            out[c] = product_plus(silu(gate).mul_(up), down_OK, middle)
+            kept += (normed, inverse, gate, up)
         _cleared(out, tokens)
         ctx.parts, ctx.tokens, ctx.present = parts, tokens, [t is not None for t in flat]
-        ctx.save_for_backward(found, normed, inverse, wide, *(t for t in flat if t is not None))
+        ctx.save_for_backward(found, *kept, *(t for t in flat if t is not None))
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        found, normed, inverse, wide, *some = ctx.saved_tensors
+        found, *some = ctx.saved_tensors
         (grad,) = grads
-        pairs = _cut(_unpacked(ctx.present, some))
-        out_OK, wide_OK, down_OK = (p.merged(own) for p, own in zip(ctx.parts, pairs, strict=True))
+        chunks = ctx.tokens.chunks
+        kept, pairs = some[: 4 * len(chunks)], _cut(_unpacked(ctx.present, some[4 * len(chunks) :]))
+        (out_KO,), wide_KO, (down_KO,) = (_backwards(p, own) for p, own in zip(ctx.parts, pairs, strict=True))
         for_out, for_wide, for_down = (_Gradients(p, own) for p, own in zip(ctx.parts, pairs, strict=True))
-        inner = wide.shape[1] // 2
-        back, back_found = (_cleared(torch.empty_like(t), ctx.tokens) for t in (normed, found))
-        for c in ctx.tokens.chunks:
-            above, gate, up = grad[c], wide[c, :inner], wide[c, inner:]
-            opened = silu(gate)
-            for_down.add(above, opened * up)
-            wanted = above.mm(down_OK)
-            both = torch.empty_like(wide[c])
-            torch.mul(wanted, opened, out=both[:, inner:])
-            both[:, :inner] = torch.ops.aten.silu_backward(wanted.mul_(up), gate)
-            for_wide.add(both, normed[c])
-            torch.add(above, _norm_backward(both.mm(wide_OK), normed[c], inverse[c]), out=back[c])
-            for_out.add(back[c], found[c])
-            torch.mm(back[c], out_OK, out=back_found[c])
+        back, back_found = (_cleared(torch.empty_like(t), ctx.tokens) for t in (grad, found))
+        for n, c in enumerate(chunks):
+            normed, inverse, gate, up = kept[4 * n : 4 * n + 4]
+            above, opened = grad[c], silu(gate)
+            for_down.add([above], opened * up)
+            wanted = product(above, down_KO)
+            both = [torch.ops.aten.silu_backward(wanted * up, gate), wanted.mul_(opened)]
+            for_wide.add(both, normed)
+            torch.add(above, _norm_backward(_summed(both, wide_KO), normed, inverse), out=back[c])
+            for_out.add([back[c]], found[c])
+            back_found[c] = product(back[c], out_KO)
         return back, back_found, None, None, None, *for_out.found(), *for_wide.found(), *for_down.found()
 
 

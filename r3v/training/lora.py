@@ -11,36 +11,17 @@ which is decided at each call.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from r3v.losses.products import product
+from r3v.policies.exchange import as_own, exchange, put_back
+
 TOKENS_PER_RANK = 4
 """W + s B A is worth making from this many tokens for each rank."""
-
-
-_AS_OWN: ContextVar[bool] = ContextVar("r3v_layers_as_their_own", default=False)
-
-
-def as_own() -> bool:
-    """Whether every layer is to compute as its own class does (see `own_layers`)."""
-    return _AS_OWN.get()
-
-
-@contextmanager
-def own_layers() -> Iterator[None]:
-    """Layers whose forward was exchanged go their own way: for a reference to compare with."""
-    token = _AS_OWN.set(True)
-    try:
-        yield
-    finally:
-        _AS_OWN.reset(token)
 
 
 def quicken(model: Any) -> None:
@@ -51,22 +32,6 @@ def quicken(model: Any) -> None:
 def restore(model: Any) -> None:
     """Put peft's forward back."""
     put_back(model, _forward)
-
-
-def exchange(model: Any, wanted: Callable[[Any], bool], forward: Callable[..., Any]) -> None:
-    """Let `forward(module, ...)` stand in for the forward of the wanted modules, until `put_back`."""
-    for module in model.modules():
-        # A module with a forward of its own on the instance has somebody else's hook there.
-        if wanted(module) and "forward" not in vars(module):
-            module.forward = functools.partial(forward, module)
-
-
-def put_back(model: Any, forward: Callable[..., Any]) -> None:
-    """Give the modules that `forward` stands in for their own forward back."""
-    for module in model.modules():
-        own = vars(module).get("forward")
-        if isinstance(own, functools.partial) and own.func is forward:
-            del module.forward
 
 
 def _is_lora_linear(module: Any) -> bool:
@@ -123,7 +88,8 @@ class _Merged(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight_OI, down_RI, up_OR)
         ctx.scale = scale
-        return linear(x, torch.addmm(weight_OI, up_OR, down_RI, alpha=scale), bias)
+        whole_OI = torch.addmm(weight_OI, up_OR, down_RI, alpha=scale)
+        return product(x.flatten(0, -2), whole_OI, bias).view(*x.shape[:-1], -1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -133,7 +99,14 @@ class _Merged(torch.autograd.Function):
         grad_TO, x_TI = grad.flatten(0, -2), x.flatten(0, -2)
         back = None
         if ctx.needs_input_grad[0]:
-            back = (grad_TO @ torch.addmm(weight_OI, up_OR, down_RI, alpha=ctx.scale)).view_as(x)
-        down = (grad_TO @ up_OR).t() @ x_TI * ctx.scale
-        up = grad_TO.t() @ (x_TI @ down_RI.t()) * ctx.scale
-        return back, None, down, up, None, None
+            whole_OI = torch.addmm(weight_OI, up_OR, down_RI, alpha=ctx.scale)
+            back = product(grad_TO, whole_OI.t()).view_as(x)
+        down_RI, up_RO = low_rank_gradients(x_TI, grad_TO, down_RI, up_OR)
+        return back, None, down_RI.mul_(ctx.scale), up_RO.mul_(ctx.scale).t(), None, None
+
+
+def low_rank_gradients(x_TI: Tensor, grad_TO: Tensor, down_RI: Tensor, up_OR: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of A and of B transposed, R I and R O, without the adapter's scale."""
+    asked_RT = product(grad_TO, up_OR.t()).t()
+    low_RT = product(x_TI, down_RI).t()
+    return product(asked_RT, x_TI.t()), product(low_RT, grad_TO.t())

@@ -31,7 +31,7 @@ from r3v.losses.contract import Loss
 from r3v.policies.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
-from r3v.training import blocks, lora
+from r3v.training import quick
 from r3v.training.batching import Batch, collate, counts
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
@@ -233,7 +233,7 @@ class R3VModule(pl.LightningModule):
             if not bool(ok):
                 self.path = slower
                 if slower == "plain":
-                    self._own_layers()
+                    quick.restore(self.model)
                 warnings.warn(
                     f"parity self-test: path {path!r} disagrees with the model's own forward "
                     f"({found.describe()}); "
@@ -337,17 +337,11 @@ class R3VModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         if not self.sharded:
-            lora.quicken(self.model)
-            blocks.quicken(self.model)
+            quick.quicken(self.model)
 
     def on_fit_end(self) -> None:
-        self._own_layers()
+        quick.restore(self.model)
         self.model.eval()
-
-    def _own_layers(self) -> None:
-        """Forwards that were exchanged for the fit are put back."""
-        blocks.restore(self.model)
-        lora.restore(self.model)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What is trained; the base model is frozen and comes from its own files."""
