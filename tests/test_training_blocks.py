@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from r3v.losses.products import LIBRARIES, has_onednn, using
+from r3v.losses.products import LIBRARIES, has_onednn, library, using
 from test_training import CONFIG, TRAIN, fresh, train, tries_of
 from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
@@ -70,7 +70,7 @@ def test_output_and_gradients_are_the_layers_own(
 ) -> None:
     """At most seven tokens at a time or all at once, with the padding or, where the mask tells of it, without. Qwen3-VL
     and Gemma 3 have other layers."""
-    monkeypatch.setattr(blocks, "ROWS", rows)
+    monkeypatch.setattr(blocks, "ROWS", dict.fromkeys(LIBRARIES, rows))
     monkeypatch.setattr(attention, "SPLIT_ABOVE", 0 if split else 10**6)
     if family.startswith("qwen"):
         need_torchvision()
@@ -99,8 +99,8 @@ def test_either_library_gives_the_layers_own(what: Any) -> None:
     model = adapted(loaded)
     expected = outcome(model, batch)
     what.quicken(model)
-    for library in LIBRARIES:
-        with using(library):
+    for name in LIBRARIES:
+        with using(name):
             found = outcome(model, batch)
         torch.testing.assert_close(found[0], expected[0], atol=1e-4, rtol=1e-4)
         assert float((found[1] - expected[1]).norm() / expected[1].norm()) < 1e-4
@@ -186,5 +186,5 @@ def test_chunks_by_hand() -> None:
     assert found.chunks == (slice(0, 4), slice(4, 5))
     assert found.padding == (slice(4, 4), slice(5, 8))
     assert blocks._cut_up(2, 2) == ()
-    many = blocks._cut_up(0, blocks.ROWS + 2)
-    assert many == (slice(0, blocks.ROWS // 2 + 1), slice(blocks.ROWS // 2 + 1, blocks.ROWS + 2))
+    rows = blocks.ROWS[library()]
+    assert blocks._cut_up(0, rows + 2) == (slice(0, rows // 2 + 1), slice(rows // 2 + 1, rows + 2))

@@ -34,7 +34,7 @@ from r3v.policies.shared import why_not_shared
 from r3v.prompts import solve
 
 K = 8
-SLOTS = 48
+SLOTS = 64
 PROBLEMS = 12
 MANY = 36
 MOST = 200

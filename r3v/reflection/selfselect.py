@@ -145,7 +145,8 @@ def play(
     seed: int,
 ) -> list[Match]:
     """Score every match (problem, answers shown): all first orders in one call of the policy, and in another the
-    further orders of those matches in which no answer had a share above `cfg.sure`. A single answer costs nothing.
+    further orders of those matches in which no answer had a share above `cfg.sure`; all in one where none can have. A
+    single answer costs nothing.
 
     Suffixes: P matches, N candidates, A answers shown.
     """
@@ -160,6 +161,9 @@ def play(
         for request, choice in zip(requests, _weigh(policy, requests, cfg.target, seed), strict=True):
             found[request.match].add(request, choice)
 
+    if cfg.sure >= 1:
+        ask([r for requests in asked.values() for r in requests])
+        return [one.match() for one in found]
     ask([requests[0] for requests in asked.values()])
     ask([r for number, requests in asked.items() if found[number].share <= cfg.sure for r in requests[1:]])
     return [one.match() for one in found]
