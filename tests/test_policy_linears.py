@@ -72,6 +72,7 @@ def test_what_is_not_plain_goes_its_own_way(what: str, calls: list[tuple[int, ..
     if what == "bfloat16":
         layer, x = layer.to(torch.bfloat16), x.to(torch.bfloat16)
     quicken(layer)
+    assert is_quick(layer) == (what != "bfloat16")
     with torch.autocast("cpu", enabled=what == "autocast"):
         if what == "as its own":
             with own_layers():
@@ -83,6 +84,12 @@ def test_what_is_not_plain_goes_its_own_way(what: str, calls: list[tuple[int, ..
         found.sum().backward()
         assert layer.bias.grad is not None
         assert layer.bias.grad.tolist() == [3.0] * 4
+
+
+def test_no_tokens() -> None:
+    layer = frozen()
+    with quick_linears(layer):
+        assert layer(torch.zeros(2, 0, 6)).shape == (2, 0, 4)
 
 
 def test_nothing_is_exchanged_where_torch_is_as_fast() -> None:

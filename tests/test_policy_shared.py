@@ -12,7 +12,7 @@ from test_policy_families import STYLE, problem, some_prompts
 from tiny_models import FAMILIES, tiny
 
 from r3v import prompts as words
-from r3v.policies import cache
+from r3v.policies import cache, decode
 from r3v.policies.base import SamplingParams
 from r3v.policies.cache import SlotMemory
 from r3v.policies.encode import Encoded
@@ -381,3 +381,27 @@ def test_merged_attention_equals_one_attention_over_everything(
         scores = (query[row, :, -1:].float() @ whole.transpose(-1, -2)) * 0.3
         expected = (scores.softmax(-1) @ weights)[:, 0]
         torch.testing.assert_close(out[row, -1].float(), expected, atol=near, rtol=near)
+
+
+def test_prompts_kept_one_by_one_are_brought_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six prompts sampled in six calls, then all at once: no prefill is computed, one copy is made, and the tokens are
+    those of a policy that has kept nothing."""
+    copies: list[int] = []
+    together = decode.together
+
+    def noting(places: Any) -> Any:
+        copies.append(len(places))
+        return together(places)
+
+    monkeypatch.setattr(decode, "together", noting)
+    policy, fresh = (HFPolicy(tiny("idefics3"), slots=4) for _ in range(2))
+    prompts, params = some_prompts(6), SamplingParams(temperature=0.8, max_new_tokens=5)
+    for prompt in prompts:
+        policy.generate([prompt], 1, SamplingParams(max_new_tokens=1))
+    assert copies == []
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "prefill", None)
+        found = policy.generate(prompts, 2, params, seed=1)
+    assert copies == [6]
+    expected = fresh.generate(prompts, 2, params, seed=1)
+    assert [c.token_ids for row in found for c in row] == [c.token_ids for row in expected for c in row]

@@ -81,7 +81,7 @@ class Sampler:
         params: SamplingParams,
         *,
         slots: int,
-        ahead: int = 64,
+        ahead: int = 32,
         shared: bool = False,
         kept: KeptPrompts | None = None,
         decoder: Decoder | None = None,

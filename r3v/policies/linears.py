@@ -46,7 +46,7 @@ def is_quick(module: Any) -> bool:
 
 
 def _is_linear(module: Any) -> bool:
-    return type(module) is nn.Linear
+    return type(module) is nn.Linear and module.weight.device.type == "cpu" and module.weight.dtype == torch.float32
 
 
 def _forward(layer: Any, x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
             return type(layer).forward(layer, x)
         if x.requires_grad:
             return _Frozen.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
-    return product(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
+    return product(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], len(weight))
 
 
 class _Frozen(torch.autograd.Function):
@@ -68,11 +68,11 @@ class _Frozen(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_OI: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(weight_OI)
-        return product(x.flatten(0, -2), weight_OI, bias).view(*x.shape[:-1], -1)
+        return product(x.flatten(0, -2), weight_OI, bias).view(*x.shape[:-1], len(weight_OI))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (weight_OI,) = ctx.saved_tensors
         (grad,) = grads
-        return product(grad.flatten(0, -2), weight_OI.t()).view(*grad.shape[:-1], -1), None, None
+        return product(grad.flatten(0, -2), weight_OI.t()).view(*grad.shape[:-1], weight_OI.shape[1]), None, None

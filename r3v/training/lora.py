@@ -89,7 +89,7 @@ class _Merged(torch.autograd.Function):
         ctx.save_for_backward(x, weight_OI, down_RI, up_OR)
         ctx.scale = scale
         whole_OI = torch.addmm(weight_OI, up_OR, down_RI, alpha=scale)
-        return product(x.flatten(0, -2), whole_OI, bias).view(*x.shape[:-1], -1)
+        return product(x.flatten(0, -2), whole_OI, bias).view(*x.shape[:-1], len(whole_OI))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
