@@ -2,9 +2,9 @@
 
 Of a fit of a small model less than half is matrix products; most of the rest are passes over tensors that are larger
 than the cache, forward and backward: norms, rotations, gates, residual sums. Here a layer is two functions around
-attention, computed `ROWS` tokens at a time, so that everything between two products stays in the cache. Query, key and
-value are one product, gate and up another, with W + s B A (see `lora`) made once for all tokens and the norm's weight
-folded in; what has to be kept for the way back are the normed inputs and the products. After the last layer only the
+attention, computed `ROWS` tokens at a time, so that what lies between two products stays in the cache. Query, key and
+value are one product; W + s B A (see `lora`) is made once for all tokens, with the norm's weight folded in; what has to
+be kept for the way back are the normed inputs and the products. After the last layer only the
 tokens before a target are wanted, so of all others it computes keys and values alone.
 
 A layer that is anything but that (norms of heads, other activations, trained weights, dropout of an adapter, a cache,
