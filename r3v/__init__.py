@@ -8,24 +8,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from r3v import moved
+from r3v.version import __version__
 
 if TYPE_CHECKING:
-    from r3v.policies.hf import HFPolicy as HFPolicy
+    from r3v.policies.sampling.hf import HFPolicy as HFPolicy
     from r3v.records import Candidate as Candidate
     from r3v.records import Problem as Problem
     from r3v.records import Verdict as Verdict
-    from r3v.reflection.selector import Selector as Selector
-    from r3v.training.data import R3VDataModule as R3VDataModule
+    from r3v.reflection.datamodule import R3VDataModule as R3VDataModule
+    from r3v.selection.selector import Selector as Selector
     from r3v.training.module import R3VModule as R3VModule
+
+moved.install()
 
 _LAZY = {
     "Candidate": "r3v.records",
     "Problem": "r3v.records",
     "Verdict": "r3v.records",
-    "HFPolicy": "r3v.policies.hf",
-    "Selector": "r3v.reflection.selector",
-    "R3VDataModule": "r3v.training.data",
+    "HFPolicy": "r3v.policies.sampling.hf",
+    "Selector": "r3v.selection.selector",
+    "R3VDataModule": "r3v.reflection.datamodule",
     "R3VModule": "r3v.training.module",
 }
 __all__ = [

@@ -21,10 +21,10 @@ answer alone."""
 
 
 class Notes(Protocol):
-    """Who knows what notes a solver is shown (such as `r3v.notebook.inject.Recall`).
+    """Who knows what notes a solver is shown (such as `r3v.notebook.retrieval.inject.Recall`).
 
     Called with problems, it gives the note texts of each, safe to stand in a prompt. A text may bring pictures in an
-    attribute `images` (as `r3v.notebook.pictures.Pictured` does); they stand behind the problem's own. `name`
+    attribute `images` (as `r3v.notebook.retrieval.pictures.Pictured` does); they stand behind the problem's own. `name`
     identifies everything they depend on: results with other notes are other results.
     """
 

@@ -33,16 +33,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r3v import prompts
-from r3v.config import Config, ModelConfig, SampleConfig, SelectConfig, TrainConfig
-from r3v.curriculum.mixture import largest_remainder
+from r3v.curriculum.spiral.mixture import largest_remainder
 from r3v.data.geoworld import item_of, source
 from r3v.data.source import open_form
 from r3v.errors import DataError
 from r3v.io import write_json
 from r3v.records import Example, Outcome, Problem
+from r3v.settings.config import Config, ModelConfig, SampleConfig, SelectConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from r3v.curriculum.findings import Diagnosis
+    from r3v.curriculum.diagnosis.findings import Diagnosis
 
 MODEL = ModelConfig(path="geoworld-tiny", prompt_style="short", lora_r=32, lora_alpha=64)
 TRAIN = TrainConfig(loss="nll", lr=2e-3, problems_per_step=8, problems_per_batch=8, max_tokens=512)
@@ -219,9 +219,9 @@ def known_of(out: Path, size: Size, world: World, dry_run: bool = False) -> dict
 
 def diagnosed(model: ModelConfig, out: Path, size: Size, world: World, seed: int, dry_run: bool) -> Diagnosis:
     """The diagnosis of a model on probes of this seed that are of the world, asked without choices."""
-    from r3v.curriculum.diagnose_commands import measure
-    from r3v.curriculum.probes import probe_set
-    from r3v.policies.hf import HFPolicy
+    from r3v.app.commands.diagnose import measure
+    from r3v.curriculum.diagnosis.probes import probe_set
+    from r3v.policies.sampling.hf import HFPolicy
 
     policy = HFPolicy.from_config(model, slots=SAMPLE.slots, dry_run=dry_run)
     drawn = [p for p in probe_set("geoworld:gate", 4 * size.probes, 0, seed) if kind_of(p) in world]
@@ -232,8 +232,8 @@ def diagnosed(model: ModelConfig, out: Path, size: Size, world: World, seed: int
 
 def right_of(model: ModelConfig, problems: Sequence[Problem], out: Path, seed: int, dry_run: bool) -> dict[str, float]:
     """Share of right greedy answers by family, one half of an answer right and one wrong added to each."""
-    from r3v.evaluation import accuracy_by_problem, evaluate, read_rows
-    from r3v.policies.hf import HFPolicy
+    from r3v.policies.sampling.hf import HFPolicy
+    from r3v.run.evaluation import accuracy_by_problem, evaluate, read_rows
 
     policy = HFPolicy.from_config(model, slots=SAMPLE.slots, dry_run=dry_run)
     words, select = prompts.style("short"), SelectConfig(selectors=("greedy",), max_new_tokens=SAMPLE.max_new_tokens)
@@ -247,7 +247,7 @@ def right_of(model: ModelConfig, problems: Sequence[Problem], out: Path, seed: i
 
 def taught(seed: int, every: Sequence[Problem], out: Path, size: Size, dry_run: bool) -> ModelConfig:
     """The model once these problems were taught: as many as `size` says, then those of what is still wrong."""
-    from r3v.policies.loading import load
+    from r3v.policies.model.loading import load
     from r3v.training.fit import fit
 
     early, asked, rest = every[: size.taught], every[size.taught :][: size.asked], every[size.taught + size.asked :]
@@ -269,8 +269,8 @@ def needed(size: Size) -> int:
 def world_of(out: Path, size: Size, dry_run: bool = False) -> World:
     """The kinds of problem that are learned when nothing is withheld; measured once, on training problems of a seed of
     its own. Random weights learn nothing, so with them every kind stays."""
-    from r3v.curriculum.ask import ask, probes_of
-    from r3v.policies.hf import HFPolicy
+    from r3v.curriculum.diagnosis.ask import ask, probes_of
+    from r3v.policies.sampling.hf import HFPolicy
 
     folder = out / "world"
     if (folder / "world.json").exists():

@@ -18,14 +18,14 @@ from typing import Any
 
 from r3v.recipes.warmup_tasks import read_prompt
 
-from r3v.config import ModelConfig, SelectConfig
 from r3v.data.geoworld import item_of, source
-from r3v.evaluation import breakdown, cell, evaluate, read_rows
 from r3v.io import atomic_write, write_json
 from r3v.policies.base import Policy, SamplingParams
-from r3v.policies.hf import HFPolicy
+from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import STYLES
 from r3v.records import Outcome, Problem
+from r3v.run.evaluation import breakdown, cell, evaluate, read_rows
+from r3v.settings.config import ModelConfig, SelectConfig
 
 SELECTORS = ("greedy", "majority", "oracle")
 

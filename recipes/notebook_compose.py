@@ -23,11 +23,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r3v.cli import main as r3v
+from r3v.app.cli import main as r3v
+from r3v.app.commands.recall import retrieval_flags
 from r3v.errors import RunError
-from r3v.evaluation import accuracy_by_problem, metric_name, read_rows
 from r3v.io import atomic_write, write_json
-from r3v.notebook.retrieve_commands import retrieval_flags
+from r3v.run.evaluation import accuracy_by_problem, metric_name, read_rows
 from r3v.stats import mcnemar_exact, paired_bootstrap, wilson
 
 PARTS = ("notebook", "adapter", "selector")

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from r3v import prompts
 from r3v.data.geoworld import item_of, source
-from r3v.policies.encode import Encoder
+from r3v.policies.model.encode import Encoder
 from r3v.records import Example
 
 ROW_LOSS = RowLoss(make_loss("reflection"), mode="kind")

@@ -14,10 +14,10 @@ from __future__ import annotations
 from r3v.losses import reduce
 from r3v.recipes.plug_common import ROW_LOSS, Settings, adamw, load_model, main, make_examples
 
-from r3v.policies.encode import Encoder
-from r3v.training.batching import collate
+from r3v.policies.model.encode import Encoder
 from r3v.training.forward import token_logprobs
-from r3v.training.trie import build_trie
+from r3v.training.layout.batching import collate
+from r3v.training.layout.trie import build_trie
 
 
 def train(settings: Settings) -> list[float]:

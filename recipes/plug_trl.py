@@ -27,7 +27,7 @@ from r3v.recipes.plug_common import (
     make_examples,
 )
 
-from r3v.policies.encode import Encoder
+from r3v.policies.model.encode import Encoder
 
 ROWS_PER_PROBLEM = 4
 

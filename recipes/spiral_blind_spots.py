@@ -31,9 +31,9 @@ from typing import Any
 from r3v.recipes.blind_spots import MODEL, TRAIN, candidates, lessons
 
 from r3v.data.geoworld import source
-from r3v.evaluation import accuracy_by_problem, read_rows
 from r3v.io import atomic_dir, write_json
 from r3v.records import Problem
+from r3v.run.evaluation import accuracy_by_problem, read_rows
 from r3v.stats import mcnemar_exact, paired_bootstrap
 
 RECIPE = "geoworld_tiny_evolve.yaml"
@@ -77,7 +77,7 @@ def plant(seed: int, n: int) -> tuple[list[tuple[str, ...]], list[Problem]]:
 
 def teach(seed: int, out: Path, size: Size, dry_run: bool = False) -> Path:
     """The adapter of the start."""
-    from r3v.policies.loading import load
+    from r3v.policies.model.loading import load
     from r3v.training.fit import fit
 
     _, taught = plant(seed, size.taught)
@@ -115,10 +115,10 @@ def spiral(
 ) -> dict[str, Any]:
     """One run from the adapter; then the accepted iteration on the test problems, in `final.parquet`. Returns
     `run.json`."""
-    from r3v.curriculum.spiral import evolve
-    from r3v.curriculum.spiral_commands import effective
-    from r3v.curriculum.spiral_parts import real_parts
-    from r3v.curriculum.spiral_state import Standing
+    from r3v.app.commands.evolve import effective
+    from r3v.curriculum.spiral.parts import real_parts
+    from r3v.curriculum.spiral.spiral import evolve
+    from r3v.curriculum.spiral.state import Standing
 
     named = [
         *("--run.dir", str(folder), "--run.seed", str(seed), "--model.adapter", str(adapter)),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r3v.config import Config, DataConfig, RunConfig
-from r3v.loop import Splits, Stages
 from r3v.records import Problem
+from r3v.reflection.loop import Splits, Stages
+from r3v.settings.config import Config, DataConfig, RunConfig
 
 
 class Killed(Exception):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 
 
 @pytest.fixture

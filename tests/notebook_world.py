@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from r3v.notebook.config import EvolveConfig, NotebookConfig
-from r3v.notebook.embed import Lexical
-from r3v.notebook.gate import GateConfig
-from r3v.notebook.history import History
-from r3v.notebook.meter import Ledger
-from r3v.notebook.scoring import RetrievalConfig
-from r3v.notebook.shelf import Shelf
-from r3v.notebook.solving import Asker
-from r3v.notebook.step import Parts
-from r3v.notebook.store import Notebook
-from r3v.notebook.supervisors import PolicySupervisor, Sabotaged
+from r3v.embedding.lexical import Lexical
+from r3v.notebook.evolve.config import EvolveConfig, NotebookConfig
+from r3v.notebook.evolve.history import History
+from r3v.notebook.evolve.meter import Ledger
+from r3v.notebook.evolve.solving import Asker
+from r3v.notebook.evolve.step import Parts
+from r3v.notebook.evolve.supervisors import PolicySupervisor, Sabotaged
+from r3v.notebook.gate.gate import GateConfig
+from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.notebook.retrieval.shelf import Shelf
+from r3v.notebook.store.store import Notebook
 from r3v.policies.base import SamplingParams
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.prompts import STYLES

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 
 
 def main(path: str, seed: str) -> None:

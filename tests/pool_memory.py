@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from r3v.curriculum.embed import PlainEmbedder
-from r3v.curriculum.pool import open_pool
-from r3v.curriculum.search import PoolIndex
+from r3v.curriculum.images.pool import open_pool
+from r3v.curriculum.images.search import PoolIndex
+from r3v.embedding.plain import PlainEmbedder
 
 
 def memory(name: str) -> float:

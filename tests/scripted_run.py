@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from r3v.config import BuildConfig, Config, DataConfig, ModelConfig, RunConfig, SampleConfig, SelectConfig
 from r3v.data.geoworld import item_of
-from r3v.loop import Splits, Stages, train
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Problem, Prompt
-from r3v.stages import load_splits, real_stages
+from r3v.reflection.loop import Splits, Stages, train
+from r3v.reflection.stages import load_splits, real_stages
+from r3v.settings.config import BuildConfig, Config, DataConfig, ModelConfig, RunConfig, SampleConfig, SelectConfig
 
 STRENGTH = (0.35, 0.55, 0.5, 0.75)
 """Share of right answers of the base and of each round; round 2 is worse than round 1."""

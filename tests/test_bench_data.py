@@ -11,7 +11,7 @@ import pytest
 from r3v.bench import data as data_bench
 from r3v.bench import store as store_bench
 from r3v.bench.harness import BenchError, Settings
-from r3v.notebook.retrieve import Retriever
+from r3v.notebook.retrieval.retrieve import Retriever
 
 QUICK = Settings(pairs=1, warmup=0)
 

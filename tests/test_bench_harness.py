@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 
 import pytest
 
-from r3v.bench import bench_commands
+from r3v.app.commands import bench as bench_commands
 from r3v.bench.harness import (
     BenchError,
     Case,

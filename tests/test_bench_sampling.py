@@ -14,9 +14,9 @@ from r3v.bench.harness import BenchError, Settings
 from r3v.bench.sampler import Paced, compare_greedy, compare_samples
 from r3v.bench.selector import PeerPolicy
 from r3v.policies.base import SamplingParams
-from r3v.policies.decode import Job
-from r3v.policies.decoder import Decoder
-from r3v.policies.hf import HFPolicy
+from r3v.policies.sampling.decode import Job
+from r3v.policies.sampling.decoder import Decoder
+from r3v.policies.sampling.hf import HFPolicy
 
 
 def test_chi_square_of_two_bins_is_the_textbook_value() -> None:

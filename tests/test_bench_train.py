@@ -16,8 +16,8 @@ from r3v.bench.arithmetic import common_prefix, limit, pairs_of
 from r3v.bench.harness import BenchError, Settings
 from r3v.bench.models import bench_problem, reflection_examples, small_idefics
 from r3v.bench.train_step import Sides
-from r3v.config import ModelConfig
-from r3v.policies.loading import load
+from r3v.policies.model.loading import load
+from r3v.settings.config import ModelConfig
 from r3v.training.forward import token_logprobs
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from r3v.checks import ABOVE_ZERO, AT_LEAST, SHARES, check_unused
-from r3v.cli import main
-from r3v.config import Config
+from r3v.app.cli import main
 from r3v.errors import ConfigError
-from r3v.settings import field_types, names_of, read
-from r3v.stages import check_loss
+from r3v.reflection.settings import check_unused, read
+from r3v.reflection.stages import check_loss
+from r3v.settings.checks import ABOVE_ZERO, AT_LEAST, SHARES
+from r3v.settings.config import Config
+from r3v.settings.tree import field_types, names_of
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,18 @@ from loop_fakes import FakePolicy, Killed, World, config, problems
 from reflection_fakes import graded, number
 
 from r3v import prompts as words
-from r3v.chooser import choosing, lessons, problems_of, teach
-from r3v.cli import main
-from r3v.config import BuildConfig, ChooserConfig, Config, DataConfig, ModelConfig, SelectConfig
+from r3v.app.cli import main
 from r3v.data import load as load_problems
 from r3v.errors import ConfigError, RunError
-from r3v.loop import Splits, train
 from r3v.policies.base import SamplingParams
-from r3v.policies.chooser import WithChooser, with_chooser
+from r3v.policies.sampling.chooser import WithChooser, with_chooser
 from r3v.records import Problem
 from r3v.reflection.build import problem_examples
-from r3v.settings import read
-from r3v.stages import make_policy
+from r3v.reflection.chooser import choosing, lessons, problems_of, teach
+from r3v.reflection.loop import Splits, train
+from r3v.reflection.settings import read
+from r3v.reflection.stages import make_policy
+from r3v.settings.config import BuildConfig, ChooserConfig, Config, DataConfig, ModelConfig, SelectConfig
 
 FULL = words.style("full")
 
@@ -201,8 +201,8 @@ def test_both_adapters_on_one_base_score_and_answer_as_alone(answers: str, tmp_p
     where an adapter answers, the weights are there once."""
     import torch
 
-    from r3v.policies.hf import HFPolicy
-    from r3v.policies.loading import add_lora, load, save_adapter
+    from r3v.policies.model.loading import add_lora, load, save_adapter
+    from r3v.policies.sampling.hf import HFPolicy
 
     model = ModelConfig(path="geoworld-tiny", lora_r=2)
     for name, seed in (("first", 1), ("second", 2)):
@@ -238,9 +238,9 @@ def test_a_dry_run_teaches_one_and_eval_uses_it(tmp_path: Path, capsys: pytest.C
     folder = tmp_path / "run"
     assert main(["train", "geoworld_tiny", "--dry-run", f"--run.dir={folder}", "--chooser.n=3", "--no-report"]) == 0
     assert "with the chooser of 3 further problems" in capsys.readouterr().out
-    from r3v.cli import build_parser
-    from r3v.commands import model_config
-    from r3v.report import write_report
+    from r3v.app.cli import build_parser
+    from r3v.app.commands.common import model_config
+    from r3v.pages.report import write_report
 
     page = write_report(folder).read_text()
     assert "With the chooser" in page

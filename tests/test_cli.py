@@ -11,15 +11,17 @@ import pytest
 import scripted_run
 
 import r3v
-from r3v import commands, stages
-from r3v.cli import main, split_fields
-from r3v.config import Config, DataConfig
+from r3v.app.cli import main, split_fields
+from r3v.app.commands import core as commands
 from r3v.data.geoworld import item_of, source
 from r3v.grading import grade
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Candidate, Graded
-from r3v.reflection.store import write_shard
-from r3v.settings import differences, field_types, fill, flatten, get_field, read, set_field, to_yaml
+from r3v.reflection import stages
+from r3v.reflection.settings import read
+from r3v.rollout.shards import write_shard
+from r3v.settings.config import Config, DataConfig
+from r3v.settings.tree import differences, field_types, fill, flatten, get_field, set_field, to_yaml
 
 COMMANDS = ("train", "eval", "select", "sample", "data", "export", "report", "compare", "filters", "version")
 
@@ -44,7 +46,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["version"], ["eval", "--help"]])
 def test_light_commands_import_no_torch(arguments: list[str]) -> None:
     code = (
-        "import sys\nfrom r3v.cli import main\n"
+        "import sys\nfrom r3v.app.cli import main\n"
         f"try: code = main({arguments!r})\nexcept SystemExit as stop: code = stop.code\n"
         "print(code, [m for m in ('torch', 'transformers', 'peft', 'pytorch_lightning') if m in sys.modules])"
     )
@@ -323,7 +325,7 @@ def test_fill_leaves_what_the_command_line_names() -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    command = [sys.executable, "-W", "ignore", "-m", "r3v.cli", "train", "geoworld_tiny.yaml", "--print_config"]
+    command = [sys.executable, "-W", "ignore", "-m", "r3v.app.cli", "train", "geoworld_tiny.yaml", "--print_config"]
     program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert program.stdout is not None
     program.stdout.close()

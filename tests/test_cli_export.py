@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from r3v import export as exporting
-from r3v.config import Config, ModelConfig
 from r3v.errors import ModelError
-from r3v.export import export
-from r3v.policies.loading import add_lora, load, lora_targets, save_adapter
+from r3v.policies.model.loading import add_lora, load, lora_targets, save_adapter
+from r3v.settings.config import Config, ModelConfig
+from r3v.training import export as exporting
+from r3v.training.export import export
 
 TINY = ModelConfig(prompt_style="short", lora_r=4)
 

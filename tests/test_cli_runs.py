@@ -6,11 +6,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from r3v.commands import model_config
-from r3v.config import Config, ModelConfig, RunConfig, SelectConfig
-from r3v.curriculum.reinforce_config import ReinforceConfig
+from r3v.app.commands.common import model_config
+from r3v.curriculum.reinforce.config import ReinforceConfig
 from r3v.io import write_json
-from r3v.settings import to_yaml
+from r3v.settings.config import Config, ModelConfig, RunConfig, SelectConfig
+from r3v.settings.tree import to_yaml
 
 
 def args(run: Path) -> argparse.Namespace:

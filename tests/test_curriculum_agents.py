@@ -15,22 +15,22 @@ import pytest
 from hostile_server import reply, reply_json, serve
 from PIL import Image, ImageDraw
 
-from r3v.curriculum.agents import AgentGenerator
-from r3v.curriculum.agents_config import AgentConfig
-from r3v.curriculum.embed import PlainEmbedder
-from r3v.curriculum.fetch import FetchError, Limits
-from r3v.curriculum.finders import PoolFinder, WebFinder
-from r3v.curriculum.journal import Journal, key_of
-from r3v.curriculum.messages import MessageError, Pick, Plan, Question, describe, parse, to_dict
-from r3v.curriculum.pool import FolderPool
-from r3v.curriculum.practice import Target, provenance_of
-from r3v.curriculum.remote_edit import ImageEditEndpoint
-from r3v.curriculum.roles import ROLES, Role
-from r3v.curriculum.search import PoolIndex
-from r3v.curriculum.web import SearXNG
+from r3v.curriculum.agents.agents import AgentGenerator
+from r3v.curriculum.agents.config import AgentConfig
+from r3v.curriculum.agents.messages import MessageError, Pick, Plan, Question, describe, parse, to_dict
+from r3v.curriculum.agents.roles import ROLES, Role
+from r3v.curriculum.images.fetch import FetchError, Limits
+from r3v.curriculum.images.finders import PoolFinder, WebFinder
+from r3v.curriculum.images.pool import FolderPool
+from r3v.curriculum.images.remote_edit import ImageEditEndpoint
+from r3v.curriculum.images.search import PoolIndex
+from r3v.curriculum.images.web import SearXNG
+from r3v.curriculum.practice.item import Target, provenance_of
+from r3v.embedding.plain import PlainEmbedder
 from r3v.errors import ConfigError, EngineError, RunError
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import BytesImage, Problem, Prompt
+from r3v.run.journal import Journal, key_of
 
 TARGET = Target("theorem:midline", 2)
 PLAN = {"skill": "count", "kind": "number", "summary": "count shapes", "queries": ["red circle"]}

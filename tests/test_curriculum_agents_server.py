@@ -21,28 +21,28 @@ from pathlib import Path
 
 import pytest
 
-from r3v.curriculum.agents import AgentGenerator
-from r3v.curriculum.embed import PlainEmbedder
-from r3v.curriculum.fetch import Limits
-from r3v.curriculum.finders import PoolFinder
-from r3v.curriculum.journal import Journal
-from r3v.curriculum.pool import FolderPool
-from r3v.curriculum.practice import Target, provenance_of
-from r3v.curriculum.remote_edit import ImageEditEndpoint
-from r3v.curriculum.roles import ROLES, Role
-from r3v.curriculum.search import PoolIndex
-from r3v.curriculum.spiral import evolve
-from r3v.curriculum.spiral_config import SpiralConfig
-from r3v.curriculum.spiral_dry import scripted_parts
-from r3v.curriculum.spiral_parts import practice_maker
-from r3v.curriculum.spiral_practice import read_problems
+from r3v.curriculum.agents.agents import AgentGenerator
+from r3v.curriculum.agents.roles import ROLES, Role
+from r3v.curriculum.images.fetch import Limits
+from r3v.curriculum.images.finders import PoolFinder
+from r3v.curriculum.images.pool import FolderPool
+from r3v.curriculum.images.remote_edit import ImageEditEndpoint
+from r3v.curriculum.images.search import PoolIndex
+from r3v.curriculum.practice.item import Target, provenance_of
+from r3v.curriculum.spiral.config import SpiralConfig
+from r3v.curriculum.spiral.dry import scripted_parts
+from r3v.curriculum.spiral.parts import practice_maker
+from r3v.curriculum.spiral.practice import read_problems
+from r3v.curriculum.spiral.spiral import evolve
 from r3v.data import load
+from r3v.embedding.plain import PlainEmbedder
 from r3v.errors import EngineError
 from r3v.io import atomic_write
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
+from r3v.policies.server.policy import OpenAIPolicy
 from r3v.records import Problem
-from r3v.settings import set_field
+from r3v.run.journal import Journal
+from r3v.settings.server import ServerConfig
+from r3v.settings.tree import set_field
 
 PROGRAM = Path(__file__).parent / "agents_server.py"
 WANTED = 6

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r3v.curriculum.categories import by_cluster, by_image_type, by_skills, discover
-from r3v.curriculum.cells import ProbeRecord, gain, state_of, tally
-from r3v.curriculum.diagnosis import diagnose
-from r3v.curriculum.effects import groups_of, skill_effects
-from r3v.curriculum.findings import DiagnosisConfig, read_diagnosis, write_diagnosis
-from r3v.curriculum.shrink import (
+from r3v.curriculum.diagnosis.categories import by_cluster, by_image_type, by_skills, discover
+from r3v.curriculum.diagnosis.cells import ProbeRecord, gain, state_of, tally
+from r3v.curriculum.diagnosis.diagnosis import diagnose
+from r3v.curriculum.diagnosis.effects import groups_of, skill_effects
+from r3v.curriculum.diagnosis.findings import DiagnosisConfig, read_diagnosis, write_diagnosis
+from r3v.curriculum.diagnosis.shrink import (
     beta_cdf,
     beta_intervals,
     design_effect,
@@ -359,7 +359,7 @@ def test_image_types_are_known_named_or_asked_for_and_never_made_up() -> None:
 def test_a_rate_of_zero_everywhere_has_an_interval() -> None:
     """0 of 22 in every cell: Beta(0.5, 22.5), mean 0.5 / 23; its upper 97.5 % point is near 2.5 / 22.5 (chi-square with
     one degree of freedom has 5.02 there, half of it over 22.5 = 0.11)."""
-    from r3v.curriculum.shrink import beta_intervals, fit_beta
+    from r3v.curriculum.diagnosis.shrink import beta_intervals, fit_beta
 
     assert fit_beta([0, 0], [22, 22]) == (0.5, 0.5)
     assert fit_beta([22, 22], [22, 22]) == (0.5, 0.5)

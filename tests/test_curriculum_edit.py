@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r3v.curriculum.edit import CHANGING, EDITS, EditGenerator, EditRefused, check_edit, edit, png
-from r3v.curriculum.edit_ops import OPS, background, ink
-from r3v.curriculum.generate import FIRST_SEED
-from r3v.curriculum.practice import Target, provenance_of
-from r3v.curriculum.relabel import Base, candidate, fits
+from r3v.curriculum.images.png import png
+from r3v.curriculum.practice.edit import CHANGING, EDITS, EditGenerator, EditRefused, check_edit, edit
+from r3v.curriculum.practice.edit_ops import OPS, background, ink
+from r3v.curriculum.practice.generate import FIRST_SEED
+from r3v.curriculum.practice.item import Target, provenance_of
+from r3v.curriculum.practice.relabel import Base, candidate, fits
 from r3v.data import load
 from r3v.data.geoworld import item_of, make
 from r3v.data.geoworld.render import draw

@@ -11,8 +11,8 @@ import pytest
 from hostile_server import bomb_png, cut_chunks, drip, endless, redirect, reply, reply_json, serve
 from PIL import Image
 
-from r3v.curriculum.fetch import FetchError, Limits, fetch, fetch_image, fetch_json, permitted
-from r3v.curriculum.sniff import image_type
+from r3v.curriculum.images.fetch import FetchError, Limits, fetch, fetch_image, fetch_json, permitted
+from r3v.curriculum.images.sniff import image_type
 
 LOCAL = ("127.0.0.1/32",)
 ALLOWED = Limits(seconds=10, allow=LOCAL)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from r3v.curriculum.generate import FIRST_SEED, GENERATORS, GeoWorldGenerator, contents, generator, skills_at
-from r3v.curriculum.measure import measure
-from r3v.curriculum.practice import Checked, Provenance, Target, add_check, provenance_of, with_provenance
+from r3v.curriculum.generators import GENERATORS, generator
+from r3v.curriculum.practice.generate import FIRST_SEED, GeoWorldGenerator, contents, skills_at
+from r3v.curriculum.practice.item import Checked, Provenance, Target, add_check, provenance_of, with_provenance
+from r3v.curriculum.practice.measure import measure
 from r3v.data.geoworld import item_of, make
 from r3v.data.geoworld.make import split_of
 from r3v.errors import ConfigError, DataError

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from fake_server import FakeServer
 
-from r3v.config import Config, SampleConfig
-from r3v.curriculum import diagnose_commands
-from r3v.curriculum.cells import ProbeRecord, tally
-from r3v.curriculum.diagnosis import diagnose
-from r3v.curriculum.journal import Meter
-from r3v.curriculum.judge import MODES, Judge, Opinion, ask_judge, modes_found, named, sentence, summary
-from r3v.curriculum.page import render
+from r3v.app.commands import diagnose as diagnose_commands
+from r3v.curriculum.diagnosis.cells import ProbeRecord, tally
+from r3v.curriculum.diagnosis.diagnosis import diagnose
+from r3v.curriculum.diagnosis.judge import MODES, Judge, Opinion, ask_judge, modes_found, named, sentence, summary
+from r3v.curriculum.diagnosis.page import render
 from r3v.errors import ConfigError
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Outcome, Problem, Prompt
+from r3v.run.journal import Meter
+from r3v.settings.config import Config, SampleConfig
 
 RIGHT, WRONG, UNPARSED = Outcome.CORRECT, Outcome.WRONG, Outcome.UNPARSED
 
@@ -112,7 +112,7 @@ def test_the_page_shows_the_judge_only_where_one_was_asked() -> None:
 
 def test_a_judge_on_a_server_is_metered_there(tmp_path: Path) -> None:
     """`measure` with the judge that the flags name: opinions, agreement and money in the diagnosis."""
-    from r3v.curriculum.probes import probe_set
+    from r3v.curriculum.diagnosis.probes import probe_set
     from r3v.data.source import open_form
 
     problems = [open_form(p) for p in probe_set("geoworld:gate", 12, 0)]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from r3v.curriculum.cells import ProbeRecord
-from r3v.curriculum.diagnosis import diagnose
-from r3v.curriculum.mixture import (
+from r3v.curriculum.diagnosis.cells import ProbeRecord
+from r3v.curriculum.diagnosis.diagnosis import diagnose
+from r3v.curriculum.spiral.mixture import (
     MIXTURES,
     MixtureConfig,
     Quotas,
@@ -20,7 +20,7 @@ from r3v.curriculum.mixture import (
     quotas,
     weights,
 )
-from r3v.curriculum.simulate import (
+from r3v.curriculum.spiral.simulate import (
     BLIND_START,
     LEARNERS,
     World,

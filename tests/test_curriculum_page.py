@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import r3v.stages
-from r3v.config import Config, ModelConfig, SampleConfig
-from r3v.curriculum import diagnose_commands
-from r3v.curriculum.cells import MODES, ProbeRecord
-from r3v.curriculum.diagnosis import diagnose
-from r3v.curriculum.findings import read_diagnosis
-from r3v.curriculum.heat import heat_map, shade
-from r3v.curriculum.page import render
-from r3v.curriculum.probes import probe_set
+import r3v.reflection.stages
+from r3v.app.commands import diagnose as diagnose_commands
+from r3v.curriculum.diagnosis.cells import MODES, ProbeRecord
+from r3v.curriculum.diagnosis.diagnosis import diagnose
+from r3v.curriculum.diagnosis.findings import read_diagnosis
+from r3v.curriculum.diagnosis.heat import heat_map, shade
+from r3v.curriculum.diagnosis.page import render
+from r3v.curriculum.diagnosis.probes import probe_set
 from r3v.errors import ConfigError, DataError
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import BytesImage, Outcome, Problem, Prompt
+from r3v.settings.config import Config, ModelConfig, SampleConfig
 
 EVIL = "<script>alert('x')</script>&\""
 PNG = bytes.fromhex(
@@ -137,7 +137,7 @@ def test_the_command_writes_json_page_and_answers_and_goes_on_after_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = scripted(probe_set("geoworld:gate", 48, iteration=2))
-    monkeypatch.setattr(r3v.stages, "make_policy", lambda model, config: policy)
+    monkeypatch.setattr(r3v.reflection.stages, "make_policy", lambda model, config: policy)
     flags = ["--data", "geoworld:gate", "--n", "48", "--k", "2", "--iteration", "2", "--variants", "described"]
     args = parse(*flags, "--out", str(tmp_path / "d"))
     assert args.handler(args, []) == 0
@@ -158,7 +158,7 @@ def test_the_command_writes_json_page_and_answers_and_goes_on_after_a_stop(
 
 
 def test_the_flags_name_every_aid() -> None:
-    from r3v.curriculum.cells import AIDS
+    from r3v.curriculum.diagnosis.cells import AIDS
 
     parser = argparse.ArgumentParser()
     told = diagnose_commands.register(parser.add_subparsers()).format_help()

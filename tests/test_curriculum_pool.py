@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 from PIL import Image
 
-from r3v.curriculum.pool import FolderPool, ShardPool, open_pool
+from r3v.curriculum.images.pool import FolderPool, ShardPool, open_pool
 from r3v.errors import ConfigError, DataError, ImageError
 
 

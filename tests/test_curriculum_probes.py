@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from r3v.config import SampleConfig
-from r3v.curriculum.ask import ask, probes_of
-from r3v.curriculum.cells import AIDS
-from r3v.curriculum.probes import (
+from r3v.curriculum.diagnosis.ask import ask, probes_of
+from r3v.curriculum.diagnosis.cells import AIDS
+from r3v.curriculum.diagnosis.probes import (
     describe,
     held_out,
     leaks,
@@ -23,6 +22,7 @@ from r3v.errors import ConfigError, DataError, EngineError
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.prompts import style
 from r3v.records import BytesImage, Outcome, Problem, Prompt
+from r3v.settings.config import SampleConfig
 
 
 def write_jsonl(folder: Path, n: int) -> str:

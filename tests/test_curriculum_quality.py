@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from r3v.curriculum.edit import edit
-from r3v.curriculum.generate import FIRST_SEED, GeoWorldGenerator
-from r3v.curriculum.hashes import NearPrints, NearTexts, Print, fingerprint, jaccard, mirrored, shingles
-from r3v.curriculum.practice import Checked, Provenance, Target, provenance_of, with_provenance
-from r3v.curriculum.quality import Benchmarks, QualityConfig, Repeats, form_fault, sift
-from r3v.curriculum.solve import judged, solve_problems
+from r3v.curriculum.practice.edit import edit
+from r3v.curriculum.practice.generate import FIRST_SEED, GeoWorldGenerator
+from r3v.curriculum.practice.hashes import NearPrints, NearTexts, Print, fingerprint, jaccard, mirrored, shingles
+from r3v.curriculum.practice.item import Checked, Provenance, Target, provenance_of, with_provenance
+from r3v.curriculum.practice.quality import Benchmarks, QualityConfig, Repeats, form_fault, sift
+from r3v.curriculum.practice.solve import judged, solve_problems
 from r3v.data.geoworld import make
 from r3v.errors import ConfigError
 from r3v.policies.base import SamplingParams

@@ -12,14 +12,14 @@ import pytest
 from hostile_server import redirect, reply, reply_json, serve
 from PIL import Image, ImageDraw
 
-from r3v.curriculum.embed import PlainEmbedder, hashed_words
-from r3v.curriculum.fetch import FetchError, Limits
-from r3v.curriculum.pool import FolderPool, PoolItem, open_pool
-from r3v.curriculum.search import PoolIndex
-from r3v.curriculum.web import SearXNG, Serper, WebHit, download
-from r3v.embedding import Asked, Part, Vectors
+from r3v.curriculum.images.fetch import FetchError, Limits
+from r3v.curriculum.images.pool import FolderPool, PoolItem, open_pool
+from r3v.curriculum.images.search import PoolIndex
+from r3v.curriculum.images.web import SearXNG, Serper, WebHit, download
+from r3v.embedding.lexical import Lexical
+from r3v.embedding.plain import PlainEmbedder, hashed_words
+from r3v.embedding.protocol import Asked, Part, Vectors
 from r3v.errors import ConfigError, RunError
-from r3v.notebook.embed import Lexical
 from r3v.records import BytesImage
 
 GEOQA = Path(__file__).resolve().parents[2] / "shared/data/geoqa/images"
@@ -73,7 +73,7 @@ class Interrupted(PlainEmbedder):
 
 
 def test_an_interrupted_build_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("r3v.curriculum.search._BATCH", 2)
+    monkeypatch.setattr("r3v.curriculum.images.search._BATCH", 2)
     pool = FolderPool(folder(tmp_path / "pool"))
     embedder = Interrupted()
     embedder.left = 4
@@ -95,7 +95,7 @@ def test_an_interrupted_build_goes_on_and_ends_the_same(tmp_path: Path, monkeypa
 
 
 def test_search_runs_over_all_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("r3v.curriculum.search._BLOCK", 2)
+    monkeypatch.setattr("r3v.curriculum.images.search._BLOCK", 2)
     with PoolIndex(tmp_path / "i", FolderPool(folder(tmp_path / "pool")), PlainEmbedder(), "p") as index:
         assert index.search("red") == []
         index.build()

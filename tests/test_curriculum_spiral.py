@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from r3v.curriculum import spiral, spiral_commands
-from r3v.curriculum.probes import leaks
-from r3v.curriculum.spiral import evolve
-from r3v.curriculum.spiral_config import PRESETS, SpiralConfig, check, with_preset
-from r3v.curriculum.spiral_dry import plan, scripted_parts
-from r3v.curriculum.spiral_page import write_report
-from r3v.curriculum.spiral_parts import held, probes
-from r3v.curriculum.spiral_practice import read_problems, skill_of
+from r3v.app.commands import evolve as spiral_commands
+from r3v.curriculum.diagnosis.probes import leaks
+from r3v.curriculum.spiral import spiral
+from r3v.curriculum.spiral.config import PRESETS, SpiralConfig, check, with_preset
+from r3v.curriculum.spiral.dry import plan, scripted_parts
+from r3v.curriculum.spiral.page import write_report
+from r3v.curriculum.spiral.parts import held, probes
+from r3v.curriculum.spiral.practice import read_problems, skill_of
+from r3v.curriculum.spiral.spiral import evolve
 from r3v.errors import ConfigError, RunError
-from r3v.settings import set_field
+from r3v.settings.tree import set_field
 
 SMALL = {
     "run.iterations": 2,

@@ -17,12 +17,12 @@ import yaml
 from safetensors.torch import load_file
 from tiny_models import torchvision_missing
 
-from r3v.curriculum import spiral_commands
-from r3v.curriculum.spiral_config import check
-from r3v.curriculum.spiral_practice import read_problems
-from r3v.notebook.store import Notebook
-from r3v.policies.loading import family
-from r3v.settings import recipe_folder
+from r3v.app.commands import evolve as spiral_commands
+from r3v.curriculum.spiral.config import check
+from r3v.curriculum.spiral.practice import read_problems
+from r3v.notebook.store.store import Notebook
+from r3v.policies.model.loading import family
+from r3v.settings.tree import recipe_folder
 
 RECIPES = ("geoworld_tiny_evolve.yaml", "evolve_qwen25vl_7b.yaml", "evolve_qwen3vl_8b.yaml")
 
@@ -131,7 +131,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 def command(folder: Path) -> list[str]:
     code = (
         "import argparse, sys\n"
-        "from r3v.curriculum.spiral_commands import register\n"
+        "from r3v.app.commands.evolve import register\n"
         "p = argparse.ArgumentParser()\n"
         "register(p.add_subparsers())\n"
         "args, rest = p.parse_known_args(sys.argv[1:])\n"

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from r3v.config import TrainConfig
-from r3v.curriculum.generate import GeoWorldGenerator
-from r3v.curriculum.practice import provenance_of
-from r3v.curriculum.reinforce_config import UpdateConfig
-from r3v.curriculum.spiral_config import GuardGroup, LearnGroup, PracticeGroup, SpiralConfig
-from r3v.curriculum.spiral_guard import final_report, judge, weakest_quarter
-from r3v.curriculum.spiral_learners import apart, reflect_config, reinforce_config
-from r3v.curriculum.spiral_practice import (
+from r3v.curriculum.practice.generate import GeoWorldGenerator
+from r3v.curriculum.practice.item import provenance_of
+from r3v.curriculum.reinforce.config import UpdateConfig
+from r3v.curriculum.spiral.config import GuardGroup, LearnGroup, PracticeGroup, SpiralConfig
+from r3v.curriculum.spiral.guard import final_report, judge, weakest_quarter
+from r3v.curriculum.spiral.learners import apart, reflect_config, reinforce_config
+from r3v.curriculum.spiral.practice import (
     Rate,
     choose,
     make,
@@ -23,9 +22,10 @@ from r3v.curriculum.spiral_practice import (
     skill_of,
     write_problems,
 )
-from r3v.curriculum.spiral_state import Standing, Task
+from r3v.curriculum.spiral.state import Standing, Task
 from r3v.errors import RunError
 from r3v.records import Problem
+from r3v.settings.config import TrainConfig
 
 
 def rows(right: str, skills: dict[int, tuple[str, ...]] | None = None) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def items(n: int = 4, seed: int = 1) -> list[Problem]:
 
 
 def known_skills() -> tuple[str, str]:
-    from r3v.curriculum.generate import skills_at
+    from r3v.curriculum.practice.generate import skills_at
 
     theorems = [name for name in skills_at(1) if name.startswith("theorem:")]
     return theorems[0], theorems[1]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from r3v.cli import build_parser, split_fields
-from r3v.curriculum.spiral_commands import effective
-from r3v.curriculum.spiral_config import check
-from r3v.settings import find_recipe, read
+from r3v.app.cli import build_parser, split_fields
+from r3v.app.commands.evolve import effective
+from r3v.curriculum.spiral.config import check
+from r3v.reflection.settings import read
+from r3v.settings.tree import find_recipe
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TREE = ("train", "eval", "select", "sample", "export", "compare")
-"""Commands whose fields are those of `r3v.config.Config`."""
+"""Commands whose fields are those of `r3v.settings.config.Config`."""
 
 
 def commands() -> list[tuple[str, str]]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from r3v.config import SelectConfig
 from r3v.errors import ConfigError, EngineError, RunError
-from r3v.evaluation import accuracy_by_problem, breakdown, cell, evaluate, read_rows, tokens_per_problem
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.prompts import STYLES
 from r3v.records import Problem
+from r3v.run.evaluation import accuracy_by_problem, breakdown, cell, evaluate, read_rows, tokens_per_problem
+from r3v.settings.config import SelectConfig
 
 STYLE = STYLES["short"]
 SELECT = SelectConfig(n=3, max_new_tokens=40)

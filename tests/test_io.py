@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from r3v.cli import main
+from r3v.app.cli import main
 from r3v.errors import RunError
 from r3v.io import atomic_dir, atomic_write, make_folder, write_json
 

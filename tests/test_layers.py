@@ -1,126 +1,156 @@
-"""Imports point one way, and what an import costs is a promise."""
+"""The three rules of the house, computed from the source: at most 15 modules in a folder, imports downwards from room
+to room, no circle of imports. Imports inside functions, under TYPE_CHECKING and through an `__init__` count too."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {"losses": "r3v.losses", "recipes": "r3v.recipes", "checkpoints": "r3v.checkpoints", "r3v": "r3v"}
+MOST_MODULES = 15
 
-NOTEBOOK_LANGUAGE = (
-    *("note", "schema", "database", "attachments", "check", "reading", "store", "verify", "changes", "people"),
-    *("editing", "loading", "exchange", "value"),
+# From the ground up: a room may import its own modules, rooms on the same line and rooms above it in this list.
+ROOMS = (
+    ("r3v.losses", "r3v.checkpoints"),
+    ("r3v.errors", "r3v.records", "r3v.prompts", "r3v.io", "r3v.stats", "r3v.version", "r3v.moved"),
+    ("r3v.settings",),
+    ("r3v.data", "r3v.grading"),
+    ("r3v.policies.base", "r3v.policies.scripted"),
+    ("r3v.policies.model",),
+    ("r3v.policies.sampling",),
+    ("r3v.policies.server",),
+    ("r3v.policies.cluster",),
+    ("r3v.embedding",),
+    ("r3v.selection", "r3v.rollout"),
+    ("r3v.run",),
+    ("r3v.training",),
+    ("r3v.pages",),
+    ("r3v.reflection", "r3v.notebook"),
+    ("r3v.curriculum",),
+    ("r3v",),  # the package itself: lazy names of what people import most
+    ("r3v.bench",),
+    ("r3v.app",),
+    ("r3v.recipes",),
 )
-"""What a notebook is, without asking any model."""
-CURRICULUM_LANGUAGE = (
-    *("cells", "shrink", "effects", "findings", "examples", "diagnosis", "mixture", "heat", "probes", "practice"),
-    *("measure", "hashes", "messages", "sniff", "fetch", "web", "pool", "embed", "search", "journal"),
-    "reinforce_config",
-)
-
-# A module may import from its own rank and from lower ones. First match wins.
-RANKS: list[tuple[str, int]] = [
-    ("r3v.losses", 0),
-    ("r3v.errors", 1),
-    ("r3v.records", 2),
-    ("r3v.config", 2),
-    ("r3v.io", 2),
-    ("r3v.prompts", 3),
-    ("r3v.stats", 3),
-    ("r3v.grading", 3),
-    ("r3v.data", 4),
-    ("r3v.embedding", 4),
-    ("r3v.policies.base", 4),
-    ("r3v.policies.openai_config", 2),
-    ("r3v.policies.ray_config", 2),
-    ("r3v.policies.scripted", 5),
-    ("r3v.reflection", 5),
-    ("r3v.evaluation", 6),
-    *((f"r3v.notebook.{name}", 4) for name in NOTEBOOK_LANGUAGE),
-    ("r3v.notebook.evolve_commands", 9),
-    ("r3v.notebook.retrieve_commands", 9),
-    ("r3v.notebook.store_commands", 9),
-    ("r3v.notebook", 6),
-    *((f"r3v.curriculum.{name}", 4) for name in CURRICULUM_LANGUAGE),
-    ("r3v.curriculum.diagnose_commands", 9),
-    ("r3v.curriculum.reinforce_commands", 9),
-    *(
-        (f"r3v.curriculum.spiral{name}", 9)
-        for name in ("", "_run", "_learners", "_parts", "_dry", "_page", "_commands")
-    ),
-    ("r3v.curriculum.reinforce", 9),
-    ("r3v.curriculum.learner", 9),
-    ("r3v.curriculum.drift", 8),
-    ("r3v.curriculum.page", 8),
-    ("r3v.curriculum", 6),
-    ("r3v.policies", 6),
-    ("r3v.training", 7),
-    ("r3v.report", 8),
-    ("r3v.recipes", 11),
-    ("r3v.checkpoints", 0),
-    ("r3v", 9),
-]
 
 
-def rank(module: str) -> int:
-    for prefix, value in RANKS:
-        if module == prefix or module.startswith(prefix + "."):
-            return value
-    raise AssertionError(f"{module} has no rank")
-
-
-def module_files() -> dict[str, Path]:
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, of library, losses, recipes and checkpoints."""
     found: dict[str, Path] = {}
-    for folder, package in (("r3v", "r3v"), ("losses", "r3v.losses"), ("recipes", "r3v.recipes")):
-        for path in (ROOT / folder).rglob("*.py"):
+    for folder, package in PACKAGES.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            name = ".".join((package, *parts)).removesuffix(".__init__")
-            found[name] = path
+            found[".".join((package, *parts)).removesuffix(".__init__")] = path
     return found
 
 
-def imports(path: Path, *, top_only: bool) -> set[str]:
-    """Absolute r3v imports of a file; with `top_only`, the ones run on import (not in functions, not for typing)."""
-    tree = ast.parse(path.read_text())
-    names: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if top_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                continue
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
-            if isinstance(child, ast.Import):
-                names.update(alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
-                names.add(child.module)
-            visit(child)
-
-    visit(tree)
-    return names
+def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of `known` that a file names in any import."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1], *filter(None, [node.module])] if node.level else []
+            module = ".".join(base) or node.module or ""
+            # Nobody names a module by way of the root for its own sake: `from r3v import prompts` is r3v.prompts.
+            named = {f"{module}.{alias.name}" for alias in node.names}
+            found |= (named & known.keys()) or {module}
+            found |= {module} if module != "r3v" and named - known.keys() else set()
+    return (found & known.keys()) - {name}
 
 
-def test_imports_point_one_way() -> None:
-    files = module_files()
-    assert len(files) > 40, "the walk lost the tree"
+def graph() -> dict[str, set[str]]:
+    known = modules()
+    assert len(known) > 200, "the walk lost the tree"
+    return {name: imports(name, path, known) for name, path in known.items()}
+
+
+def room(module: str) -> int:
+    """The place of a module's room in ROOMS; the longest name that fits counts."""
+    fitting = [
+        (len(name), place)
+        for place, names in enumerate(ROOMS)
+        for name in names
+        if module == name or (name != "r3v" and module.startswith(f"{name}."))
+    ]
+    assert fitting, f"{module} is in no room"
+    return max(fitting)[1]
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach one another (Tarjan's algorithm)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        stack.append(name)
+        for target in sorted(edges[name]):
+            if target not in order:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in stack:
+                low[name] = min(low[name], order[target])
+        if low[name] == order[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in sorted(edges):
+        if name not in order:
+            visit(name)
+    return found
+
+
+def test_a_folder_holds_at_most_fifteen_modules() -> None:
+    count = Counter(path.parent for path in modules().values() if path.name != "__init__.py")
+    full = {str(folder.relative_to(ROOT)): n for folder, n in count.items() if n > MOST_MODULES}
+    assert not full, full
+
+
+def test_imports_point_downwards() -> None:
     upward = [
-        f"{name} (rank {rank(name)}) imports {target} (rank {rank(target)})"
-        for name, path in files.items()
-        if name != "r3v"
-        for target in imports(path, top_only=True)
-        if target.startswith("r3v.") and rank(target) > rank(name)
+        f"{name} imports {target}"
+        for name, targets in graph().items()
+        for target in targets
+        if room(target) > room(name)
     ]
     assert not upward, "\n".join(upward)
 
 
+def test_no_imports_run_in_a_circle() -> None:
+    assert circles(graph()) == []
+
+
+def test_a_circle_would_be_found() -> None:
+    """a -> b -> c -> a, with d outside: one group of three."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
+
+
+def test_every_package_says_what_lives_there() -> None:
+    silent = [
+        name
+        for name, path in modules().items()
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent, silent
+
+
 def test_losses_import_nothing_of_r3v() -> None:
-    for name, path in module_files().items():
+    for name, targets in graph().items():
         if name.startswith("r3v.losses"):
-            assert not {i for i in imports(path, top_only=False) if i.split(".")[0] == "r3v"}, name
+            assert all(target.startswith("r3v.losses") for target in targets), name
 
 
 @pytest.mark.parametrize(
@@ -128,14 +158,14 @@ def test_losses_import_nothing_of_r3v() -> None:
     [
         ("import r3v", {"torch", "transformers", "numpy"}),
         (
-            "import r3v.records, r3v.config, r3v.prompts, r3v.errors",
+            "import r3v.records, r3v.settings.config, r3v.prompts, r3v.errors",
             {"torch", "transformers", "numpy", "PIL"},
         ),
         ("import r3v.losses", {"transformers", "peft", "pytorch_lightning", "datasets", "r3v.records"}),
         ("import r3v.grading, r3v.stats", {"torch", "transformers"}),
         ("import r3v.data", {"torch", "transformers", "datasets"}),
-        ("import r3v.reflection.build, r3v.reflection.selector", {"torch", "transformers"}),
-        ("import r3v.cli", {"torch", "transformers", "peft", "pytorch_lightning"}),
+        ("import r3v.reflection.build, r3v.selection.selector", {"torch", "transformers"}),
+        ("import r3v.app.cli", {"torch", "transformers", "peft", "pytorch_lightning"}),
     ],
 )
 def test_what_an_import_costs(statement: str, forbidden: set[str]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from loop_fakes import Killed, World, config, contents, problems
 
-from r3v.config import TrainConfig
 from r3v.errors import ConfigError, DataError, RunError
-from r3v.loop import Splits, train
+from r3v.reflection.loop import Splits, train
+from r3v.settings.config import TrainConfig
 
 STAGES = ("gate", "evaluate", "sample", "build", "fit")
 POINTS = [(s, n, after) for n in range(3) for s in STAGES for after in (False, True) if n or s in ("gate", "evaluate")]

@@ -11,10 +11,10 @@ import pytest
 from scripted_run import answerer, config, stages
 
 from r3v.errors import EngineError, RunError
-from r3v.loop import Stages, train
+from r3v.pages.report import write_report
 from r3v.policies.scripted import ScriptedPolicy
-from r3v.report import write_report
-from r3v.settings import set_field
+from r3v.reflection.loop import Stages, train
+from r3v.settings.tree import set_field
 
 
 def speaking(text: str) -> Stages:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from r3v.evaluation import read_rows
-from r3v.reflection.store import read_shards
+from r3v.rollout.shards import read_shards
+from r3v.run.evaluation import read_rows
 
 SMALL = [
     "--run.rounds=2",
@@ -35,7 +35,7 @@ SMALL = [
 
 
 def command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "r3v.cli", "train", "geoworld_tiny", "--no-report", f"--run.dir={folder}", *SMALL]
+    return [sys.executable, "-m", "r3v.app.cli", "train", "geoworld_tiny", "--no-report", f"--run.dir={folder}", *SMALL]
 
 
 def outcome(folder: Path) -> dict:

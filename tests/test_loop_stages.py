@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from recipe_data import plain
 
-from r3v.config import Config, DataConfig, RunConfig
 from r3v.data.geoworld import source
 from r3v.errors import ConfigError, DataError
-from r3v.loop import disjoint
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Problem
-from r3v.settings import set_field
-from r3v.stages import commit_of, load_splits, real_stages, round_seed, with_adapter
+from r3v.reflection.loop import disjoint
+from r3v.reflection.stages import commit_of, load_splits, real_stages, round_seed, with_adapter
+from r3v.settings.config import Config, DataConfig, RunConfig
+from r3v.settings.tree import set_field
 
 
 def test_the_gate_is_held_out_of_the_train_set_whatever_its_order(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_an_adapter_replaces_the_one_of_the_config() -> None:
 def test_the_commit_of_a_hub_model_is_told_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers notes the commit that a hub name was resolved to in the model's config."""
     hub: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(_commit_hash="c" * 40)))
-    monkeypatch.setattr("r3v.stages.make_policy", lambda *args: hub)
-    monkeypatch.setattr("r3v.stages.check_loss", lambda config: None)
+    monkeypatch.setattr("r3v.reflection.stages.make_policy", lambda *args: hub)
+    monkeypatch.setattr("r3v.reflection.stages.check_loss", lambda config: None)
     said: list[str] = []
     stages = real_stages(say=said.append)
     assert stages.policy(Config(), None) is stages.policy(Config(), None)

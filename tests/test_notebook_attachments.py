@@ -6,7 +6,7 @@ import pytest
 from notebook_parts import nb, note, put
 
 from r3v.errors import DataError
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.store import Notebook
 
 __all__ = ["nb"]
 
@@ -27,7 +27,7 @@ def test_events_are_kept_in_order_and_filtered(nb: Notebook) -> None:
 
 
 def test_events_are_read_across_pages_while_written(nb: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("r3v.notebook.attachments._PAGE", 2)
+    monkeypatch.setattr("r3v.notebook.store.attachments._PAGE", 2)
     nb.record_many([("helped", {"n": n}) for n in range(5)])
     found = []
     for event in nb.events():

@@ -8,8 +8,8 @@ import pytest
 from chromium import Browser, find
 from test_notebook_ui import EVIL, path, served
 
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 __all__ = ["path"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from r3v.app.commands.notebook_store import register
 from r3v.errors import ConfigError, DataError, R3VError, RunError
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.notebook.store_commands import register
-from r3v.notebook.ui import Server
-from r3v.notebook.verify import verify
+from r3v.notebook.page.server import Server
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 PAGE = """---
 id: {id}
@@ -123,7 +123,7 @@ def test_an_edit_made_meanwhile_is_not_overwritten(run: Run, tmp_path: Path, mon
             other.commit([Note(id="bars", subject="B", guidance="theirs")], message="m", author="bob")
         return text.replace("axis", "mine")
 
-    monkeypatch.setattr("r3v.notebook.store_actions.run_editor", slow_editor)
+    monkeypatch.setattr("r3v.app.commands.notebook_actions.run_editor", slow_editor)
     with pytest.raises(RunError, match="was changed meanwhile"):
         run("edit", "bars")
     with opened(tmp_path) as notebook:

@@ -10,14 +10,15 @@ import pytest
 from notebook_world import QUESTIONS, RULES
 from r3v.recipes import notebook_compose as compose
 
-from r3v import commands, stages
-from r3v.cli import main as r3v
-from r3v.config import ModelConfig
+from r3v.app.cli import main as r3v
+from r3v.app.commands import core as commands
 from r3v.errors import RunError
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Prompt
+from r3v.reflection import stages
+from r3v.settings.config import ModelConfig
 
 N = 20
 

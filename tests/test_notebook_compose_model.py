@@ -9,11 +9,11 @@ import pytest
 import torch
 from r3v.recipes import notebook_compose as compose
 
-from r3v.config import ModelConfig
 from r3v.data.geoworld import source
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.policies.loading import add_lora, load, save_adapter
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.policies.model.loading import add_lora, load, save_adapter
+from r3v.settings.config import ModelConfig
 
 TINY = ModelConfig(prompt_style="short", lora_r=4)
 

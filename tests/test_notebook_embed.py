@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from r3v.data.geoworld import source
-from r3v.embedding import identity, unit_rows
+from r3v.embedding.lexical import Lexical
+from r3v.embedding.protocol import identity, unit_rows
+from r3v.embedding.table import make_embedder
 from r3v.errors import ConfigError, ModelError
-from r3v.notebook.embed import Lexical, make_embedder
-from r3v.notebook.note import Note
+from r3v.notebook.store.note import Note
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import BytesImage, ImageSource, Problem
 
@@ -117,7 +118,7 @@ def test_unknown_embedders_parts_and_policies_are_named() -> None:
 def policy() -> Any:
     from tiny_models import tiny
 
-    from r3v.policies.hf import HFPolicy
+    from r3v.policies.sampling.hf import HFPolicy
 
     return HFPolicy(tiny("llava"))
 
@@ -129,7 +130,7 @@ def test_self_is_the_mean_of_the_hidden_states_of_the_prompt(policy: Any) -> Non
     """Against a plain forward of one prompt alone, and in a padded batch."""
     import torch
 
-    from r3v.policies.forward import inputs_of
+    from r3v.policies.model.forward import inputs_of
     from r3v.records import Message, Prompt
 
     embedder = make_embedder("self:2", policy)
@@ -196,7 +197,7 @@ class PlainSentences(FakeSentences):
 
 
 def test_sentence_transformers_are_given_text_that_cannot_be_taken_for_an_address() -> None:
-    from r3v.notebook.embed_models import SentenceTransformer
+    from r3v.embedding.models import SentenceTransformer
 
     model = FakeSentences()
     embedder = SentenceTransformer("fake", model)
@@ -257,7 +258,7 @@ def tiny_clip() -> tuple[Any, Any]:
 
 
 def test_two_towers_mix_by_the_normalised_sum() -> None:
-    from r3v.notebook.embed_models import TwoTowers
+    from r3v.embedding.models import TwoTowers
 
     embedder = TwoTowers("tiny", *tiny_clip())
     both = [*ASKED, problem("c", "What is angle A? " * 9)]

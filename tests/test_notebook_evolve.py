@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 from notebook_world import RULES, World, parts, problems, state
 
-from r3v.config import ModelConfig
 from r3v.errors import EngineError, RunError
-from r3v.notebook.evolve import evolve, locked
-from r3v.notebook.gate import GateConfig
-from r3v.notebook.meter import Ledger
-from r3v.notebook.note import Note
-from r3v.notebook.receipt import Receipt
-from r3v.notebook.solving import Asker
-from r3v.notebook.store import Notebook
-from r3v.notebook.supervisors import lesson_hash
-from r3v.notebook.value import values
+from r3v.notebook.evolve.evolve import evolve, locked
+from r3v.notebook.evolve.meter import Ledger
+from r3v.notebook.evolve.solving import Asker
+from r3v.notebook.evolve.supervisors import lesson_hash
+from r3v.notebook.evolve.value import values
+from r3v.notebook.gate.gate import GateConfig
+from r3v.notebook.gate.receipt import Receipt
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.policies.base import SamplingParams
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.prompts import STYLES
 from r3v.prompts import solve as ask
 from r3v.records import Prompt
+from r3v.settings.config import ModelConfig
 
 
 def test_rules_are_learnt_once_and_help_from_then_on(tmp_path: Path) -> None:

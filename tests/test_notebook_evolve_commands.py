@@ -11,21 +11,23 @@ from pathlib import Path
 import pytest
 from notebook_world import RULES, parts, problems
 
-from r3v.config import ModelConfig
+from r3v.app.commands import notebook_evolve as evolve_commands
 from r3v.data.geoworld import NOVEL, item_of, source
 from r3v.errors import ConfigError
-from r3v.notebook import assemble, evolve_commands, qualified
-from r3v.notebook.assemble import load_problems
-from r3v.notebook.config import ProblemsConfig
-from r3v.notebook.evolve import evolve
-from r3v.notebook.note import Note
-from r3v.notebook.qualify import describe, exposures_of, qualify
-from r3v.notebook.store import Notebook
-from r3v.notebook.value import values
-from r3v.policies.openai_config import ServerConfig
+from r3v.notebook.evolve import assemble
+from r3v.notebook.evolve.assemble import load_problems
+from r3v.notebook.evolve.config import ProblemsConfig
+from r3v.notebook.evolve.evolve import evolve
+from r3v.notebook.evolve.qualify import describe, exposures_of, qualify
+from r3v.notebook.evolve.value import values
+from r3v.notebook.retrieval import qualified
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Prompt
-from r3v.settings import recipe_folder
+from r3v.settings.config import ModelConfig
+from r3v.settings.server import ServerConfig
+from r3v.settings.tree import recipe_folder
 
 
 def test_qualify_says_whether_notes_help_another_solver(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from r3v.errors import DataError, ImageError
-from r3v.notebook.editing import from_markdown, to_markdown
-from r3v.notebook.exchange import FORMATS, Format, export, file_name, import_
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.exchange.editing import from_markdown, to_markdown
+from r3v.notebook.exchange.exchange import FORMATS, Format, export, file_name, import_
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from r3v.errors import ConfigError, DataError
-from r3v.notebook.gate import GateConfig, decide
-from r3v.notebook.receipt import Pair, Receipt, measured_effect, regressed
-from r3v.notebook.sequential import Boundary, Plan, run
+from r3v.notebook.gate.gate import GateConfig, decide
+from r3v.notebook.gate.receipt import Pair, Receipt, measured_effect, regressed
+from r3v.notebook.gate.sequential import Boundary, Plan, run
 from r3v.records import Outcome, Problem, Verdict
 
 RIGHT, WRONG, LOST = (Verdict(o) for o in (Outcome.CORRECT, Outcome.WRONG, Outcome.UNAVAILABLE))

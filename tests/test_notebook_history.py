@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from r3v.errors import RunError
-from r3v.notebook import schema
-from r3v.notebook.changes import blame, diff, diff_text, log, note_log, revert
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.store import schema
+from r3v.notebook.store.changes import blame, diff, diff_text, log, note_log, revert
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 A = Note(id="a", subject="angles", guidance="one\ntwo", sources=("p1",))
 B = Note(id="b", subject="bars", guidance="read the axis")

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from r3v import prompts
-from r3v.cli import build_parser, main
-from r3v.config import SampleConfig, SelectConfig
+from r3v.app.cli import build_parser, main
+from r3v.embedding.lexical import Lexical
 from r3v.errors import ConfigError, RunError
-from r3v.evaluation import evaluate
-from r3v.notebook.embed import Lexical
-from r3v.notebook.identity import hashes_of
-from r3v.notebook.inject import Recall
-from r3v.notebook.keys import remember
-from r3v.notebook.note import Note
-from r3v.notebook.retrieve import Retriever
-from r3v.notebook.store import Notebook
+from r3v.notebook.retrieval.inject import Recall
+from r3v.notebook.retrieval.keys import remember
+from r3v.notebook.retrieval.retrieve import Retriever
+from r3v.notebook.store.identity import hashes_of
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Problem, Prompt
-from r3v.reflection.rollout import bootstrap
-from r3v.reflection.selector import Selector
+from r3v.rollout.rollout import bootstrap
+from r3v.run.evaluation import evaluate
+from r3v.selection.selector import Selector
+from r3v.settings.config import SampleConfig, SelectConfig
 
 STYLE = prompts.style("short")
 NOTE = Note("line", "angles on a line", "Two angles on a line sum to 180; subtract.")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r3v.embedding import Vectors, unit_rows
+from r3v.embedding.lexical import Lexical
+from r3v.embedding.protocol import Vectors, unit_rows
 from r3v.errors import ConfigError, ModelError
-from r3v.notebook import index
-from r3v.notebook.embed import Lexical
-from r3v.notebook.index import Exact, make_index
-from r3v.notebook.note import Note
-from r3v.notebook.retrieve import Retriever
+from r3v.notebook.retrieval import index
+from r3v.notebook.retrieval.index import Exact, make_index
+from r3v.notebook.retrieval.retrieve import Retriever
+from r3v.notebook.store.note import Note
 from r3v.records import Problem
 
 

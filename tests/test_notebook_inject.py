@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from r3v import prompts
+from r3v.embedding.lexical import Lexical
 from r3v.errors import ConfigError, ImageError, RunError
 from r3v.io import write_json
-from r3v.notebook.calibrate import calibrate
-from r3v.notebook.embed import Lexical
-from r3v.notebook.identity import hashes_of
-from r3v.notebook.inject import CLOSE, OPEN, Recall, clean, note_text, open_recall
-from r3v.notebook.keys import remember
-from r3v.notebook.note import Note
-from r3v.notebook.pictures import note_images
-from r3v.notebook.retrieve import Retriever
-from r3v.notebook.scoring import RetrievalConfig, calibration_file
-from r3v.notebook.store import Notebook
+from r3v.notebook.retrieval.calibrate import calibrate
+from r3v.notebook.retrieval.inject import CLOSE, OPEN, Recall, clean, note_text, open_recall
+from r3v.notebook.retrieval.keys import remember
+from r3v.notebook.retrieval.pictures import note_images
+from r3v.notebook.retrieval.retrieve import Retriever
+from r3v.notebook.retrieval.scoring import RetrievalConfig, calibration_file
+from r3v.notebook.store.identity import hashes_of
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.records import Problem
 
 TOKENS = """<|im_start|> <|im_end|> <|endoftext|> <|vision_start|> <|image_pad|> <image> <img> </s> <s> <pad> <unk>

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from notebook_parts import note
 
 from r3v.errors import DataError, RunError
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 IDS = st.sampled_from(["a", "b", "c", "d"])

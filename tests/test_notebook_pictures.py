@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from r3v.embedding.lexical import Lexical
 from r3v.errors import ConfigError
-from r3v.notebook.embed import Lexical
-from r3v.notebook.identity import hashes_of
-from r3v.notebook.inject import Recall, open_recall
-from r3v.notebook.keys import remember
-from r3v.notebook.note import Note
-from r3v.notebook.pictures import Pictured, Pictures, same, shows_pictures
-from r3v.notebook.scoring import RetrievalConfig
-from r3v.notebook.store import Notebook
+from r3v.notebook.retrieval.inject import Recall, open_recall
+from r3v.notebook.retrieval.keys import remember
+from r3v.notebook.retrieval.pictures import Pictured, Pictures, same, shows_pictures
+from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.notebook.store.identity import hashes_of
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.prompts import STYLES
 from r3v.records import BytesImage, Problem
 

@@ -9,9 +9,9 @@ from PIL import Image
 from tiny_models import tiny
 
 from r3v import prompts
-from r3v.notebook.pictures import Pictured, takes_several
+from r3v.notebook.retrieval.pictures import Pictured, takes_several
 from r3v.policies.base import SamplingParams
-from r3v.policies.hf import HFPolicy
+from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import STYLES
 from r3v.records import BytesImage, Problem
 

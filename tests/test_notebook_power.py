@@ -8,8 +8,8 @@ import math
 import pytest
 
 from r3v.errors import ConfigError
-from r3v.notebook.gate import GateConfig
-from r3v.notebook.power import Scene, accept_rate
+from r3v.notebook.gate.gate import GateConfig
+from r3v.notebook.gate.power import Scene, accept_rate
 
 
 def more_wins(n: int, win: float, loss: float) -> float:

@@ -14,8 +14,8 @@ import pytest
 from notebook_parts import nb, note, put
 
 from r3v.errors import RunError
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 __all__ = ["nb"]
 

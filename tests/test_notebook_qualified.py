@@ -11,10 +11,10 @@ from notebook_parts import nb, note, put
 
 from r3v import prompts
 from r3v.errors import RunError
-from r3v.notebook import qualified
-from r3v.notebook.inject import open_recall
-from r3v.notebook.scoring import RetrievalConfig
-from r3v.notebook.store import Notebook
+from r3v.notebook.retrieval import qualified
+from r3v.notebook.retrieval.inject import open_recall
+from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.notebook.store.store import Notebook
 from r3v.policies.scripted import ScriptedPolicy
 
 __all__ = ["nb"]

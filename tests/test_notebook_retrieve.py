@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from r3v.embedding import Part, Vectors, unit_rows
+from r3v.embedding.lexical import Lexical
+from r3v.embedding.protocol import Part, Vectors, Worded, unit_rows
 from r3v.errors import ConfigError, RunError
-from r3v.notebook.embed import Lexical
-from r3v.notebook.identity import (
+from r3v.notebook.retrieval.keys import reembed, remember, sources_of, stored_vectors
+from r3v.notebook.retrieval.retrieve import Retriever, Stored
+from r3v.notebook.retrieval.scoring import Calibration, Measured, RetrievalConfig, Scale, with_preset
+from r3v.notebook.store.identity import (
     hashes_of,
     identifies,
     look_hash,
@@ -26,11 +29,8 @@ from r3v.notebook.identity import (
     source_record,
     text_hash,
 )
-from r3v.notebook.keys import reembed, remember, sources_of, stored_vectors
-from r3v.notebook.note import Note
-from r3v.notebook.retrieve import Retriever, Stored
-from r3v.notebook.scoring import Calibration, Measured, RetrievalConfig, Scale, with_preset
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.records import BytesImage, Problem
 
 
@@ -66,7 +66,7 @@ class Table:
     def embed_problems(self, problems: Sequence[Any], part: Part = "text") -> Vectors:
         return self._rows([p.id for p in problems], part)
 
-    def embed_notes(self, notes: Sequence[Note], part: Part = "text") -> Vectors:
+    def embed_notes(self, notes: Sequence[Worded], part: Part = "text") -> Vectors:
         return self._rows([n.id for n in notes], part)
 
 

@@ -10,9 +10,9 @@ import pytest
 from notebook_parts import nb, note, put
 
 from r3v.errors import DataError, RunError
-from r3v.notebook.note import Note, canonical
-from r3v.notebook.store import Notebook
-from r3v.notebook.verify import verify
+from r3v.notebook.store.note import Note, canonical
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 __all__ = ["nb"]
 

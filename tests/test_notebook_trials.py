@@ -12,11 +12,11 @@ import pytest
 from notebook_world import RULES, parts, problems
 
 from r3v.errors import ConfigError
-from r3v.notebook.evolve import evolve
-from r3v.notebook.gate import GateConfig, decide
-from r3v.notebook.history import History
-from r3v.notebook.receipt import Receipt
-from r3v.notebook.supervisors import lesson_hash
+from r3v.notebook.evolve.evolve import evolve
+from r3v.notebook.evolve.history import History
+from r3v.notebook.evolve.supervisors import lesson_hash
+from r3v.notebook.gate.gate import GateConfig, decide
+from r3v.notebook.gate.receipt import Receipt
 from r3v.records import Outcome, Problem, Verdict
 
 

@@ -16,10 +16,10 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from r3v.errors import ConfigError, RunError
-from r3v.notebook.note import Note
-from r3v.notebook.store import Notebook
-from r3v.notebook.ui import MAX_BODY, Server, is_loopback
-from r3v.notebook.verify import verify
+from r3v.notebook.page.server import MAX_BODY, Server, is_loopback
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
+from r3v.notebook.store.verify import verify
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="

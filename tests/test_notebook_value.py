@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from r3v.errors import RunError
-from r3v.notebook.meter import Call, Ledger, Prices, Usage, bill, call_key, per_note, prompt_tokens
-from r3v.notebook.note import Note
-from r3v.notebook.value import Value, difference, harmful, values
+from r3v.notebook.evolve.meter import Call, Ledger, Prices, Usage, bill, call_key, per_note, prompt_tokens
+from r3v.notebook.evolve.value import Value, difference, harmful, values
+from r3v.notebook.store.note import Note
 
 NOTE = Note("a", "s", "g")
 

@@ -9,8 +9,7 @@ import pytest
 
 from r3v.data.geoworld import item_of, source
 from r3v.errors import ConfigError
-from r3v.notebook.note import Note
-from r3v.notebook.supervisors import (
+from r3v.notebook.evolve.supervisors import (
     SUPERVISORS,
     Failure,
     Lesson,
@@ -22,7 +21,8 @@ from r3v.notebook.supervisors import (
     sabotage,
     unusable,
 )
-from r3v.notebook.write import duplicates, merge, propose, retired
+from r3v.notebook.evolve.write import duplicates, merge, propose, retired
+from r3v.notebook.store.note import Note
 from r3v.prompts import STYLES
 from r3v.records import Outcome, Problem, Prompt, Verdict
 

@@ -8,11 +8,12 @@ import pytest
 from fake_server import FakeServer
 
 from r3v.errors import EngineError, ModelError
-from r3v.policies import adapters_http, openai_client
 from r3v.policies.base import SamplingParams
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
+from r3v.policies.server import adapters_http
+from r3v.policies.server import client as openai_client
+from r3v.policies.server.policy import OpenAIPolicy
 from r3v.records import Message, Prompt
+from r3v.settings.server import ServerConfig
 
 PROMPTS = [Prompt("p", (Message("user", "Why?"),))]
 PARAMS = SamplingParams(max_new_tokens=40)

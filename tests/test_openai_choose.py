@@ -9,11 +9,11 @@ import pytest
 from fake_server import END, FakeServer
 
 from r3v.errors import EngineError
-from r3v.policies.choosing import Paths, by_votes, decided_by, fits, named_by
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
-from r3v.policies.openai_wire import Token
+from r3v.policies.server.choosing import Paths, by_votes, decided_by, fits, named_by
+from r3v.policies.server.policy import OpenAIPolicy
+from r3v.policies.server.wire import Token
 from r3v.records import Message, Prompt
+from r3v.settings.server import ServerConfig
 
 FULL = (
     "Solution [1] is right.\nAnswer: 12",

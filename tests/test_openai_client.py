@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3v.errors import EngineError, RunError
-from r3v.policies import openai_client, response_cache
-from r3v.policies.cost import Cost, CostMeter
-from r3v.policies.openai_client import BadAnswerError, Client, ServerError, retry_after, server_message
-from r3v.policies.openai_config import ServerConfig
-from r3v.policies.openai_wire import Reply, Token, data_url, messages, read_reply, request_seed
-from r3v.policies.response_cache import ResponseCache, cache_key
+from r3v.policies.server import client as openai_client
+from r3v.policies.server import response_cache
+from r3v.policies.server.client import BadAnswerError, Client, ServerError, retry_after, server_message
+from r3v.policies.server.cost import Cost, CostMeter
+from r3v.policies.server.response_cache import ResponseCache, cache_key
+from r3v.policies.server.wire import Reply, Token, data_url, messages, read_reply, request_seed
 from r3v.records import BytesImage, Message, Prompt
+from r3v.settings.server import ServerConfig
 
 
 def test_retry_after_in_seconds_and_as_a_date() -> None:
@@ -224,7 +225,7 @@ def test_the_cache_keeps_values_over_threads_and_processes(tmp_path: Path) -> No
 
     threads = [threading.Thread(target=write, args=(p,)) for p in range(4)]
     code = (
-        "import sys; from r3v.policies.response_cache import ResponseCache, cache_key\n"
+        "import sys; from r3v.policies.server.response_cache import ResponseCache, cache_key\n"
         "c = ResponseCache(sys.argv[1])\n"
         "for i in range(20): c.put(cache_key('chat', {'part': 'other', 'i': i}), i)\n"
     )

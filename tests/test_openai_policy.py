@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from fake_server import FakeServer
 
-from r3v.config import ModelConfig
 from r3v.errors import ConfigError, EngineError
-from r3v.policies import openai_client
 from r3v.policies.base import SamplingParams
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
-from r3v.policies.openai_wire import request_seed
+from r3v.policies.server import client as openai_client
+from r3v.policies.server.policy import OpenAIPolicy
+from r3v.policies.server.wire import request_seed
 from r3v.records import BytesImage, Message, Prompt
+from r3v.settings.config import ModelConfig
+from r3v.settings.server import ServerConfig
 
 PNG = b"\x89PNG\r\n\x1a\n not decoded by anyone here"
 PARAMS = SamplingParams(temperature=0.7, top_p=0.9, max_new_tokens=64)

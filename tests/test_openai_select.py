@@ -8,12 +8,12 @@ import re
 import pytest
 from fake_server import FakeServer
 
-from r3v.config import SelectConfig
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
+from r3v.policies.server.policy import OpenAIPolicy
 from r3v.prompts import STYLES, SelectTarget
 from r3v.records import Candidate, Problem
-from r3v.reflection.selector import Selector
+from r3v.selection.selector import Selector
+from r3v.settings.config import SelectConfig
+from r3v.settings.server import ServerConfig
 
 PROBLEM = Problem("p", "How many?", "5", "number")
 CANDIDATES = [Candidate("p", 0, i, 0, f"Answer: {a}") for i, a in enumerate((12, 5, 12))]

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from real_server import MODEL, START, RealServer, wait_for
 
-from r3v.cli import main
-from r3v.config import ModelConfig
+from r3v.app.cli import main
 from r3v.data import load
 from r3v.errors import EngineError
-from r3v.notebook.store import Notebook
+from r3v.notebook.store.store import Notebook
 from r3v.policies.base import SamplingParams
-from r3v.policies.openai import OpenAIPolicy
-from r3v.policies.openai_config import ServerConfig
+from r3v.policies.server.policy import OpenAIPolicy
 from r3v.prompts import STYLES, solve
-from r3v.reflection.store import read_shard, shard_paths
+from r3v.rollout.shards import read_shard, shard_paths
+from r3v.settings.config import ModelConfig
+from r3v.settings.server import ServerConfig
 
 NEEDED = ("fastapi", "uvicorn", "openai", "rich", "accelerate")
 missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -67,7 +67,7 @@ def disturbed(server: RealServer, work: Callable[[], object], after: int = 2) ->
 
 
 def test_the_policy_gives_what_the_model_gives_here(server: RealServer) -> None:
-    from r3v.policies.hf import HFPolicy
+    from r3v.policies.sampling.hf import HFPolicy
 
     prompts = [solve(problem, STYLES["short"]) for problem in load("geoworld:test", limit=3)]
     greedy, drawn = SamplingParams(temperature=0.0, max_new_tokens=48), SamplingParams(0.9, max_new_tokens=24)

@@ -59,7 +59,7 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(target)!r}); "
         "sys.meta_path = [m for m in sys.meta_path if 'editable' not in getattr(m, '__name__', str(m)).lower()]; "
-        "import r3v, r3v.losses; from r3v.losses import LOSSES; from r3v.cli import main; "
+        "import r3v, r3v.losses; from r3v.losses import LOSSES; from r3v.app.cli import main; "
         "assert r3v.__file__.startswith(sys.path[0]) and r3v.losses.__file__.startswith(sys.path[0]); "
         "sys.argv = ['r3v', 'version']; main()"
     )

@@ -12,12 +12,12 @@ from test_policy_families import some_prompts
 from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
 
-from r3v.config import ModelConfig
-from r3v.policies import decoder, decoder_fit
 from r3v.policies.base import SamplingParams
-from r3v.policies.decoder import Decoder, why_no_decoder
-from r3v.policies.hf import HFPolicy
-from r3v.policies.loading import Loaded, add_lora, load
+from r3v.policies.model.loading import Loaded, add_lora, load
+from r3v.policies.sampling import decoder, decoder_fit
+from r3v.policies.sampling.decoder import Decoder, why_no_decoder
+from r3v.policies.sampling.hf import HFPolicy
+from r3v.settings.config import ModelConfig
 
 LLAMA_LIKE = tuple(family for family in FAMILIES if family != "gemma3")
 
@@ -55,7 +55,7 @@ def test_a_wrong_kernel_is_found_out(family: str, part: str, monkeypatch: pytest
 
 
 def first_logits(model: Any, policy: HFPolicy) -> torch.Tensor:
-    from r3v.policies.forward import prefill
+    from r3v.policies.model.forward import prefill
 
     encoded = [policy.encoder.prompt(p) for p in some_prompts()]
     return prefill(model, policy.encoder, encoded, policy.decoder()).logits
@@ -130,7 +130,7 @@ def test_a_model_that_has_none_is_told_of_once(caplog: pytest.LogCaptureFixture)
     for layer in loaded.model.model.text_model.layers:
         layer.register_forward_hook(lambda *_: None)
     policy = HFPolicy(loaded)
-    with caplog.at_level(logging.INFO, logger="r3v.policies.hf"):
+    with caplog.at_level(logging.INFO, logger="r3v.policies.sampling.hf"):
         found = [policy.generate(some_prompts(2), 2, params) for _ in range(2)]
     assert [r.getMessage().count("hooks on") for r in caplog.records] == [1]
     for row in found:

@@ -12,13 +12,14 @@ from tiny_models import FAMILIES, tiny
 from transformers.cache_utils import DynamicCache
 
 from r3v import prompts as words
-from r3v.config import Noise
 from r3v.policies.base import SamplingParams
-from r3v.policies.encode import Encoded
-from r3v.policies.forward import past_of, plain_logprobs
-from r3v.policies.hf import HFPolicy
-from r3v.policies.loading import Loaded
+from r3v.policies.model.calls import past_of
+from r3v.policies.model.encode import Encoded
+from r3v.policies.model.forward import plain_logprobs
+from r3v.policies.model.loading import Loaded
+from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import BytesImage, Problem, Prompt
+from r3v.settings.config import Noise
 
 STYLE = words.style("short")
 

@@ -10,11 +10,11 @@ from r3v.losses.products import has_onednn, using
 from tiny_models import tiny
 from torch import nn
 
-from r3v.policies import linears
-from r3v.policies.decoder import why_no_decoder
-from r3v.policies.exchange import own_layers
-from r3v.policies.hf import HFPolicy
-from r3v.policies.linears import is_quick, quick_linears, quicken, restore
+from r3v.policies.model import linears
+from r3v.policies.model.exchange import own_layers
+from r3v.policies.model.linears import is_quick, quick_linears, quicken, restore
+from r3v.policies.sampling.decoder import why_no_decoder
+from r3v.policies.sampling.hf import HFPolicy
 
 pytestmark = pytest.mark.skipif(not has_onednn(), reason="this build of torch has no products by oneDNN")
 

@@ -9,12 +9,10 @@ import torch
 from test_policy_families import some_prompts
 from tiny_models import FAMILIES, NAMES, need_torchvision
 
-from r3v.config import ModelConfig
 from r3v.errors import ModelError
 from r3v.policies.base import SamplingParams
-from r3v.policies.forward import inputs_of, sampling_mode
-from r3v.policies.hf import HFPolicy
-from r3v.policies.loading import (
+from r3v.policies.model.forward import inputs_of, sampling_mode
+from r3v.policies.model.loading import (
     Loaded,
     add_lora,
     load,
@@ -24,7 +22,9 @@ from r3v.policies.loading import (
     weights_hash,
     with_adapter,
 )
-from r3v.policies.tiny import family_of
+from r3v.policies.model.tiny import family_of
+from r3v.policies.sampling.hf import HFPolicy
+from r3v.settings.config import ModelConfig
 
 IDEFICS = ModelConfig(path=NAMES["idefics3"], lora_r=4, lora_alpha=8)
 

@@ -12,9 +12,9 @@ from tiny_models import tiny
 
 from r3v import prompts as words
 from r3v.policies.base import SamplingParams
-from r3v.policies.hf import HFPolicy
-from r3v.policies.noise import CODE_BITS, SlotNoise, code, noise_key, radical_inverse, uniforms
-from r3v.policies.sampling import BELOW_ONE, draw
+from r3v.policies.sampling.draw import BELOW_ONE, draw
+from r3v.policies.sampling.hf import HFPolicy
+from r3v.policies.sampling.noise import CODE_BITS, SlotNoise, code, noise_key, radical_inverse, uniforms
 
 CPU = torch.device("cpu")
 NONE = torch.zeros(3, dtype=torch.bool)

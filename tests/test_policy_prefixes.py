@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from r3v.policies.prefixes import Place, Prefixes, ancestor_of, place_of, scattered
-from r3v.policies.shared import Ancestor
+from r3v.policies.sampling.prefixes import Place, Prefixes, ancestor_of, place_of, scattered
+from r3v.policies.sampling.shared import Ancestor
 
 
 @dataclass(frozen=True)

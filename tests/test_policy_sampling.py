@@ -9,8 +9,8 @@ import torch
 
 from r3v import prompts as words
 from r3v.policies.base import SamplingParams
-from r3v.policies.noise import noise_key, uniforms
-from r3v.policies.sampling import draw
+from r3v.policies.sampling.draw import draw
+from r3v.policies.sampling.noise import noise_key, uniforms
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import Problem
 

@@ -11,15 +11,15 @@ from test_policy_families import STYLE, problem, some_prompts
 from tiny_models import FAMILIES, tiny
 
 from r3v import prompts as words
-from r3v.policies import cache, decode
 from r3v.policies.base import SamplingParams
-from r3v.policies.cache import SlotMemory
-from r3v.policies.encode import Encoded
-from r3v.policies.forward import Prefill, batches
-from r3v.policies.hf import HFPolicy
-from r3v.policies.parts import parts_of
-from r3v.policies.scoring import KeptPrompts, common_length, weights_state
-from r3v.policies.shared import ancestor, attend, attend_step, why_not_shared
+from r3v.policies.model.encode import Encoded
+from r3v.policies.model.forward import Prefill, batches
+from r3v.policies.sampling import cache, decode
+from r3v.policies.sampling.cache import SlotMemory
+from r3v.policies.sampling.hf import HFPolicy
+from r3v.policies.sampling.parts import parts_of
+from r3v.policies.sampling.scoring import KeptPrompts, common_length, weights_state
+from r3v.policies.sampling.shared import ancestor, attend, attend_step, why_not_shared
 from r3v.records import Prompt
 
 SHARING = tuple(family for family in FAMILIES if family != "gemma3")
@@ -79,7 +79,7 @@ def test_scores_of_a_tree_are_those_of_whole_rows(family: str, sampled_before: b
 def test_a_model_that_cannot_share_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     """Gemma 3 has sliding windows."""
     policy = HFPolicy(tiny("gemma3"), slots=2)
-    with caplog.at_level(logging.WARNING, logger="r3v.policies.hf"):
+    with caplog.at_level(logging.WARNING, logger="r3v.policies.sampling.hf"):
         for _ in range(2):
             policy.generate(some_prompts(1), 1, SamplingParams(max_new_tokens=2))
     assert [r.getMessage().count("sliding_attention") for r in caplog.records] == [1]
@@ -122,7 +122,7 @@ def test_new_weights_forget_kept_prompts() -> None:
 
 def test_a_prompt_asked_again_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Greedy after samples: no prefill, same text as a policy that has seen nothing."""
-    from r3v.policies import decode
+    from r3v.policies.sampling import decode
 
     policy, greedy = HFPolicy(tiny("idefics3"), slots=4), SamplingParams(temperature=0, max_new_tokens=8)
     expected = HFPolicy(tiny("idefics3"), slots=4).generate(some_prompts(), 1, greedy)
@@ -171,7 +171,7 @@ def test_batches_keep_what_belongs_together() -> None:
 
 def test_longest_prompts_go_first_and_are_filled_beside_their_like(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four short prompts and two long ones, padding of at most 15 %: two batches, the long one first."""
-    from r3v.policies import decode
+    from r3v.policies.sampling import decode
 
     filled: list[list[int]] = []
     fill = decode.prefill
@@ -260,7 +260,7 @@ def test_merged_attention_equals_one_attention_over_everything(
     """Three rows, two blocks of 4 and 2 columns in one part or two, two query heads to a key head, the last new token
     of each row.
     """
-    from r3v.policies import shared
+    from r3v.policies.sampling import shared
 
     generator = torch.Generator().manual_seed(0)
 

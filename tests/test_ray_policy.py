@@ -21,15 +21,15 @@ from typing import Any
 import pytest
 
 from r3v import prompts as words
-from r3v.config import SampleConfig
 from r3v.data import load
 from r3v.errors import ConfigError, EngineError, RunError
 from r3v.policies.base import SamplingParams, Spread
-from r3v.policies.ray_config import RayConfig, check
-from r3v.policies.ray_policy import RayPolicy, ray_policy
+from r3v.policies.cluster.policy import RayPolicy, ray_policy
 from r3v.records import FileImage
-from r3v.reflection.rollout import bootstrap
-from r3v.reflection.store import read_shards
+from r3v.rollout.rollout import bootstrap
+from r3v.rollout.shards import read_shards
+from r3v.settings.cluster import RayConfig, check
+from r3v.settings.config import SampleConfig
 
 HERE = Path(__file__).resolve().parent
 missing = importlib.util.find_spec("ray") is None

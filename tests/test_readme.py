@@ -50,7 +50,7 @@ def _r3v(line: list[str], tmp_path: Path) -> None:
     elif line[1] == "train":
         line = [*line, "--dry-run", "--run.dir", str(tmp_path / "run")]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "r3v.cli", *line[1:]],
+        [sys.executable, "-W", "ignore", "-m", "r3v.app.cli", *line[1:]],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -10,9 +10,10 @@ import pytest
 from recipe_data import LAYOUTS
 from tiny_models import torchvision_missing
 
-from r3v.cli import main
-from r3v.policies.loading import family
-from r3v.settings import read, recipe_folder
+from r3v.app.cli import main
+from r3v.policies.model.loading import family
+from r3v.reflection.settings import read
+from r3v.settings.tree import recipe_folder
 
 OTHER = ("_notebook.yaml", "_reinforce.yaml", "_evolve.yaml")
 """Recipes of the other systems have settings and tests of their own."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from reflection_fakes import FakePolicy, choice, graded, number
 
 from r3v import prompts as words
-from r3v.config import BuildConfig
 from r3v.errors import ConfigError
 from r3v.reflection.build import build_examples, problem_examples
-from r3v.reflection.choose import distinct, diverse, similarity
+from r3v.rollout.choose import distinct, diverse, similarity
+from r3v.settings.config import BuildConfig
 
 FULL = words.style("full")
 NONE = BuildConfig(

@@ -16,10 +16,10 @@ import pytest
 from reflection_fakes import choice, graded
 
 from r3v import prompts as words
-from r3v.config import BuildConfig, Config
 from r3v.errors import ConfigError
 from r3v.reflection.build import build_examples
 from r3v.reflection.presets import PRESETS, apply_preset
+from r3v.settings.config import BuildConfig, Config
 
 FULL = words.style("full")
 P0, P1 = choice("p0"), choice("p1")

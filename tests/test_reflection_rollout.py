@@ -14,11 +14,11 @@ import pytest
 from reflection_fakes import FakePolicy, choice, graded, number
 
 from r3v import prompts as words
-from r3v.config import BuildConfig, SampleConfig
 from r3v.errors import ConfigError, RunError
 from r3v.records import Outcome
-from r3v.reflection.rollout import bootstrap, first_part, never_solved, rescue
-from r3v.reflection.store import read_shards
+from r3v.rollout.rollout import bootstrap, first_part, never_solved, rescue
+from r3v.rollout.shards import read_shards
+from r3v.settings.config import BuildConfig, SampleConfig
 
 FULL = words.style("full")
 SAMPLE = SampleConfig(k=2, shard_size=2)
@@ -130,8 +130,8 @@ import sys, time
 from pathlib import Path
 from reflection_fakes import FakePolicy, number
 from r3v import prompts as words
-from r3v.config import SampleConfig
-from r3v.reflection.rollout import bootstrap
+from r3v.settings.config import SampleConfig
+from r3v.rollout.rollout import bootstrap
 
 def answer(prompt, index):
     time.sleep(float(sys.argv[2]))

@@ -12,8 +12,8 @@ from reflection_fakes import choice, graded, number
 from r3v import prompts as words
 from r3v.errors import RunError
 from r3v.records import Candidate, Example, Graded, Message, Outcome, Prompt, Verdict
-from r3v.reflection.pool import Pool
-from r3v.reflection.store import (
+from r3v.rollout.pool import Pool
+from r3v.rollout.shards import (
     read_examples,
     read_shard,
     read_shards,

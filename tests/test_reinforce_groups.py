@@ -7,9 +7,8 @@ from typing import Literal
 
 import pytest
 
-from r3v.curriculum.groups import Asker, Group, Stream, gather, why_flat
-from r3v.curriculum.reinforce_commands import DRY, effective
-from r3v.curriculum.reinforce_config import (
+from r3v.app.commands.reinforce import DRY, effective
+from r3v.curriculum.reinforce.config import (
     GroupConfig,
     ReinforceConfig,
     ReinforceRun,
@@ -20,7 +19,8 @@ from r3v.curriculum.reinforce_config import (
     check,
     loss_options,
 )
-from r3v.curriculum.rewards import Reward, overlong_share, reward, well_formed
+from r3v.curriculum.reinforce.groups import Asker, Group, Stream, gather, why_flat
+from r3v.curriculum.reinforce.rewards import Reward, overlong_share, reward, well_formed
 from r3v.data.geoworld import item_of, source
 from r3v.errors import ConfigError, EngineError
 from r3v.grading import grade

@@ -21,13 +21,8 @@ from safetensors.torch import load_file
 from tiny_models import NAMES
 from training_examples import problem
 
-from r3v.config import ModelConfig, SelectConfig
-from r3v.curriculum import reinforce_commands
-from r3v.curriculum.drift import settle, trainer_logprobs
-from r3v.curriculum.groups import Asker, examples_of
-from r3v.curriculum.learner import Learner
-from r3v.curriculum.reinforce import Parts, reinforce
-from r3v.curriculum.reinforce_config import (
+from r3v.app.commands import reinforce as reinforce_commands
+from r3v.curriculum.reinforce.config import (
     DriftConfig,
     GroupConfig,
     ReinforceConfig,
@@ -35,11 +30,16 @@ from r3v.curriculum.reinforce_config import (
     RewardConfig,
     UpdateConfig,
 )
+from r3v.curriculum.reinforce.drift import settle, trainer_logprobs
+from r3v.curriculum.reinforce.groups import Asker, examples_of
+from r3v.curriculum.reinforce.learner import Learner
+from r3v.curriculum.reinforce.reinforce import Parts, reinforce
 from r3v.errors import RunError
-from r3v.loop import Splits
-from r3v.policies.loading import load
+from r3v.policies.model.loading import load
 from r3v.prompts import solve, style
 from r3v.records import Outcome, Verdict
+from r3v.reflection.loop import Splits
+from r3v.settings.config import ModelConfig, SelectConfig
 
 MODEL = ModelConfig(path=NAMES["idefics3"], prompt_style="short", lora_r=8, lora_alpha=16)
 BASE = ReinforceConfig(
@@ -342,7 +342,7 @@ def command(folder: Path) -> list[str]:
     """A real run of geoworld-tiny in a process of its own."""
     code = (
         "import argparse, sys\n"
-        "from r3v.curriculum.reinforce_commands import register\n"
+        "from r3v.app.commands.reinforce import register\n"
         "p = argparse.ArgumentParser()\n"
         "register(p.add_subparsers())\n"
         "args, rest = p.parse_known_args(sys.argv[1:])\n"

@@ -12,7 +12,8 @@ import pytest
 import scripted_run
 
 from r3v.errors import RunError
-from r3v.report import charts, gallery, write_report
+from r3v.pages import charts, gallery
+from r3v.pages.report import write_report
 
 VOID = {"meta", "img", "br"}
 

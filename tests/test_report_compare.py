@@ -11,11 +11,11 @@ import pytest
 import scripted_run
 from loop_fakes import problems
 
-from r3v.compare import compare, preset_config, run_folder, with_token_budget
-from r3v.config import Config
 from r3v.errors import ConfigError
-from r3v.evaluation import cell, write_rows
-from r3v.loop import Stages
+from r3v.reflection.compare import compare, preset_config, run_folder, with_token_budget
+from r3v.reflection.loop import Stages
+from r3v.run.evaluation import cell, write_rows
+from r3v.settings.config import Config
 
 RIGHT = {"r3v": (1, 1, 1, 0), "star": (1, 0, 0, 0)}
 

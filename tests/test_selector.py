@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from reflection_fakes import FakePolicy, candidate, choice, number
 
 from r3v import prompts as words
-from r3v.config import SelectConfig
 from r3v.errors import ConfigError, EngineError
 from r3v.policies.base import Score
-from r3v.reflection.build import problem_rng
-from r3v.reflection.selector import ORACLE, SELECTORS, Selector, blind
-from r3v.reflection.selfselect import group_answers, orders, shown_answer
+from r3v.rollout.choose import problem_rng
+from r3v.selection.selector import ORACLE, SELECTORS, Selector, blind
+from r3v.selection.selfselect import group_answers, orders, shown_answer
+from r3v.settings.config import SelectConfig
 
 FULL = words.style("full")
 

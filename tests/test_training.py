@@ -12,17 +12,17 @@ from tiny_models import FAMILIES, NAMES, need_torchvision, tiny
 from training_examples import examples_of
 
 import r3v.training.forward as forward
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError
-from r3v.policies.loading import load
-from r3v.training import attention
-from r3v.training.batching import collate
-from r3v.training.data import R3VDataModule
+from r3v.policies.model.loading import load
+from r3v.reflection.datamodule import R3VDataModule
+from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.forward import token_logprobs, why_not_fusable
+from r3v.training.layout import attention
+from r3v.training.layout.batching import collate
+from r3v.training.layout.trie import build_trie
 from r3v.training.module import R3VModule
 from r3v.training.parity import ParityWarning, _judge
 from r3v.training.schedule import lr_factor
-from r3v.training.trie import build_trie
 
 # Lightning's loader asks torch's pytree in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
@@ -282,8 +282,8 @@ def test_problems_bootstrap_then_train_then_select(tmp_path):
     examples are kept beside the candidates, and the live model then selects."""
     from training_examples import problem
 
-    from r3v.config import BuildConfig, SampleConfig
     from r3v.policies.scripted import ScriptedPolicy
+    from r3v.settings.config import BuildConfig, SampleConfig
 
     problems = [problem(n) for n in range(2, 6)]
     gold = {p.id: p.answer for p in problems}

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r3v.training import attention
-from r3v.training.attention import Runs, attach, runs_of, tree_attention
-from r3v.training.batching import tree_mask
-from r3v.training.tree_cpu import planned_attention
-from r3v.training.trie import lay_out
+from r3v.training.layout import attention
+from r3v.training.layout.attention import Runs, attach, runs_of, tree_attention
+from r3v.training.layout.batching import tree_mask
+from r3v.training.layout.tree_cpu import planned_attention
+from r3v.training.layout.trie import lay_out
 
 
 def row(*sequences: list[int]) -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_runs_of_all_lengths_in_one_plan() -> None:
 
 
 def test_short_rows_keep_the_dense_mask_and_long_ones_carry_runs(monkeypatch) -> None:
-    monkeypatch.setattr("r3v.training.attention.SPLIT_ABOVE", 3)
+    monkeypatch.setattr("r3v.training.layout.attention.SPLIT_ABOVE", 3)
     short, long = row([1, 2, 3])[None], row([1, 2], [1, 3], [1, 4])[None]
     assert not hasattr(attach(tree_mask(short), short, torch.float32), "r3v_runs")
     carried = attach(tree_mask(long), long, torch.float32)
@@ -127,7 +127,7 @@ def test_transformers_interface_takes_the_runs(scaling, on_cpu, monkeypatch) -> 
 
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    monkeypatch.setattr("r3v.training.attention.SPLIT_ABOVE", 0)
+    monkeypatch.setattr("r3v.training.layout.attention.SPLIT_ABOVE", 0)
     exits = batch([row([1, 2, 3, 4], [1, 2, 5, 6], [1, 7]), row([1, 2])])
     dense, split = tree_mask(exits), attach(tree_mask(exits), exits, torch.float32)
     calls: list[object] = []

@@ -12,13 +12,14 @@ from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
 from training_examples import examples_of
 
-from r3v.config import ModelConfig
-from r3v.policies.exchange import own_layers
-from r3v.policies.loading import add_lora, load
-from r3v.training import attention, blocks, lora
-from r3v.training.batching import collate
+from r3v.policies.model.exchange import own_layers
+from r3v.policies.model.loading import add_lora, load
+from r3v.settings.config import ModelConfig
+from r3v.training import blocks, lora
 from r3v.training.blocks import quicken, restore
 from r3v.training.forward import token_logprobs
+from r3v.training.layout import attention
+from r3v.training.layout.batching import collate
 from r3v.training.module import R3VModule
 from r3v.training.parity import ParityWarning
 
@@ -130,7 +131,7 @@ def test_the_last_layer_goes_on_with_the_tokens_before_a_target_alone(monkeypatc
 def test_what_is_not_plain_goes_its_own_way(what: str, taken: list[bool]) -> None:
     from transformers.cache_utils import DynamicCache
 
-    from r3v.policies.forward import past_of
+    from r3v.policies.model.calls import past_of
 
     loaded = fresh()
     model = adapted(loaded) if what != "whole weights" else loaded.model

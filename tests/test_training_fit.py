@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from tiny_models import NAMES
 from training_examples import examples_of
 
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import DataError, RunError
-from r3v.policies.loading import load, load_adapter
+from r3v.policies.model.loading import load, load_adapter
+from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import fit
 
 MODEL = ModelConfig(path=NAMES["idefics3"], lora_r=4, lora_alpha=8, lora_dropout=0.1)

@@ -14,14 +14,14 @@ import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, StrategyRegistry
 from test_training_fit import EXAMPLES, MODEL, TRAIN, KillAt, Killed
 
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, RunError
-from r3v.policies.loading import load
+from r3v.policies.model.loading import load
+from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import fit
 from r3v.training.keeper import Keeper, take_place
+from r3v.training.layout.trie import TrieStats
 from r3v.training.loader import BatchMaker, StepLoader
 from r3v.training.strategies import ShardedStrategy, check_strategy, count_in_steps, lightning_strategy, wants_workers
-from r3v.training.trie import TrieStats
 
 
 @dataclass(frozen=True)

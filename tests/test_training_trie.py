@@ -14,10 +14,10 @@ from r3v.losses.contract import KINDS
 
 from r3v.errors import DataError
 from r3v.records import Example, ExampleKind, Message, Prompt
-from r3v.training.batching import collate, counts, padding_mask, tree_mask
+from r3v.training.layout.batching import collate, counts, padding_mask, tree_mask
+from r3v.training.layout.order import divide, plan_epoch
+from r3v.training.layout.trie import build_trie, group_examples, lay_out
 from r3v.training.loader import StepLoader, in_background
-from r3v.training.order import divide, plan_epoch
-from r3v.training.trie import build_trie, group_examples, lay_out
 
 
 class LetterEncoder:

@@ -9,14 +9,14 @@ import torch
 from tiny_models import FAMILIES, need_torchvision, tiny
 from training_examples import examples_of
 
-from r3v.config import ModelConfig
-from r3v.policies.loading import add_lora, load
+from r3v.policies.model.loading import add_lora, load
+from r3v.settings.config import ModelConfig
 from r3v.training import forward
-from r3v.training.batching import collate
 from r3v.training.forward import token_logprobs, why_not_fusable
+from r3v.training.layout.batching import collate
+from r3v.training.layout.trie import build_trie
+from r3v.training.layout.vision import FeatureCache, Features, cache_of, tower_parameters, why_not_cached
 from r3v.training.parity import check_parity
-from r3v.training.trie import build_trie
-from r3v.training.vision import FeatureCache, Features, cache_of, tower_parameters, why_not_cached
 
 
 def fresh(family: str):
@@ -49,7 +49,7 @@ def test_fast_paths_equal_the_plain_forward(family: str, monkeypatch) -> None:
     """Attention in runs and kept features, cold and warm: log-probabilities, loss and gradients of one and two
     images a problem, on every family.
     """
-    monkeypatch.setattr("r3v.training.attention.SPLIT_ABOVE", 0)
+    monkeypatch.setattr("r3v.training.layout.attention.SPLIT_ABOVE", 0)
     loaded, model = fresh(family)
     tries = tries_of(loaded, model, 1) + tries_of(loaded, model, 2, images=2)
     path = "rows" if why_not_fusable(model) else "fused"

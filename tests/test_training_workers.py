@@ -18,9 +18,9 @@ from tiny_models import NAMES
 from training_callbacks import KillRank
 from training_examples import examples_of
 
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, DataError, RunError
-from r3v.policies.loading import load
+from r3v.policies.model.loading import load
+from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import FitResult, fit
 
 MODEL = ModelConfig(path=NAMES["idefics3"], lora_r=4, lora_alpha=8, lora_dropout=0.0, device="cpu")
@@ -129,7 +129,7 @@ def workers_of(out: Path) -> list[str]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"r3v.training.workers" in words and str(out / ".fit").encode() in words:
+        if b"r3v.training.rank" in words and str(out / ".fit").encode() in words:
             found.append(path.parent.name)
     return found
 

@@ -17,14 +17,14 @@ from r3v.recipes import warmup_words as words
 from r3v.recipes.warmup_data import Rows
 from r3v.recipes.warmup_geoworld_tiny import pixels, rate
 
-from r3v.config import ModelConfig
 from r3v.data.geoworld import NOVEL, SPLITS, item_of, rationale_is_right, source
 from r3v.data.geoworld.render import draw
 from r3v.grading import grade
-from r3v.policies.encode import Encoder
-from r3v.policies.loading import load
+from r3v.policies.model.encode import Encoder
+from r3v.policies.model.loading import load
 from r3v.prompts import STYLES, solve
 from r3v.reflection.filters import steps_hold
+from r3v.settings.config import ModelConfig
 
 
 def test_no_lesson_comes_from_a_novel_family() -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from r3v.config import ModelConfig
-from r3v.policies.loading import Loaded, load
+from r3v.policies.model.loading import Loaded, load
+from r3v.settings.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {

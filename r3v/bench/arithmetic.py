@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r3v.policies.structure import base_model
+from r3v.policies.model.structure import base_model
 from r3v.training.forward import text_config
-from r3v.training.trie import Trie
-from r3v.training.vision import tower_parameters
+from r3v.training.layout.trie import Trie
+from r3v.training.layout.vision import tower_parameters
 
 
 def limit(model: Any, trie: Trie, *, kept: bool = False) -> float:

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import inputs_of, takes
-from r3v.policies.sampling import mask_of
+from r3v.policies.model.calls import takes
+from r3v.policies.model.encode import Encoded, Encoder
+from r3v.policies.model.forward import inputs_of
+from r3v.policies.sampling.draw import mask_of
 
 
 class Ban(LogitsProcessor):

@@ -22,15 +22,15 @@ from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, 
 from r3v.grading import grade
 from r3v.losses import make_loss, reduce
 from r3v.policies.base import SamplingParams
-from r3v.policies.hf import HFPolicy
-from r3v.policies.loading import Loaded
-from r3v.policies.structure import base_model
+from r3v.policies.model.loading import Loaded
+from r3v.policies.model.structure import base_model
+from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import solve
 from r3v.records import Example, Problem
-from r3v.training.batching import Batch, collate
 from r3v.training.forward import token_logprobs
-from r3v.training.trie import build_trie
-from r3v.training.vision import cache_of
+from r3v.training.layout.batching import Batch, collate
+from r3v.training.layout.trie import build_trie
+from r3v.training.layout.vision import cache_of
 
 GROUP, NEW_TOKENS, GOAL = 8, 64, 2.0
 _GRPO = make_loss("grpo")

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from r3v.bench.harness import BenchError
-from r3v.config import ModelConfig
-from r3v.policies.encode import Encoder
-from r3v.policies.loading import Loaded, add_lora
-from r3v.policies.tiny import FAMILIES, _tokenizer
+from r3v.policies.model.encode import Encoder
+from r3v.policies.model.loading import Loaded, add_lora
+from r3v.policies.model.tiny import FAMILIES, _tokenizer
 from r3v.prompts import refine, select, solve, style
 from r3v.records import BytesImage, Example, Problem
+from r3v.settings.config import ModelConfig
 
 VOCABULARY = 8192
 STYLE = style("short")

@@ -30,17 +30,18 @@ from r3v.bench.generating import Transformers
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
 from r3v.bench.selector import PeerPolicy
 from r3v.bench.updates import trl_settings
-from r3v.config import Config
 from r3v.policies.base import SamplingParams
-from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import inputs_of
-from r3v.policies.hf import HFPolicy
-from r3v.policies.loading import add_lora, load
+from r3v.policies.model.encode import Encoded, Encoder
+from r3v.policies.model.forward import inputs_of
+from r3v.policies.model.loading import add_lora, load
+from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import solve_all, style
 from r3v.records import Example
-from r3v.reflection.store import read_examples
-from r3v.settings import read
-from r3v.stages import load_splits, real_stages
+from r3v.reflection.settings import read
+from r3v.reflection.stages import load_splits, real_stages
+from r3v.rollout.shards import read_examples
+from r3v.settings.config import Config
+from r3v.settings.tree import recipe_folder
 
 SIZES = {"n_train": 96, "n_gate": 24, "n_eval": 48}
 """Problems; the recipe has 1,000, 400 and 400."""
@@ -58,9 +59,7 @@ def round_(settings: Settings) -> dict[str, Result]:
 
 def recipe(settings: Settings) -> Config:
     """The recipe with fewer problems. Raises BenchError where the recipes are not installed."""
-    import r3v.recipes
-
-    path = Path(next(iter(r3v.recipes.__path__))) / "geoworld_tiny.yaml"
+    path = recipe_folder() / "geoworld_tiny.yaml"
     if not path.exists():
         raise BenchError(f"{path} is missing, expected the recipe that this benchmark repeats")
     config = read(path).config

@@ -24,13 +24,13 @@ from r3v.bench.generating import Transformers, same_distribution, uneven_lengths
 from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown, measure, timed
 from r3v.bench.models import STYLE, bench_problem, small_idefics
 from r3v.policies.base import SamplingParams
-from r3v.policies.decode import Job, Sampler
-from r3v.policies.decoder import Decoder, why_no_decoder
-from r3v.policies.encode import Encoded, Encoder
-from r3v.policies.forward import prefill
-from r3v.policies.loading import Loaded
-from r3v.policies.noise import noise_key
-from r3v.policies.shared import why_not_shared
+from r3v.policies.model.encode import Encoded, Encoder
+from r3v.policies.model.forward import prefill
+from r3v.policies.model.loading import Loaded
+from r3v.policies.sampling.decode import Job, Sampler
+from r3v.policies.sampling.decoder import Decoder, why_no_decoder
+from r3v.policies.sampling.noise import noise_key
+from r3v.policies.sampling.shared import why_not_shared
 from r3v.prompts import solve
 
 K = 8

@@ -21,16 +21,16 @@ import torch
 from r3v.bench.generating import Transformers
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
 from r3v.bench.sampler import compare_greedy
-from r3v.config import ModelConfig, SelectConfig
 from r3v.data import load
 from r3v.policies.base import SamplingParams, Score
-from r3v.policies.hf import HFPolicy
-from r3v.policies.shared import why_not_shared
+from r3v.policies.sampling.hf import HFPolicy
+from r3v.policies.sampling.shared import why_not_shared
 from r3v.prompts import SelectTarget, solve_all, style
 from r3v.records import Candidate, Prompt
 from r3v.reflection.presets import PRESETS
-from r3v.reflection.selector import Selector, blind
-from r3v.reflection.selfselect import Match, group_answers, play
+from r3v.selection.selector import Selector, blind
+from r3v.selection.selfselect import Match, group_answers, play
+from r3v.settings.config import ModelConfig, SelectConfig
 
 N = 8
 PROBLEMS = 24

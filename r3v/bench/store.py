@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
-from r3v.notebook.embed import Lexical
-from r3v.notebook.note import Note
-from r3v.notebook.retrieve import Retriever
-from r3v.notebook.store import Notebook
+from r3v.embedding.lexical import Lexical
+from r3v.notebook.retrieval.retrieve import Retriever
+from r3v.notebook.store.note import Note
+from r3v.notebook.store.store import Notebook
 from r3v.records import Problem
 
 NOTES, QUESTIONS, COMMITS, ONES = 10_000, 64, 20, 51

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from r3v.bench.harness import Growth, Result
 from r3v.io import atomic_path
-from r3v.report.charts import COLOURS, HEIGHT, LEFT, TOP, WIDTH, svg, ticks
-from r3v.report.charts import _text as text
-from r3v.report.page import standalone
+from r3v.pages.charts import COLOURS, HEIGHT, LEFT, TOP, WIDTH, svg, ticks
+from r3v.pages.charts import _text as text
+from r3v.pages.kit import standalone
 
 Results = Mapping[str, Mapping[str, Result]]
 HEAD = ("benchmark", "ratio", "min", "max", "limit", "of limit", "goal", "against")

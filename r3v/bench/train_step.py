@@ -20,13 +20,13 @@ from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown,
 from r3v.bench.models import bench_problem, large_qwen, reflection_examples, small_idefics, with_lora
 from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.losses import reduce, reflection
-from r3v.policies.loading import Loaded
-from r3v.policies.structure import base_model
+from r3v.policies.model.loading import Loaded
+from r3v.policies.model.structure import base_model
 from r3v.training import quick
-from r3v.training.batching import Batch, collate
 from r3v.training.forward import token_logprobs
-from r3v.training.trie import Trie, build_trie
-from r3v.training.vision import cache_of
+from r3v.training.layout.batching import Batch, collate
+from r3v.training.layout.trie import Trie, build_trie
+from r3v.training.layout.vision import cache_of
 
 GOALS = {4: 2.4, 8: 3.4}
 GOAL_OF_LIMIT = 0.88

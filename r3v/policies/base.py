@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from r3v.config import Noise
 from r3v.records import Candidate, Prompt
+from r3v.settings.config import Noise
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from r3v import prompts as words
-from r3v.config import BuildConfig
 from r3v.errors import ConfigError
 from r3v.policies.base import Policy
 from r3v.prompts import Style
 from r3v.records import Example, Graded, Outcome, Problem
-from r3v.reflection.choose import distinct, diverse, joined, spread
 from r3v.reflection.filters import FILTERS, keep
-from r3v.reflection.pool import Pool
+from r3v.rollout.choose import distinct, diverse, joined, problem_rng, spread
+from r3v.rollout.pool import Pool
+from r3v.settings.config import BuildConfig
 
 DRAWS = 4
 """How often each round is drawn from at most, for select examples of one problem."""
@@ -61,12 +61,6 @@ class _Parts:
     graded: list[Graded]
     """As sampled, oldest first, without right ones that a filter dropped."""
     rng: random.Random
-
-
-def problem_rng(seed: int, problem_id: str, purpose: str) -> random.Random:
-    """A random stream of its own for each (seed, problem, purpose)."""
-    digest = hashlib.sha256(f"{seed}\n{problem_id}\n{purpose}".encode()).digest()
-    return random.Random(int.from_bytes(digest[:8], "big"))
 
 
 def check_build(cfg: BuildConfig) -> None:

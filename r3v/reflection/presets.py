@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from r3v.config import Config
 from r3v.errors import ConfigError
+from r3v.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True)

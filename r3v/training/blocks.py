@@ -27,10 +27,10 @@ from torch.nn.functional import silu
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from r3v.losses.products import library, ordered, product, product_plus
-from r3v.policies.exchange import as_own, exchange, put_back
-from r3v.policies.rotary import signed, swapped
-from r3v.policies.structure import ATTENTION, MLP, why_no_llama_layer
-from r3v.training.attention import ASKED, RUNS
+from r3v.policies.model.exchange import as_own, exchange, put_back
+from r3v.policies.model.rotary import signed, swapped
+from r3v.policies.model.structure import ATTENTION, MLP, why_no_llama_layer
+from r3v.training.layout.attention import ASKED, RUNS
 from r3v.training.lora import TOKENS_PER_RANK, plain_adapter
 
 ROWS = {"torch": 512, "onednn": 2048}

@@ -23,14 +23,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, DataError, RunError
-from r3v.policies.loading import Loaded, device_of, load_adapter
+from r3v.policies.model.loading import Loaded, device_of, load_adapter
 from r3v.records import Example
+from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.checkpointing import keep_activations
-from r3v.training.data import accumulation
 from r3v.training.keeper import Keeper
-from r3v.training.loader import StepLoader
+from r3v.training.layout.trie import group_examples
+from r3v.training.loader import StepLoader, accumulation
 from r3v.training.module import R3VModule
 from r3v.training.strategies import (
     check_strategy,
@@ -40,7 +40,6 @@ from r3v.training.strategies import (
     wants_workers,
     world_size,
 )
-from r3v.training.trie import group_examples
 from r3v.training.workers import Job, run_workers
 
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
-from r3v.policies.exchange import own_layers
-from r3v.policies.structure import base_model
-from r3v.training.attention import ASKED, attach
-from r3v.training.batching import Batch, padding_mask, tree_mask
-from r3v.training.vision import features, why_not_cached
+from r3v.policies.model.exchange import own_layers
+from r3v.policies.model.structure import base_model
+from r3v.training.layout.attention import ASKED, attach
+from r3v.training.layout.batching import Batch, padding_mask, tree_mask
+from r3v.training.layout.vision import features, why_not_cached
 
 _LOG = logging.getLogger(__name__)
 _SAID: weakref.WeakSet[Any] = weakref.WeakSet()

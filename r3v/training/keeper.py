@@ -15,10 +15,10 @@ from torch import Tensor
 
 from r3v.errors import RunError
 from r3v.io import atomic_write, write_json
-from r3v.policies.loading import save_adapter
+from r3v.policies.model.loading import save_adapter
+from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
 from r3v.training.strategies import over_devices, whole
-from r3v.training.trie import TrieStats
 
 
 class Keeper(pl.Callback):

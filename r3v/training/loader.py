@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from r3v.errors import ConfigError
 from r3v.records import Example
-from r3v.training.batching import Batch
-from r3v.training.order import divide, plan_epoch
-from r3v.training.trie import Trie, TrieStats
+from r3v.settings.config import TrainConfig
+from r3v.training.layout.batching import Batch
+from r3v.training.layout.order import divide, plan_epoch
+from r3v.training.layout.trie import Trie, TrieStats
 
 T = TypeVar("T")
 Place = Callable[[], tuple[int, int]]
@@ -185,3 +187,23 @@ def in_background(items: Iterator[T], ahead: int) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
+
+
+def check_division(config: TrainConfig, world: int, accumulate: int) -> int:
+    """`accumulate`, if the problems of a step so divided fit in a forward pass. Raises ConfigError
+    otherwise."""
+    fit, wanted = config.problems_per_batch, config.problems_per_step
+    if -(-wanted // (world * accumulate)) > fit:
+        needed = -(-wanted // (world * fit))
+        raise ConfigError(
+            f"train.problems_per_step {wanted} over {world} device(s) and {accumulate} accumulated batch(es) is "
+            f"more than train.problems_per_batch {fit} at once; set accumulate_grad_batches={needed} in the "
+            "Trainer or raise train.problems_per_batch"
+        )
+    return accumulate
+
+
+def accumulation(config: TrainConfig, world: int) -> int:
+    """Batches to accumulate so that a step of `problems_per_step` fits `problems_per_batch` on each
+    device."""
+    return max(1, -(-config.problems_per_step // (world * config.problems_per_batch)))

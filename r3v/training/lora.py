@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from r3v.losses.products import product
-from r3v.policies.exchange import as_own, exchange, put_back
+from r3v.policies.model.exchange import as_own, exchange, put_back
 
 TOKENS_PER_RANK = 4
 """W + s B A is worth making from this many tokens for each rank."""

@@ -24,26 +24,26 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from r3v.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
 from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
-from r3v.policies.structure import base_model
+from r3v.policies.model.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
+from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.training import quick
-from r3v.training.batching import Batch, collate, counts
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
+from r3v.training.layout.batching import Batch, collate, counts
+from r3v.training.layout.trie import Trie, TrieStats, build_trie
 from r3v.training.loader import BatchMaker
 from r3v.training.parity import ParityWarning, check_parity, half_precision
 from r3v.training.schedule import lr_factor
 from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
-from r3v.training.trie import Trie, TrieStats, build_trie
 
 if TYPE_CHECKING:
-    from r3v.policies.hf import HFPolicy
-    from r3v.reflection.methods import Selection
+    from r3v.policies.sampling.hf import HFPolicy
+    from r3v.selection.methods import Selection
 
 PARITY_TRIES = 2
 
@@ -68,7 +68,7 @@ class R3VModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        from r3v.policies.loading import Loaded, add_lora, load
+        from r3v.policies.model.loading import Loaded, add_lora, load
 
         if isinstance(model, ModelConfig):
             config, model = model, load(model)
@@ -373,7 +373,7 @@ class R3VModule(pl.LightningModule):
 
     def policy(self) -> HFPolicy:
         """An HFPolicy on the live weights, named after their content, because caches key on the name."""
-        from r3v.policies.hf import HFPolicy
+        from r3v.policies.sampling.hf import HFPolicy
 
         loaded = replace(self.loaded, model=self.model)
         return HFPolicy(loaded, name=f"{loaded.name}+live{self._name_of_weights()}")
@@ -389,7 +389,7 @@ class R3VModule(pl.LightningModule):
     ) -> Selection:
         """Sample n candidates of a problem with the live weights and choose one; methods:
         `reflection.selector`."""
-        from r3v.reflection.selector import Selector
+        from r3v.selection.selector import Selector
 
         selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
         return selector.select(problem, n, method, seed)

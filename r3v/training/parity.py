@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from r3v.training.batching import Batch
 from r3v.training.forward import Path, token_logprobs
-from r3v.training.trie import Trie
+from r3v.training.layout.batching import Batch
+from r3v.training.layout.trie import Trie
 
 Collate = Callable[[Sequence[Trie], bool], Batch]
 

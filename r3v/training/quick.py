@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from r3v.policies import linears
+from r3v.policies.model import linears
 from r3v.training import blocks, lora
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from r3v.config import TrainConfig
+from r3v.settings.config import TrainConfig
 
 
 def lr_factor(step: int, total: float, config: TrainConfig) -> float:

@@ -24,10 +24,10 @@ import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, ModelParallelStrategy, StrategyRegistry
 from torch import Tensor, nn
 
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError
-from r3v.policies.structure import base_model
-from r3v.training.trie import TrieStats
+from r3v.policies.model.structure import base_model
+from r3v.settings.config import ModelConfig, TrainConfig
+from r3v.training.layout.trie import TrieStats
 
 FSDP = ("fsdp", "fsdp2")
 IN_PARTS = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")

@@ -17,20 +17,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from r3v import errors
-from r3v.config import ModelConfig, TrainConfig
 from r3v.errors import ConfigError, ModelError, RunError
-from r3v.io import atomic_path, atomic_write, make_folder
+from r3v.io import atomic_path, make_folder
 from r3v.records import Example
-from r3v.training.strategies import sharded
+from r3v.settings.config import ModelConfig, TrainConfig
 
 GRACE = 5.0
 """Seconds that a rank may take to end by itself before it is killed."""
@@ -96,7 +93,7 @@ def _start(folder: Path, rank: int, world: int, port: int) -> subprocess.Popen[b
     log: IO[bytes] | None = None if rank == 0 else (folder / f"rank_{rank}.log").open("wb")
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "r3v.training.workers", str(folder)],
+            [sys.executable, "-m", "r3v.training.rank", str(folder)],
             env=os.environ | {name: str(value) for name, value in group.items()},
             stdin=subprocess.PIPE,
             stdout=log,
@@ -172,56 +169,3 @@ def _free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-# ---- inside a worker -----------------------------------------------------------------------------
-
-
-def main(folder: Path) -> None:
-    """One rank. Ends the process at once on failure: leaving a broken process group in good order can hang."""
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-    try:
-        with (folder / "job.pickle").open("rb") as file:
-            job: Job = pickle.load(file)
-        _work(job, int(os.environ["LOCAL_RANK"]))
-    except BaseException as error:
-        ours = isinstance(error, errors.R3VError)
-        found = {"type": type(error).__name__, "message": str(error)} | ({"r3v": True} if ours else {})
-        atomic_write(folder / f"rank_{os.environ['RANK']}.error", json.dumps(found))
-        if not ours:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-
-
-def _end_with_starter() -> None:
-    """The starter holds the other end of stdin and never writes; end of file means that it is gone."""
-    # os.read, because a thread inside sys.stdin's own lock breaks the interpreter's end.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-def _work(job: Job, local_rank: int) -> None:
-    import torch
-
-    from r3v.policies.loading import device_of, load
-    from r3v.training.fit import fit
-
-    device = device_of(job.model)
-    if device.type == "cuda":
-        torch.cuda.set_device(local_rank)
-        # A model to be sharded may be too large for one device.
-        place = "cpu" if sharded(job.train.strategy) else f"cuda:{local_rank}"
-    else:
-        place = str(device)
-    loaded = load(replace(job.model, adapter=None, device=place), dry_run=job.dry_run)
-    fit(
-        loaded, job.examples, train=job.train, model=job.model, out=job.out, seed=job.seed, adapter=job.adapter,
-        checkpoint_every=job.checkpoint_every, progress=job.progress, callbacks=job.callbacks, logger=job.logger,
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

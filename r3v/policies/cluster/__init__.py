@@ -1,0 +1,4 @@
+"""Policies on the workers of a Ray cluster.
+
+Read first: policy.py. Must not import: learners and runs.
+"""

@@ -1,0 +1,244 @@
+"""One tree of frozen dataclasses for every setting, and nothing that costs an import.
+
+The command line and the YAML recipes are read into this tree by `r3v.app.cli` (jsonargparse); every field is a flag:
+`--train.lr 1e-4`, `--run.dir DIR`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from r3v.settings.cluster import PolicyConfig
+from r3v.settings.server import ServerConfig
+
+Noise = Literal["independent", "arithmetic"]
+"""How the samples of one prompt go together: `independent` of each other, or spread out by arithmetic sampling (Vilnis
+et al. 2023, arXiv:2210.15458), so that fewer of them are alike. Each sample by itself has the same distribution."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run lives and how long it goes on."""
+
+    dir: str = "checkpoints/runs/run"
+    """Run folder; an existing one is resumed."""
+    seed: int = 0
+    rounds: int = 3
+    """Rounds of self-training after the base evaluation."""
+    restart: Literal["base", "continue"] = "base"
+    """Each round trains a fresh adapter on the base model, or continues the accepted one."""
+    name: str = "r3v"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which problems to learn from, to accept rounds on, and to measure on; three disjoint sets."""
+
+    train: str = "geoworld:train"
+    gate: str = "geoworld:gate"
+    """Rounds are accepted on these; where it is the same spec as `train`, `n_gate` problems are held out of it."""
+    eval: str = "geoworld:test"
+    n_train: int | None = None
+    """Use the first n problems; None is all."""
+    n_gate: int | None = None
+    n_eval: int | None = None
+    open: bool = False
+    """Ask without choices: the value must be stated."""
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, at which precision, with which adapter."""
+
+    path: str = "geoworld-tiny"
+    """Folder, hub name, or `geoworld-tiny` for the model that ships with the library."""
+    revision: str | None = None
+    adapter: str | None = None
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    max_pixels: int | None = None
+    lora_r: int = 32
+    lora_alpha: int = 64
+    lora_dropout: float = 0.0
+    lora_targets: Literal["language", "all"] = "language"
+    """Linear layers of the language model, or of the whole model."""
+    prompt_style: Literal["full", "short"] = "full"
+    letters: bool = False
+    """Targets name the letter of a choice instead of its value."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Bootstrapping: how many rationales for each problem, and how they are drawn."""
+
+    k: int = 4
+    temperature: float = 0.9
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 384
+    noise: Noise = "independent"
+    """How the candidates of a problem go together, see `Noise`; arithmetic needs the model in this
+    process or on a Ray cluster."""
+    slots: int = 32
+    """Sequences decoded at once."""
+    shard_size: int = 128
+    """Problems per Parquet shard; a killed run loses at most one unfinished shard."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """From graded candidates to training examples. Presets: see r3v.reflection.presets."""
+
+    preset: str = "r3v"
+    pool: Literal["cumulative", "newest"] = "cumulative"
+    positives: int = 2
+    """At most this many diverse positives per problem."""
+    refine: int = 1
+    keep: int = 1
+    select: int = 2
+    """Refine, keep and select examples per problem, at most."""
+    select_min: int = 2
+    select_max: int = 4
+    select_none: float = 0.15
+    """Share of select examples in which every candidate is wrong and the target says so; with `drawn`, the share of
+    such sets that is used."""
+    select_target: Literal["solution", "index_answer", "answer"] = "index_answer"
+    filters: tuple[str, ...] = ()
+    """Named filters against lucky positives, applied in order."""
+    hint: bool = False
+    """Rationalise never-solved problems with the answer given away (STaR with rationalisation)."""
+    qa: float = 0.0
+    """Weight of direct-answer examples; 0 leaves them out."""
+    prefer: int = 0
+    """Preference pairs per problem (for STaR+DPO)."""
+    order: Literal["diverse", "newest"] = "diverse"
+    """Which candidates are used first: unlike ones from any round, or the newest (as the published recipe)."""
+    select_mix: Literal["drawn", "random", "published"] = "random"
+    """Select candidates as test time draws them (one round's, joined by answer), one right among random wrong ones
+    of any round, or the published 2 right + 1 wrong and 1 right + 2 wrong."""
+    select_pairs: bool = False
+    """In place of select examples, preference pairs under the select prompt: the right solution told again, and each
+    wrong one of the set. For `select_target: solution` and `train.loss: simpo` or dpo."""
+    unparsed_negatives: bool = False
+    """Count candidates that name no answer as wrong solutions to refine and to select from."""
+    prefix: bool = False
+    """Sample never-solved problems again, beginning from the first part of a wrong rationale."""
+    weight_answer: float = 1.0
+    weight_refine: float = 0.5
+    weight_keep: float = 0.25
+    weight_select: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One fit of an adapter."""
+
+    loss: str = "reflection"
+    lr: float = 1e-3
+    warmup: float = 0.05
+    """Share of the steps used to warm the learning rate up."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    epochs: float = 1.0
+    max_steps: int | None = None
+    problems_per_step: int = 16
+    """Problems (tries) per optimiser step, over accumulation and devices together."""
+    problems_per_batch: int = 16
+    """Problems (tries) per forward pass on one device."""
+    max_tokens: int = 2048
+    """Longest branch in tokens, image included; longer examples are dropped and counted, never cut."""
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    grad_clip: float = 1.0
+    precision: str = "32-true"
+    strategy: str = "auto"
+    """How a step is spread over devices: auto (ddp on several), ddp, fsdp, deepspeed_stage_2, deepspeed:FILE.json;
+    all in `r3v.training.strategies`. A run may be resumed with another one."""
+    devices: int = 1
+    """Devices of this machine; under torchrun the group's own number."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    fuse: bool = True
+    """Shared-prefix tries; a failed parity self-test switches this off with a warning."""
+    loss_reduction: Literal["kind", "tokens"] = "kind"
+    """Each kind has its own denominator, or one token mean over everything (as the published recipe)."""
+    kind_weights: dict[str, float] = field(default_factory=dict)
+    dpo_beta: float = 0.1
+    simpo_beta: float = 10.0
+    """Scale of the preference margins: of whole log-ratios (dpo), of log-probabilities per token (simpo)."""
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Test-time selection and the evaluation after each round."""
+
+    n: int = 3
+    selectors: tuple[str, ...] = ("greedy", "majority", "self_select", "fused", "oracle")
+    temperature: float = 0.9
+    top_p: float = 1.0
+    top_k: int = 0
+    noise: Noise = "independent"
+    """As `sample.noise`."""
+    permutations: int = 2
+    """Candidate orders averaged by self_select, at most."""
+    sure: float = 1.0
+    """With an answer above this share in the first order no further one is asked; 1: all are, always. For a model that
+    does not prefer a place, as one that tells solutions again."""
+    fused_weight: float = 0.5
+    """Weight of the vote share beside the self-select probability."""
+    max_new_tokens: int = 384
+    target: Literal["solution", "index_answer", "answer"] = "index_answer"
+    """What select prompts are answered with; as `build.select_target` when the model was trained. Solutions are
+    compared by their log-probability per token."""
+    group: int = 4
+    """Most candidates a tournament shows at once."""
+    refine_rounds: int = 2
+    """Most times the refine selector asks again."""
+    adapter: str | None = None
+    """Adapter that weighs candidates in place of the one that answers; see `ChooserConfig`."""
+
+
+@dataclass(frozen=True)
+class ChooserConfig:
+    """A second adapter that only chooses, taught after the last round on problems that no round has learned from."""
+
+    n: int = 0
+    """Further training problems, those of `data.train` that follow the first `data.n_train`; 0: no chooser."""
+    k: int = 4
+    """Candidates of each, drawn from the accepted model."""
+    sets: int = 2
+    """Sets of `select.n` candidates drawn from them, at most."""
+    epochs: float = 1.0
+    """Passes over the pairs, whatever those of the rounds are."""
+    lr: float = 5e-4
+    beta: float = 10.0
+    """Scale of the margin between a right and a wrong solution, in log-probability per token."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run needs to be repeated."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    build: BuildConfig = field(default_factory=BuildConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    chooser: ChooserConfig = field(default_factory=ChooserConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+
+LATER: dict[str, Any] = {"noise": "independent", "sure": 1.0}
+"""Settings that files of older versions do not name, and the value under which those were made."""
+
+
+def kept_settings(group: Any, *without: str) -> dict[str, Any]:
+    """What a file says of the group of settings it was made with: all but those `without` a part in its content, and
+    but those of `LATER` that have their old value, so that files of older versions go on being theirs."""
+    return {k: v for k, v in asdict(group).items() if k not in without and (k not in LATER or v != LATER[k])}
