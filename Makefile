@@ -9,7 +9,7 @@ export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test test-fast test-full lint clean
 
 demo: $(VENV)/.base
 	$(BIN)/r3v train recipes/geoworld_tiny.yaml
@@ -17,8 +17,14 @@ demo: $(VENV)/.base
 test: $(VENV)/.dev $(VISION)/.done lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-slow: $(VENV)/.dev $(VISION)/.done
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+# what to run between edits: everything that loads no model
+test-fast: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/house/test_layers.py \
+	  tests/language tests/settings tests/losses tests/grading tests/data tests/notebook/store tests/notebook/gate
+
+# everything there is, the slow simulations and kills too
+test-full: $(VENV)/.dev $(VISION)/.done lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,11 +13,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # transformers decides once, on import, whether torchvision exists; so it is made importable before any test runs.
+from places import SHARED_DATA
 from tiny_models import torchvision_missing
 
 torchvision_missing()
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +24,7 @@ def real_data() -> Callable[[str], Path]:
     """`real_data("geoqa")` is the folder of that dataset; the test is skipped by name where it is missing."""
 
     def folder(name: str) -> Path:
-        base = Path(os.environ.get("R3V_DATA", ROOT.parent / "shared" / "data"))
+        base = Path(os.environ.get("R3V_DATA", SHARED_DATA))
         path = base / name
         if not path.is_dir():
             pytest.skip(f"real data {name!r} not found under {base} (set R3V_DATA)")

@@ -2,10 +2,10 @@
 
 A model that has learned from a problem no longer errs on it as it errs on a new one, so what it learns there about
 choosing does not carry over: its select examples are its own past, and a head fitted on them is no better than a vote
-(docs/log/reflection.md). The chooser therefore learns from problems that no round has seen. The accepted model samples them; wherever
-a set of its candidates holds right and wrong answers, the right solution told again under the select prompt is
-preferred to each wrong one by its log-probability per token (`losses.simpo`), which is what `self_select` compares at
-test time. It begins from the accepted adapter and leaves that one as it is, so answers stay the same.
+(docs/log/reflection.md). The chooser therefore learns from problems that no round has seen. The accepted model samples
+them; wherever a set of its candidates holds right and wrong answers, the right solution told again under the select
+prompt is preferred to each wrong one by its log-probability per token (`losses.simpo`), which is what `self_select`
+compares at test time. It begins from the accepted adapter and leaves that one as it is, so answers stay the same.
 
 `teach` resumes like a round of the loop, in the folder `chooser` of the run: candidates, examples.parquet, adapter,
 eval.parquet, report.json.
