@@ -19,6 +19,7 @@ from r3v.errors import ConfigError, R3VError
 from r3v.field_help import add_fields_help
 from r3v.notebook import evolve_commands, retrieve_commands, store_commands
 from r3v.notebook.retrieve_commands import retrieval_flags
+from r3v.smolgeo import commands as fetch_commands
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 _FIELD = re.compile(r"--\w+\.\w")
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    fetch_commands.register(commands)
     spiral_commands.register(commands)
     _notebook(commands)
     diagnose_commands.register(commands)
@@ -119,7 +121,7 @@ def _train(commands: argparse._SubParsersAction) -> None:
 
 
 def _model_flags(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
+    p.add_argument("--model", help="folder, hub name, smolgeo, or geoworld-tiny (default)")
     p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
     p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
     p.add_argument("--recipe", help="take settings from this recipe")

@@ -16,6 +16,7 @@ from r3v.config import Config
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.notebook.retrieve_commands import recall_of
+from r3v.precision import decided_for_run
 from r3v.settings import Settings, fill, names_of, read, set_field, to_yaml, write_beside
 from r3v.stages import DRY, make_policy, read_json, real_stages, with_adapter
 
@@ -25,7 +26,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
 
     settings = read(args.recipe, rest)
     check_unused(settings.config, names_of(rest))
-    config = dry(settings, rest) if args.dry_run else settings.config
+    config = decided_for_run(dry(settings, rest) if args.dry_run else settings.config)
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

@@ -19,6 +19,7 @@ from r3v.errors import ConfigError
 from r3v.evaluation import accuracy_by_problem, read_rows
 from r3v.io import atomic_write, write_json
 from r3v.loop import Stages, train
+from r3v.precision import decided_for_run
 from r3v.records import Problem
 from r3v.settings import get_field, read, set_field
 from r3v.stages import DRY, read_json, real_stages
@@ -68,7 +69,7 @@ def compare(
         raise ConfigError("found chooser.n in a comparison of presets, which compares rounds; leave it away")
     for preset in presets:
         for seed in range(seeds):
-            config = every[preset, seed]
+            config = decided_for_run(every[preset, seed])
             say(f"{preset}, seed {seed}")
             limited = stages if seed not in budgets else with_token_budget(stages, budgets[seed], count)
             train(config, limited, recipe=str(recipe), say=say)

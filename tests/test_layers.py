@@ -26,6 +26,7 @@ CURRICULUM_LANGUAGE = (
 RANKS: list[tuple[str, int]] = [
     ("r3v.losses", 0),
     ("r3v.errors", 1),
+    ("r3v.precision", 1),
     ("r3v.records", 2),
     ("r3v.config", 2),
     ("r3v.io", 2),
@@ -39,6 +40,7 @@ RANKS: list[tuple[str, int]] = [
     ("r3v.policies.ray_config", 2),
     ("r3v.policies.scripted", 5),
     ("r3v.reflection", 5),
+    ("r3v.smolgeo", 5),
     ("r3v.evaluation", 6),
     *((f"r3v.notebook.{name}", 4) for name in NOTEBOOK_LANGUAGE),
     ("r3v.notebook.evolve_commands", 9),
