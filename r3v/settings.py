@@ -222,7 +222,7 @@ def read_tree(
 ) -> tuple[T, frozenset[str]]:
     """Any config tree (a dataclass of dataclasses): defaults, then the recipe, then the flags; and the fields set.
 
-    geoworld-tiny and smolgeo get the short prompt style, the only one they were trained on, unless the user set another.
+    geoworld-tiny and smolgeo get the short prompt style, the only one they were trained on, unless the user set one.
     Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
     """
     import argparse

@@ -1,7 +1,10 @@
 """The architecture of smolgeo: plain Idefics3 with SmolLM2's language half, and the parts of it that are ours.
 
-GeoQA's pictures are small (132 x 117 px at the median), so they are drawn up to 192 px: a patch of 12 px is then about
-8 px of the picture, one letter. 16 x 16 patches, four to a token, are 64 image tokens.
+GeoQA's pictures are small (132 x 117 px at the median) and are drawn up to 168 px: a patch of 12 px is then about 9 px
+of the picture, one letter. 14 x 14 patches, four to a token, are 49 image tokens.
+
+The vision tower does not start from nothing: geoworld-tiny's has the same 14 x 14 patches and can read. Its patches of
+8 px are stretched to 12, and layers that change nothing at first are put on top.
 """
 
 from __future__ import annotations
@@ -43,12 +46,12 @@ MOST_BYTES = 34_000_000
 class Size:
     """Of the vision tower, and of the adapter."""
 
-    image: int = 192
+    image: int = 168
     patch: int = 12
     shuffle: int = 2
-    width: int = 256
-    layers: int = 6
-    heads: int = 8
+    width: int = 128
+    layers: int = 8
+    heads: int = 4
     r: int = 32
     alpha: int = 64
 
@@ -66,12 +69,16 @@ class Size:
         return self.cells**2
 
 
+SIZE = Size()
+"""What ships."""
+
+
 def build_tokenizer(text: TextHalf) -> Any:
     return text.tokenizer(ADDED, SPECIAL, TEMPLATE)
 
 
-def build_processor(tokenizer: Any, size: Size = Size()) -> Any:
-    """Idefics3's own: any picture becomes 192 x 192, in two steps as it does it, and 64 image tokens."""
+def build_processor(tokenizer: Any, size: Size = SIZE) -> Any:
+    """Idefics3's own: any picture becomes a square of `size.image` px, and `size.tokens` image tokens."""
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
     from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
@@ -88,7 +95,7 @@ def build_processor(tokenizer: Any, size: Size = Size()) -> Any:
     )
 
 
-def build_config(text: TextHalf, tokenizer: Any, size: Size = Size()) -> Any:
+def build_config(text: TextHalf, tokenizer: Any, size: Size = SIZE) -> Any:
     from transformers import Idefics3Config, LlamaConfig
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
@@ -118,15 +125,17 @@ def build_config(text: TextHalf, tokenizer: Any, size: Size = Size()) -> Any:
     )
 
 
-def build_model(text: TextHalf, tokenizer: Any, size: Size = Size(), seed: int = 0) -> Any:
-    """The whole in float32: SmolLM2's weights, a fresh tower and connector, and rows of the added tokens at the mean
-    of the others."""
+def build_model(text: TextHalf, tokenizer: Any, size: Size = SIZE, seed: int = 0, elder: Any = None) -> Any:
+    """The whole in float32: SmolLM2's weights, a tower (`elder`'s, or a fresh one), a fresh connector, and rows of the
+    added tokens at the mean of the others."""
     from transformers import Idefics3ForConditionalGeneration
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Idefics3ForConditionalGeneration(build_config(text, tokenizer, size)).float()
         fresh_tower(model.model.vision_model, size)
+        if elder is not None:
+            inherit_tower(model.model.vision_model, elder)
         table = text.state()
         known = table.pop("embed_tokens.weight")
         spread = known.norm(dim=1).mean()
@@ -161,6 +170,33 @@ def fresh_tower(vision: Any, size: Size) -> None:
         elif isinstance(module, nn.Embedding):
             with torch.no_grad():
                 module.weight.copy_(places(size.patches, module.embedding_dim))
+
+
+@torch.no_grad()
+def inherit_tower(vision: Any, elder: Any) -> None:
+    """Give `vision` what the smaller tower `elder` has learned, so that it sees the same; its further layers pass their
+    input on unchanged at first. Raises ValueError where widths or numbers of patches differ."""
+    a, b = vision.config, elder.config
+    if a.hidden_size != b.hidden_size or a.image_size // a.patch_size != b.image_size // b.patch_size:
+        raise ValueError(f"found towers {b.hidden_size} wide and {a.hidden_size} wide; width and patches must agree")
+    # A patch drawn up by `scale` gives the same sums where the kernel is drawn up too and divided by its area's growth.
+    scale = a.patch_size / b.patch_size
+    kernel = elder.embeddings.patch_embedding.weight.float()
+    grown = nn.functional.interpolate(kernel, size=(a.patch_size, a.patch_size), mode="bilinear", align_corners=False)
+    vision.embeddings.patch_embedding.weight.copy_(grown / scale**2)
+    vision.embeddings.patch_embedding.bias.copy_(elder.embeddings.patch_embedding.bias)
+    vision.embeddings.position_embedding.weight.copy_(elder.embeddings.position_embedding.weight)
+    vision.post_layernorm.load_state_dict(elder.post_layernorm.state_dict())
+    # The new layers go below the last old one: what leaves the tower is then what the old top made of it.
+    known = list(elder.encoder.layers)
+    place = [*range(len(known) - 1), len(vision.encoder.layers) - 1]
+    for i, layer in zip(place, known, strict=True):
+        vision.encoder.layers[i].load_state_dict(layer.state_dict())
+    for i in set(range(len(vision.encoder.layers))) - set(place):
+        layer = vision.encoder.layers[i]
+        for last in (layer.self_attn.out_proj, layer.mlp.fc2):
+            last.weight.zero_()
+            last.bias.zero_()
 
 
 class LoraLinear(nn.Module):
