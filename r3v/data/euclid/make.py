@@ -31,6 +31,8 @@ _WANTED_STEPS = ((1, 16), (2, 27), (3, 25), (4, 18), (5, 14))
 _PLAIN = frozenset(("angle_sum", "linear_pair", "angle_parts", "segment_parts", "equality", "vertical_angles"))
 _TRIVIAL = frozenset(("radii", "diameter_radius", "equality", "equal_chain", "midpoint_halves", "segment_parts"))
 """What is too little for a problem of one step."""
+_USUAL = frozenset(("angle", "length", "perimeter", "radius", "diameter"))
+"""What is asked where the construction names no goals."""
 ALPHABET = "ABCDEFGHKMNPQ"
 KINDS = (
     "angle",
@@ -205,7 +207,12 @@ def choose(figure: Figure, rng: random.Random, split: str) -> Choice | None:
     best: tuple[int, Choice] | None = None
     for _ in range(5):
         count = min(len(offered), rng.choice(figure.gives))
-        if count == 0 and not any(value is not None for _, value in facts) and rng.random() < 0.8:
+        if (
+            count == 0
+            and set(figure.gives) != {0}
+            and not any(value is not None for _, value in facts)
+            and rng.random() < 0.8
+        ):
             continue
         givens = rng.sample(offered, count)
         knowledge = chain(base, [*facts, *givens], most=6)
@@ -264,7 +271,7 @@ def _askable(figure: Figure, node: Node, goals: set[Quantity] | None) -> bool:
     assert value is not None
     if (goals is not None and key not in goals) or key[0] not in KINDS:
         return False
-    if goals is None and (key[0] in ("sin", "cos", "tan", "ratio", "sum", "disc", "round", "sector", "curve", "area")):
+    if goals is None and key[0] not in _USUAL:
         return False
     if figure.numbered and key not in figure.numbered:
         return False

@@ -544,7 +544,7 @@ def sector(f: Figure, r) -> None:
     f.join("OA", "OB")
     f.say(r.choice(("in the sector OAB", "the sector AOB is part of circle O")))
     f.offers = [("angle", "O", "A", "B"), ("radius", "O"), length("O", "A")]
-    f.goals = [("sector", "O", "A", "B"), ("curve", "O", "A", "B")]
+    f.goals = [("sector", "O", "A", "B"), ("curve", "O", "A", "B"), ("sector", "O", "A", "B")]
 
 
 @construction

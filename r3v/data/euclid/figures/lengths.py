@@ -257,6 +257,9 @@ def similar_inside(f: Figure, r) -> None:
     f.say("angle ABD = angle C", ("eq", ("angle", "B", "A", "D"), ("angle", "C", "B", "D")))
     f.goals = [length(*x) for x in ("AB", "AD", "DC", "AC", "BD", "BC")]
     f.offers = [length(*x) for x in ("AB", "AD", "DC", "AC", "BC")]
+    if r.random() < 0.25:
+        f.gives = (2,)
+        f.goals = [pair("ratio", ("area", "A", "B", "D"), ("area", "A", "B", "C"))]
 
 
 @construction
@@ -280,6 +283,13 @@ def similar_stated(f: Figure, r) -> None:
     ratio = pair("ratio", length("A", "B"), length("D", "E"))
     around = [("perimeter", "A", "B", "C"), ("perimeter", "D", "E", "F")]
     areas = pair("ratio", ("area", "A", "B", "C"), ("area", "D", "E", "F"))
+    if r.random() < 0.25:
+        alpha, beta = degrees(r, 40, 80), degrees(r, 35, 70)
+        p, q, s = triangle(alpha, beta, 4.0)
+        u, v, w = triangle(alpha, beta, 5.5)
+        f.at(B=p, C=q, A=s, E=(u[0] + 6, 0.0), F=(v[0] + 6, 0.0), D=(w[0] + 6, w[1]))
+        f.gives = (2,)
+        return
     f.goals = [*sides, *around, areas]
     f.offers = [*sides, ratio, *around]
 

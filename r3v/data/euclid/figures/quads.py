@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, foot, meet, mid, mirror, pair, polar
 from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length
 
@@ -30,6 +31,13 @@ def parallelogram(f: Figure, r) -> None:
     fair(ab != ad)
     f.polygon("A", "B", "C", "D")
     say_parallelogram(f, r)
+    if r.random() < 0.2:
+        a = r.choice((30, 45, 60))
+        slanted(f, a, ab, ad)
+        f.say(f"angle A = {a}", ("value", ("angle", "A", "B", "D"), number(a)))
+        f.gives = (2,)
+        f.goals, f.offers = [("area", "A", "B", "C", "D")], [length("A", "B"), length("A", "D"), length("B", "C")]
+        return
     if r.random() < 0.4:
         f.line("AC" if r.random() < 0.5 else "BD")
         return
@@ -263,8 +271,8 @@ def square_with_triangle(f: Figure, r) -> None:
 
 @construction
 def trapezoid_midline(f: Figure, r) -> None:
-    top, bottom, h = r.randint(2, 8), r.randint(6, 14), r.uniform(2.5, 5)
-    fair(bottom - top >= 2 and (top + bottom) % 2 == 0)
+    top, h = r.randint(2, 8), r.uniform(2.5, 5)
+    bottom = top + 2 * r.randint(1, 4)
     left = r.uniform(0.3, 0.7) * (bottom - top)
     f.at(B=O, C=(float(bottom), 0.0), A=(left, h), D=(left + top, h))
     f.put("E", mid(f.points["A"], O))
@@ -299,6 +307,14 @@ def trapezoid_angles(f: Figure, r) -> None:
         )
         if r.random() < 0.4:
             f.join("AC", "BD")
+        if r.random() < 0.4:
+            legs, top = r.randint(3, 8), r.randint(2, 8)
+            rise, run = legs * math.sin(math.radians(60)), legs / 2
+            f.at(B=O, C=(2 * run + top, 0.0), A=(run, rise), D=(run + top, rise))
+            f.goals = [length("A", "B"), length("C", "D"), length("A", "C"), ("perimeter", "A", "B", "C", "D")]
+            f.goals = [q for q in f.goals if q[0] == "perimeter" or len(f.lines) > 4 or q != length("A", "C")]
+            f.offers = [length("A", "B"), length("C", "D"), length("A", "D"), length("B", "C")]
+            f.gives = (1, 2, 3)
     else:
         f.say(r.choice(("in the quadrilateral ABCD", "in trapezoid ABCD")))
         f.say("AD parallel BC", ("para", "A", "D", "B", "C"))
@@ -371,3 +387,32 @@ def folded_rectangle(f: Figure, r) -> None:
     )
     f.goals = [length(*k) for k in ("BF", "FC", "AF", "AB", "AD")]
     f.offers = [length(*k) for k in ("AB", "AD", "BC", "BF", "AF")]
+
+
+@construction
+def right_trapezoid(f: Figure, r) -> None:
+    """A trapezoid with two right angles: area, or the height that closes a rectangle."""
+    top, height = r.randint(2, 9), r.choice((3, 4, 6, 8, 5, 12))
+    more = {3: 4, 4: 3, 6: 8, 8: 6, 5: 12, 12: 5}[height]
+    f.at(A=(0.0, float(height)), B=O, C=(float(top + more), 0.0), D=(float(top), float(height)), E=(float(top), 0.0))
+    f.polygons.append(("A", "B", "C", "D"))
+    f.join("AB", "AD", "CD")
+    f.say(
+        r.choice(
+            ("in trapezoid ABCD, AD parallel BC", "the quadrilateral ABCD is a right trapezoid with AD parallel BC")
+        ),
+        ("trapezium", "A", "D", "C", "B"),
+        ("para", "A", "D", "B", "C"),
+    )
+    f.say("AB perpendicular BC", ("right", "A", "B", "C"))
+    if r.random() < 0.5:
+        f.line("BC")
+        f.points.pop("E")
+        f.goals = [("area", "A", "D", "C", "B")]
+        f.offers, f.gives = [length("A", "D"), length("B", "C"), length("A", "B")], (3,)
+        return
+    f.line("BEC")
+    f.line("DE")
+    f.say("DE perpendicular BC at E", ("right", "D", "E", "B"))
+    f.goals = [length("D", "E"), length("C", "D"), length("C", "E"), ("area", "A", "D", "C", "B")]
+    f.offers, f.gives = [length("A", "D"), length("B", "C"), length("A", "B"), length("C", "E")], (1, 2, 3)

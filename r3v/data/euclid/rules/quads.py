@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from r3v.data.euclid.engine import Instance, equal
 from r3v.data.euclid.exact import number
-from r3v.data.euclid.figure import Fact, Figure, Quantity, cyclic
+from r3v.data.euclid.figure import Fact, Figure, Quantity, cyclic, pair
 from r3v.data.euclid.rules.base import close, implies, linear, para, product, right, same, table
 from r3v.data.euclid.rules.triangles import SINES
 
@@ -143,6 +143,7 @@ def ground(figure: Figure) -> Iterator[Instance]:
             yield from _any(figure, names)
             if cyclic(names) not in seen:
                 yield from _judged(figure, names)
+    yield from between_parallels(figure)
 
 
 def _corner(figure: Figure, names: tuple[str, ...], i: int) -> Quantity | None:
@@ -413,6 +414,7 @@ def _trapezium(figure: Figure, kind: str, names: tuple[str, ...]) -> Iterator[In
                     0,
                     [need, ("mid", e, *sorted((a, d))), ("mid", f, *sorted((b, c)))],
                 )
+    yield from _trapezium_area(figure, names, need)
     if kind == "isotrap":
         legs = figure.length(a, d), figure.length(b, c)
         if legs[0] and legs[1]:
@@ -424,3 +426,43 @@ def _trapezium(figure: Figure, kind: str, names: tuple[str, ...]) -> Iterator[In
         across = figure.length(a, c), figure.length(b, d)
         if across[0] and across[1]:
             yield same("isotrap_diagonals", words, across[0], across[1], [need])
+
+
+def _trapezium_area(figure: Figure, names: tuple[str, ...], need: Fact) -> Iterator[Instance]:
+    """Half the sum of the bases times the height: a leg at right angles, or a drawn perpendicular."""
+    a, b, c, d = names
+    top, bottom = figure.length(a, b), figure.length(c, d)
+    if not (top and bottom):
+        return
+    area, both = ("area", *names), pair("sum", top, bottom)
+    yield linear("trapezium_area", lambda n: f"the bases are {n.quantity(both)}", [(1, top), (1, bottom), (-1, both)])
+    for p in figure.lines[figure.line_of[a, b]]:
+        for q in figure.lines[figure.line_of[c, d]]:
+            angle = figure.angle(p, q, c if q != c else d) if (p, q) in figure.line_of else None
+            if angle and close(figure.angles[angle], 90.0):
+                height = figure.length_key(p, q)
+                yield product(
+                    "trapezium_area",
+                    lambda n, h=height: f"{n.quantity(area)} = ({n.quantity(both)}) * {n.quantity(h)} / 2",
+                    [(1, area), (-1, both), (-1, height)],
+                    number(Fraction(1, 2)),
+                    [need, right(angle)],
+                )
+
+
+def between_parallels(figure: Figure) -> Iterator[Instance]:
+    """Two perpendiculars between parallels are equal."""
+    for i, j in combinations(range(len(figure.lines)), 2):
+        joins = []
+        for p in figure.lines[i]:
+            for q in figure.lines[j]:
+                end = next((x for x in figure.lines[j] if x != q), None)
+                angle = figure.angle(p, q, end) if end and (p, q) in figure.line_of else None
+                if angle and close(figure.angles[angle], 90.0):
+                    joins.append((p, q, angle))
+        for (p, q, one), (r, s, other) in combinations(joins, 2):
+            fact = para(figure, figure.lines[i][0], figure.lines[i][-1], figure.lines[j][0], figure.lines[j][-1])
+            if fact and {p, q}.isdisjoint({r, s}) and close(figure.distance(p, q), figure.distance(r, s)):
+                why = f"{p}{q} and {r}{s} are perpendiculars between parallels"
+                needs = [fact, right(one), right(other)]
+                yield same("altitude_foot", why, figure.length_key(p, q), figure.length_key(r, s), needs)

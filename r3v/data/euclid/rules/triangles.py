@@ -149,9 +149,9 @@ TANS = {
 
 def ground(figure: Figure) -> Iterator[Instance]:
     for tri in figure.triangles:
-        yield from _one(figure, tri)
         for a, b, c in ((tri[0], tri[1], tri[2]), (tri[1], tri[0], tri[2]), (tri[2], tri[0], tri[1])):
             yield from _from_apex(figure, a, b, c)
+        yield from _one(figure, tri)
     yield from _bisected_segments(figure)
 
 
