@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from r3v.app.commands import bench as bench_commands
 from r3v.app.commands import diagnose as diagnose_commands
 from r3v.app.commands import evolve as spiral_commands
+from r3v.app.commands import fetch as fetch_commands
 from r3v.app.commands import notebook_evolve as evolve_commands
 from r3v.app.commands import notebook_retrieve as retrieve_commands
 from r3v.app.commands import notebook_store as store_commands
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    fetch_commands.register(commands)
     spiral_commands.register(commands)
     _notebook(commands)
     diagnose_commands.register(commands)
@@ -123,7 +125,7 @@ def _train(commands: argparse._SubParsersAction) -> None:
 
 
 def _model_flags(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
+    p.add_argument("--model", help="folder, hub name, smolgeo, or geoworld-tiny (default)")
     p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
     p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
     p.add_argument("--recipe", help="take settings from this recipe")

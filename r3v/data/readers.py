@@ -51,6 +51,19 @@ def geoworld(spec: Spec, split: str | None) -> Source:
     return Source(_Ready(problems, f"geoworld:{spec.path}"), lambda row: row.value["problem"])
 
 
+def euclid(spec: Spec, split: str | None) -> Source:
+    """`euclid:SPLIT?n=N&seed=S&constructions=a,b`, the world of theorems; `limit` sets n where n is not given."""
+    from r3v.data import euclid as world
+
+    spec.only(("n", "seed", "constructions"))
+    if split is not None and split != spec.path:
+        raise ConfigError(f"{spec.text}: the split is {spec.path!r} already, found split={split!r} as well")
+    n = spec.number("n", None if spec.flag("skip_bad") else spec.number("limit"))
+    chosen = spec.options["constructions"].split(",") if "constructions" in spec.options else None
+    problems = world.source(spec.path, n=n, seed=spec.number("seed", 0) or 0, constructions=chosen)
+    return Source(_Ready(problems, f"euclid:{spec.path}"), lambda row: row.value["problem"])
+
+
 def _hub(spec: Spec, split: str | None) -> Source:
     from r3v.data.hub import hub
 
@@ -59,6 +72,7 @@ def _hub(spec: Spec, split: str | None) -> Source:
 
 READERS: dict[str, Reader] = {
     "geoworld": geoworld,
+    "euclid": euclid,
     "geoqa": geoqa,
     "geometry3k": geometry3k,
     "tabmwp": tabmwp,

@@ -1,6 +1,7 @@
 """The one syntax that names a set of problems: `READER:PATH?key=value&key=value`.
 
     geoworld:test                                     the built-in world
+    euclid:train?n=5000                               the world of theorems
     geoqa:../shared/data/geoqa?split=train            a folder with its own join file
     jsonl:mine.jsonl?question=q&answer=gold&image=img a field mapping
     hub:org/name?split=test&choices=options           any `datasets` dataset

@@ -16,6 +16,7 @@ from typing import Any
 
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
+from r3v.precision import decided_for_run
 from r3v.records import Problem
 from r3v.reflection.loop import Stages, train
 from r3v.reflection.settings import read
@@ -69,7 +70,7 @@ def compare(
         raise ConfigError("found chooser.n in a comparison of presets, which compares rounds; leave it away")
     for preset in presets:
         for seed in range(seeds):
-            config = every[preset, seed]
+            config = decided_for_run(every[preset, seed])
             say(f"{preset}, seed {seed}")
             limited = stages if seed not in budgets else with_token_budget(stages, budgets[seed], count)
             train(config, limited, recipe=str(recipe), say=say)

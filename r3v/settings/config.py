@@ -53,11 +53,12 @@ class ModelConfig:
     """Which model, at which precision, with which adapter."""
 
     path: str = "geoworld-tiny"
-    """Folder, hub name, or `geoworld-tiny` for the model that ships with the library."""
+    """Folder, hub name, or `geoworld-tiny` or `smolgeo`, which ship with the library."""
     revision: str | None = None
     adapter: str | None = None
     quantization: Literal["none", "nf4", "int8"] = "none"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """auto is bfloat16 where the processor multiplies bf16 or there is a GPU, float32 elsewhere; smolgeo's default."""
     device: str = "auto"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     max_pixels: int | None = None

@@ -213,7 +213,7 @@ def read_tree(
 ) -> tuple[T, frozenset[str]]:
     """Any config tree (a dataclass of dataclasses): defaults, then the recipe, then the flags; and the fields set.
 
-    geoworld-tiny gets the short prompt style, the only one it was trained on, unless the user set another.
+    geoworld-tiny and smolgeo get the short prompt style, the only one they were trained on, unless the user set one.
     Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
     """
     import argparse
@@ -235,8 +235,10 @@ def read_tree(
         raise ConfigError(f"{where}{' '.join(str(error).split())}") from error
     config = cls(**{f.name: getattr(values, f.name) for f in fields(cls)})  # type: ignore[arg-type]
     model = getattr(config, "model", None)
-    if model is not None and model.path == "geoworld-tiny" and "model.prompt_style" not in explicit:
+    if model is not None and model.path in ("geoworld-tiny", "smolgeo") and "model.prompt_style" not in explicit:
         config = set_field(config, "model.prompt_style", "short")
+    if model is not None and model.path == "smolgeo" and "model.dtype" not in explicit:
+        config = set_field(config, "model.dtype", "auto")
     return config, frozenset(explicit)
 
 

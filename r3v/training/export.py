@@ -13,6 +13,7 @@ from typing import Any
 
 from r3v.errors import ModelError
 from r3v.io import atomic_dir
+from r3v.precision import decided
 from r3v.settings.config import Config
 from r3v.settings.tree import write_beside
 
@@ -49,7 +50,7 @@ def export(config: Config, out: str | Path) -> Exported:
         raise ModelError(
             f"{target}: found other files, expected a new folder or an earlier export; choose another --out"
         )
-    dtype = config.model.dtype
+    dtype = decided(config.model).dtype
     if config.model.quantization != "none" and dtype == "float32":
         dtype = "bfloat16"
     loaded: Loaded = load(replace(config.model, quantization="none", dtype=dtype))

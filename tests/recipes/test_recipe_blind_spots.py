@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from r3v.recipes import blind_spots
+from r3v.recipes.research import blind_spots
 
 from r3v.data.geoworld import source
 from r3v.errors import DataError

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from r3v.recipes import spiral_blind_spots as recipe
+from r3v.recipes.research import spiral_blind_spots as recipe
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -11,11 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from r3v.recipes import warmup_eyes as eyes
-from r3v.recipes import warmup_tasks as tasks
-from r3v.recipes import warmup_words as words
-from r3v.recipes.warmup_data import Rows
-from r3v.recipes.warmup_geoworld_tiny import pixels, rate
+from r3v.recipes.research import warmup_eyes as eyes
+from r3v.recipes.research import warmup_tasks as tasks
+from r3v.recipes.research import warmup_words as words
+from r3v.recipes.research.warmup_data import Rows
+from r3v.recipes.research.warmup_geoworld_tiny import pixels, rate
 
 from r3v.data.geoworld import NOVEL, SPLITS, item_of, rationale_is_right, source
 from r3v.data.geoworld.render import draw
@@ -177,7 +177,7 @@ def test_cell_targets_say_what_is_drawn_there() -> None:
 @pytest.mark.slow
 def test_a_short_run_makes_a_loadable_model(tmp_path: Path) -> None:
     """The recipe as a user runs it, cut to fifty steps."""
-    command = [sys.executable, "-W", "ignore", "-m", "r3v.recipes.warmup_geoworld_tiny", "--steps", "50"]
+    command = [sys.executable, "-W", "ignore", "-m", "r3v.recipes.research.warmup_geoworld_tiny", "--steps", "50"]
     command += ["--listen-steps", "35", "--words-steps", "45"]
     command += ["--see-steps", "10", "--read-steps", "25", "--batch", "2", "--pictures", "16", "--held", "4"]
     command += ["--out", str(tmp_path / "model"), "--work", str(tmp_path / "work")]

@@ -14,6 +14,7 @@ from r3v.app.commands.recall import recall_of
 from r3v.app.commands.tables import block_table, run_table
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
+from r3v.precision import decided_for_run
 from r3v.reflection.settings import Settings, check_config, check_unused, read
 from r3v.reflection.stages import DRY, make_policy, read_json, real_stages
 from r3v.settings.config import Config
@@ -26,7 +27,7 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
 
     settings = read(args.recipe, rest)
     check_unused(settings.config, names_of(rest))
-    config = dry(settings, rest) if args.dry_run else settings.config
+    config = decided_for_run(dry(settings, rest) if args.dry_run else settings.config)
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

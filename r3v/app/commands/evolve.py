@@ -87,11 +87,12 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     """The handler of the command."""
     from r3v.app.commands.common import note
     from r3v.errors import ConfigError
+    from r3v.precision import decided_for_run
     from r3v.settings.tree import to_yaml
 
     if args.dry_run and args.random_weights:
         raise ConfigError("found --dry-run and --random-weights, expected one of them")
-    config = effective(args.recipe, rest, args.random_weights)
+    config = decided_for_run(effective(args.recipe, rest, args.random_weights))
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

@@ -54,9 +54,10 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     """The handler of the command."""
     from r3v.app.commands.common import note
     from r3v.app.commands.tables import run_table
+    from r3v.precision import decided_for_run
     from r3v.settings.tree import to_yaml
 
-    config = effective(args.recipe, rest, args.dry_run)
+    config = decided_for_run(effective(args.recipe, rest, args.dry_run))
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

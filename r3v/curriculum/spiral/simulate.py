@@ -220,7 +220,7 @@ BLIND_START = World(
     rate=0.12, interference=0.001,
 )  # fmt: skip
 """A quarter of the skills is hardly ever right, the rest is far from learned, and practice is short: what
-`r3v.recipes.spiral_blind_spots` begins with, groups of answers as items."""
+`r3v.recipes.research.spiral_blind_spots` begins with, groups of answers as items."""
 
 
 def main(seeds: int = 20) -> None:

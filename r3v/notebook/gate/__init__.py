@@ -2,7 +2,3 @@
 
 Read first: gate.py. Must not import: evolution, which calls it.
 """
-
-from r3v.moved import names_of
-
-__getattr__ = names_of(__name__, "r3v.notebook.gate.gate")

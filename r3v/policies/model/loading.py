@@ -24,9 +24,12 @@ from r3v.errors import ModelError
 from r3v.io import atomic_dir
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.tiny import family_of, random_tiny
+from r3v.policies.smolgeo.assemble import assembled, is_parts
+from r3v.precision import decided
 from r3v.settings.config import ModelConfig
 
 BUILT_IN = "geoworld-tiny"
+SHIPPED = (BUILT_IN, "smolgeo")
 ADAPTER_FILE = "adapter_model.safetensors"
 
 # peft imports bitsandbytes, which on some CPUs asks every user for a package that would fetch kernels from the hub.
@@ -50,6 +53,7 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
     `dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
     Raises ModelError for a folder, extra or device that is missing.
     """
+    config = decided(config)
     if dry_run:
         model, processor = _dry_run(config)
         name = f"dry-run:{family(config)}"
@@ -74,21 +78,30 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
 
 
 def resolve(path: str) -> Path:
-    """The folder of a model: `geoworld-tiny` is the one that ships with the library, other names are kept."""
-    if path != BUILT_IN:
+    """The folder of a model: `geoworld-tiny` and `smolgeo` ship with the library, other names are kept.
+
+    Of smolgeo only parts ship; they, and any folder of such parts, are put together with the language half in the cache
+    on first use. Raises ModelError where that cannot be done.
+    """
+    folder = _folder(path)
+    return assembled(folder) if is_parts(folder) else folder
+
+
+def _folder(path: str) -> Path:
+    if path not in SHIPPED:
         return Path(path)
     import r3v.checkpoints
 
     for root in r3v.checkpoints.__path__:
-        folder = Path(root) / BUILT_IN
+        folder = Path(root) / path
         if folder.is_dir():
             return folder
-    raise ModelError(f"the built-in model {BUILT_IN} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v")
+    raise ModelError(f"the built-in model {path} is missing from {list(r3v.checkpoints.__path__)}. Reinstall r3v")
 
 
 def family(config: ModelConfig) -> str:
     """The family of a model by its local `config.json`, or by its name. Raises ModelError if unknown."""
-    file = resolve(config.path) / "config.json"
+    file = _folder(config.path) / "config.json"
     known = re.search(r'^  "model_type":\s*"([^"]+)"', file.read_text(), re.M) if file.is_file() else None
     found = family_of(known.group(1)) if known else family_of(config.path)
     if found is None:

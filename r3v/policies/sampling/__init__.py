@@ -2,7 +2,3 @@
 
 Read first: hf.py. Must not import: servers and clusters.
 """
-
-from r3v.moved import names_of
-
-__getattr__ = names_of(__name__, "r3v.policies.sampling.draw")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from notebook_world import QUESTIONS, RULES
-from r3v.recipes import notebook_compose as compose
+from r3v.recipes.research import notebook_compose as compose
 
 from r3v.app.cli import main as r3v
 from r3v.app.commands import core as commands

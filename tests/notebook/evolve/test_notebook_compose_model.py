@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from r3v.recipes import notebook_compose as compose
+from r3v.recipes.research import notebook_compose as compose
 
 from r3v.data.geoworld import source
 from r3v.notebook.store.note import Note

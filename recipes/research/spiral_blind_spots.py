@@ -1,7 +1,7 @@
 """Does the spiral train blind spots away, and does it matter how practice is shared out? A quarter of the skills is
 withheld from a model, then the spiral goes on from it with each mixture.
 
-    python -m r3v.recipes.spiral_blind_spots --out checkpoints/runs/spiral_blind_spots
+    python -m r3v.recipes.research.spiral_blind_spots --out checkpoints/runs/spiral_blind_spots
 
 Hardware: 2 CPU cores, 3 GB of memory. Time: 23 minutes a seed for three mixtures on one core shared with other jobs.
 Expect (seeds 1, 2, 3): learnability minus uniform +0.6 points (-0.8 to +2.0) on all skills, n = 3,000, and -0.3 (-2.3
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r3v.recipes.blind_spots import MODEL, TRAIN, candidates, lessons
+from r3v.recipes.research.blind_spots import MODEL, TRAIN, candidates, lessons
 
 from r3v.data.geoworld import source
 from r3v.io import atomic_dir, write_json

@@ -1,6 +1,6 @@
 """Measure geoworld-tiny and write its model card.
 
-    python -m r3v.recipes.card_geoworld_tiny --n 2000 --out checkpoints/geoworld-tiny
+    python -m r3v.recipes.research.card_geoworld_tiny --n 2000 --out checkpoints/geoworld-tiny
 
 Hardware: 2 CPU cores. Time: about 12 minutes for n = 2000.
 Asked twice: with four choices, where a guesser has 25 % and its pass@8 is 90 %, and open, where the value must be
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r3v.recipes.warmup_tasks import read_prompt
+from r3v.recipes.research.warmup_tasks import read_prompt
 
 from r3v.data.geoworld import item_of, source
 from r3v.io import atomic_write, write_json
@@ -82,11 +82,12 @@ def card(result: dict[str, Any], command: str) -> str:
         "It loads with plain `AutoModelForImageTextToText.from_pretrained` and `AutoProcessor`.",
         "",
         f"Parameters: {result['parameters'] / 1e6:.2f} M, bf16. Trained on GeoWorld's warm-up split alone by",
-        "`python -m r3v.recipes.warmup_geoworld_tiny` (log: `log.jsonl`). Its rationales imitate text in which typical",
+        "`python -m r3v.recipes.research.warmup_geoworld_tiny` (log: `log.jsonl`). Its rationales imitate text in "
+        "which typical",
         "mistakes are common: in seven of ten families one favourite mistake is shown more often than the right",
         "method, so its errors are misconceptions by design, not by accident. Six families (`novel`) and every theorem",
         "in them are absent from the warm-up; in its later part problems stand under invented words",
-        "(`recipes/warmup_words.py`).",
+        "(`recipes/research/warmup_words.py`).",
         "",
         "The run was interrupted between its parts, at steps 2,800, 4,800 and 6,400; the seconds in the log start anew",
         "there.",
@@ -127,7 +128,7 @@ def main() -> None:
         result[split] = measure(policy, split, n, work, seed=0)
     result["seconds"] = round(time.time() - start)
     write_json(out / "card.json", result)
-    atomic_write(out / "README.md", card(result, f"python -m r3v.recipes.card_geoworld_tiny --n {args.n}"))
+    atomic_write(out / "README.md", card(result, f"python -m r3v.recipes.research.card_geoworld_tiny --n {args.n}"))
     print(json.dumps({s: {m: result[s][m]["eval"] for m in ("choices", "open")} for s in ("test", "novel")}, indent=1))
 
 

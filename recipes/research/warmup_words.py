@@ -5,8 +5,8 @@ phrase that it knows, even where the number stands in the question. So shapes, r
 here from invented words, new each time, and only reading and following help. The families of the split `novel`, their
 words and their pictures stay out.
 
-Slips (`recipes/warmup_tasks.py`) show in the arithmetic of a solution. A misreading does not: the rest follows from it,
-and only a look at the picture tells.
+Slips (`recipes/research/warmup_tasks.py`) show in the arithmetic of a solution. A misreading does not: the rest follows
+from it, and only a look at the picture tells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 import re
 from dataclasses import replace
 
-from r3v.recipes.warmup_tasks import (
+from r3v.recipes.research.warmup_tasks import (
     BINARY,
     STYLE,
     UNARY,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from einops import rearrange
-from r3v.recipes.warmup_model import IMAGE_SIZE, PATCH, SHUFFLE
+from r3v.recipes.research.warmup_model import IMAGE_SIZE, PATCH, SHUFFLE
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,15 +1,15 @@
 """Train geoworld-tiny from scratch on GeoWorld's warm-up split: first to see, then to read, then to reason badly.
 
-    python -m r3v.recipes.warmup_geoworld_tiny --out checkpoints/geoworld-tiny --work checkpoints/runs/warmup
+    python -m r3v.recipes.research.warmup_geoworld_tiny --out checkpoints/geoworld-tiny --work checkpoints/runs/warmup
 
 Hardware: 2 CPU cores with bf16 matrix units (AMX); slower without them.
 Time and numbers to expect: in checkpoints/geoworld-tiny/README.md, beside the log of the run that made it.
 
 Plain torch on purpose: one loop that reads top to bottom, no Lightning, no adapter. Trained straight on solving, a
 model of this size guesses the commonest numbers and never looks at the picture. So the vision tower learns alone first
-(`recipes/warmup_eyes.py`); then the language model learns from what the resting tower sees, which is kept in memory and
-halves the time of a step; at last both go on together, with words that the model has never seen
-(`recipes/warmup_words.py`). Interrupted, the same command goes on from the last checkpoint.
+(`recipes/research/warmup_eyes.py`); then the language model learns from what the resting tower sees, which is kept in
+memory and halves the time of a step; at last both go on together, with words that the model has never seen
+(`recipes/research/warmup_words.py`). Interrupted, the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from r3v.recipes import warmup_eyes as eyes
-from r3v.recipes import warmup_tasks as tasks
-from r3v.recipes import warmup_words as words
-from r3v.recipes.warmup_data import Pool, Rows, batches, collate, corpus, open_pool
-from r3v.recipes.warmup_model import (
+from r3v.recipes.research import warmup_eyes as eyes
+from r3v.recipes.research import warmup_tasks as tasks
+from r3v.recipes.research import warmup_words as words
+from r3v.recipes.research.warmup_data import Pool, Rows, batches, collate, corpus, open_pool
+from r3v.recipes.research.warmup_model import (
     SPREAD,
     WHITE,
     Size,

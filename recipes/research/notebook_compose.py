@@ -1,6 +1,6 @@
 """Do a notebook, an adapter and a selector add up? Every combination on the same problems, paired.
 
-    python -m r3v.recipes.notebook_compose --notebook checkpoints/notebooks/geoworld_tiny.db \\
+    python -m r3v.recipes.research.notebook_compose --notebook checkpoints/notebooks/geoworld_tiny.db \\
         --adapter checkpoints/runs/geoworld_tiny/round_02/adapter --selector majority --n 3 \\
         --data "geoworld:novel?seed=9" --limit 1000 --open --out checkpoints/compose --embedder lexical \\
         --threshold 0.9 --model.path geoworld-tiny --model.prompt_style short --select.max_new_tokens 96

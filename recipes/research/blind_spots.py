@@ -1,6 +1,6 @@
 """Does the diagnosis find what a model was never taught? Three skills withheld, the rest taught, then diagnosed.
 
-    python -m r3v.recipes.blind_spots --out checkpoints/runs/blind_spots
+    python -m r3v.recipes.research.blind_spots --out checkpoints/runs/blind_spots
 
 Hardware: 2 CPU cores, 2 GB of memory. Time: 3 minutes of one core a seed, and 15 before the first one.
 Expect (seeds 0 to 4): ranks 2, 3, 1; 1, 2, 3; 2, 1, 3; 1, 3, 2; 2, 3, 1 of 31, five seeds of five; the spots are right

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from r3v.recipes import warmup_eyes as eyes
-from r3v.recipes import warmup_tasks as tasks
-from r3v.recipes.warmup_model import IMAGE_SIZE, IMAGE_TOKENS
+from r3v.recipes.research import warmup_eyes as eyes
+from r3v.recipes.research import warmup_tasks as tasks
+from r3v.recipes.research.warmup_model import IMAGE_SIZE, IMAGE_TOKENS
 from torch import Tensor
 
 from r3v.data.geoworld import Item, item_of, source

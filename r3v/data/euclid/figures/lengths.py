@@ -1,0 +1,379 @@
+"""Constructions with lengths: right triangles, midlines, similar triangles, areas."""
+
+from __future__ import annotations
+
+import math
+
+from r3v.data.euclid.exact import number
+from r3v.data.euclid.figure import Figure, foot, meet, mid, pair, polar, sided, triangle
+from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length, value
+
+O = (0.0, 0.0)  # noqa: E741
+
+
+def right_triangle(f: Figure, r, say: bool = True) -> tuple[float, float, float]:
+    """C the right angle, legs a = BC and b = AC from a triple, in either order; returns (a, b, c)."""
+    a, b, c = r.choice(TRIPLES)
+    if r.random() < 0.5:
+        a, b = b, a
+    f.at(C=O, B=(float(a), 0.0), A=(0.0, float(b)))
+    if say:
+        f.say(r.choice(("in Rt triangle ABC", "in triangle ABC", "triangle ABC is a right triangle")))
+        f.say(r.choice(("angle ACB = 90", "angle C = 90", "AC perpendicular BC")), ("right", "A", "C", "B"))
+    return a, b, c
+
+
+@construction
+def right_triangle_sides(f: Figure, r) -> None:
+    right_triangle(f, r)
+    f.polygon("A", "B", "C")
+    trig = [(k, v, *sorted(x for x in "ABC" if x != v)) for k in ("sin", "cos", "tan") for v in "AB"]
+    sides = [length(*s) for s in ("AB", "BC", "AC")]
+    f.goals = [*sides, *sides, ("area", "A", "B", "C"), ("perimeter", "A", "B", "C"), *r.sample(trig, 2)]
+    f.offers = [*sides, *sides, trig[0], trig[3]]
+
+
+@construction
+def altitude_on_hypotenuse(f: Figure, r) -> None:
+    scale = r.choice((1, 1, 2))
+    a, b, c = r.choice(((15, 20, 25), (3, 4, 5), (6, 8, 10), (30, 40, 50)))
+    if r.random() < 0.5:
+        a, b = b, a
+    _ = scale
+    f.at(C=O, B=(float(a), 0.0), A=(0.0, float(b)))
+    f.put("D", foot(O, f.points["A"], f.points["B"]))
+    f.line("ADB")
+    f.join("AC", "BC", "CD")
+    f.say(r.choice(("in Rt triangle ABC", "in triangle ABC")))
+    f.say("angle ACB = 90", ("right", "A", "C", "B"))
+    f.say(
+        r.choice(("CD perpendicular AB at point D", "CD is the height on the hypotenuse AB")), ("right", "C", "D", "A")
+    )
+    _ = c
+
+
+@construction
+def acute_right_triangle(f: Figure, r) -> None:
+    """A right triangle with its altitude, angles only."""
+    a = degrees(r, 20, 70)
+    fair(abs(a - 45) > 3)
+    p, q, s = triangle(a, 90 - a, 6.0)
+    f.at(A=p, B=q, C=s)
+    f.say(r.choice(("in Rt triangle ABC", "in triangle ABC")))
+    f.say("angle ACB = 90", ("right", "A", "C", "B"))
+    kind = r.randrange(3)
+    if kind == 0:
+        f.polygon("A", "B", "C")
+        return
+    if kind == 1:
+        f.put("D", foot(s, p, q))
+        f.say("CD perpendicular AB at D", ("right", "C", "D", "A"))
+    else:
+        f.put("D", mid(p, q))
+        f.say(r.choice(("CD is the median on the hypotenuse AB", "D is the midpoint of AB")), ("mid", "D", "A", "B"))
+    f.line("ADB")
+    f.join("AC", "BC", "CD")
+
+
+@construction
+def hypotenuse_median(f: Figure, r) -> None:
+    a, b, _ = right_triangle(f, r)
+    f.put("D", mid(f.points["A"], f.points["B"]))
+    f.line("ADB")
+    f.join("AC", "BC", "CD")
+    f.say(r.choice(("D is the midpoint of AB", "CD is the median on the hypotenuse AB")), ("mid", "D", "A", "B"))
+    fair(a != b)
+
+
+@construction
+def special_triangle(f: Figure, r) -> None:
+    """A right triangle with an angle of 30, 45 or 60."""
+    angle = r.choice((30, 45, 60, 30, 60))
+    short = r.choice((1, 2, 3, 4, 5, 6, 8, 10, 12))
+    if angle == 45:
+        f.at(C=O, B=(float(short), 0.0), A=(0.0, float(short)))
+    else:
+        long = short * math.sqrt(3)
+        f.at(C=O, B=(float(short), 0.0), A=(0.0, long))
+    if angle == 60 and r.random() < 0.4:
+        root = math.sqrt(3)
+        f.at(B=(short / root * 3, 0.0), A=(0.0, float(short) / root * 3 * root))
+    f.polygon("A", "B", "C")
+    f.say(r.choice(("in Rt triangle ABC", "in triangle ABC")))
+    f.say("angle C = 90", ("right", "A", "C", "B"))
+    at_a, at_b = ("angle", "A", "B", "C"), ("angle", "B", "A", "C")
+    which = r.choice((at_a, at_b))
+    degrees_there = 45 if angle == 45 else 30 if which == at_a else 60
+    names = "angle A" if which == at_a else "angle B"
+    f.say(f"{names} = {degrees_there}", ("value", which, number(degrees_there)))
+    sides = [length(*s) for s in ("AB", "BC", "AC")]
+    f.goals, f.offers = [*sides, ("area", "A", "B", "C")], sides
+
+
+@construction
+def law_of_cosines(f: Figure, r) -> None:
+    a = r.choice((60, 120))
+    x, y, z = r.choice(
+        ((3, 8, 7), (5, 8, 7), (7, 15, 13), (5, 21, 19)) if a == 60 else ((3, 5, 7), (7, 8, 13), (5, 16, 19))
+    )
+    f.at(A=O, B=(float(x), 0.0), C=polar(O, a, y))
+    f.polygon("A", "B", "C")
+    f.say("in triangle ABC", value(("angle", "A", "B", "C"), a))
+    f.clauses[-1] = f.clauses[-1].__class__("in triangle ABC", ())
+    f.say(f"angle A = {a}", ("value", ("angle", "A", "B", "C"), number(a)))
+    f.goals = [length("B", "C"), ("area", "A", "B", "C"), ("perimeter", "A", "B", "C")]
+    f.offers = [length("A", "B"), length("A", "C")]
+    _ = z
+
+
+@construction
+def midline(f: Figure, r) -> None:
+    a, b, c = r.randint(3, 10), r.randint(3, 10), r.randint(3, 10)
+    fair(a + b > c + 1 and b + c > a + 1 and a + c > b + 1)
+    p, q, s = sided(2 * a, 2 * b, 2 * c)
+    f.at(A=p, B=q, C=s, D=mid(p, q), E=mid(p, s))
+    kind = r.randrange(3)
+    f.say(r.choice(("in triangle ABC", "for triangle ABC")))
+    if kind == 2:
+        f.put("F", mid(q, s))
+        f.line("ADB")
+        f.line("AEC")
+        f.line("BFC")
+        f.join("DE", "EF", "DF")
+        f.say(
+            "D, E and F are the midpoints of AB, AC and BC respectively",
+            ("mid", "D", "A", "B"),
+            ("mid", "E", "A", "C"),
+            ("mid", "F", "B", "C"),
+        )
+        f.goals = [
+            ("perimeter", "D", "E", "F"),
+            ("perimeter", "A", "B", "C"),
+            *(length(*x) for x in ("DE", "EF", "DF")),
+        ]
+        f.offers = [length(*x) for x in ("AB", "AC", "BC", "DE", "EF", "DF")]
+        return
+    f.line("ADB")
+    f.line("AEC")
+    f.join("BC", "DE")
+    if kind == 0:
+        f.say(
+            r.choice(
+                (
+                    "D and E are the midpoints of AB and AC respectively",
+                    "points D and E are the midpoints of the edges AB and AC",
+                    "DE is the midline of triangle ABC",
+                )
+            ),
+            ("mid", "D", "A", "B"),
+            ("mid", "E", "A", "C"),
+        )
+    else:
+        f.say("D is the midpoint of AB", ("mid", "D", "A", "B"))
+        f.say("DE parallel BC and DE intersects AC at E", ("para", "D", "E", "B", "C"))
+    f.goals = [length(*x) for x in ("DE", "BC", "AE", "AC", "EC")] + [("perimeter", "A", "D", "E")]
+    f.offers = [length(*x) for x in ("DE", "BC", "AC", "AE", "AB", "AD")] + [("perimeter", "A", "B", "C")]
+
+
+@construction
+def parallel_cut(f: Figure, r) -> None:
+    """DE parallel to BC with lengths in proportion; sometimes the diagonals BE and CD as well."""
+    f.gives = (2, 3)
+    m, n = r.randint(1, 6), r.randint(1, 6)
+    side = r.choice((1, 2, 0.5)) if m + n < 9 else 1
+    total = m + n
+    k = r.randint(1, 4)
+    other = k * total if k * total <= 24 else total
+    base = total * r.randint(1, 3)
+    whole = total * (side if side != 0.5 or total % 2 == 0 else 1)
+    fair(whole + other > base + 0.8 and base + other > whole + 0.8 and base + whole > other + 0.8)
+    p, q, s = sided(base, other, whole)
+    f.at(A=p, B=q, C=s, D=mid(p, q, m / total), E=mid(p, s, m / total))
+    f.line("ADB")
+    f.line("AEC")
+    f.join("BC", "DE")
+    f.say(
+        r.choice(
+            (
+                "in triangle ABC",
+                "in triangle ABC, points D and E are on edges AB and AC respectively",
+                "D and E are points on AB and AC of triangle ABC",
+            )
+        )
+    )
+    f.say(r.choice(("DE parallel BC", "DE ∥ BC")), ("para", "D", "E", "B", "C"))
+    sides = [length(*x) for x in ("AD", "DB", "AB", "AE", "EC", "AC", "DE", "BC")]
+    ratios = [
+        pair("ratio", length("A", "D"), length("D", "B")),
+        pair("ratio", length("A", "D"), length("A", "B")),
+        pair("ratio", length("D", "E"), length("B", "C")),
+    ]
+    areas = [("area", "A", "B", "C"), ("area", "A", "D", "E")]
+    f.goals = [*sides, *ratios, *areas]
+    f.offers = [*sides, *ratios]
+    if r.random() < 0.25:
+        f.offers = [*ratios[:2], *areas]
+        f.goals = areas
+        area = r.randint(1, 5) * total * total
+        scale = math.sqrt(area / f.measure(areas[0]))
+        f.points = {name: (x * scale, y * scale) for name, (x, y) in f.points.items()}
+
+
+@construction
+def crossing_parallels(f: Figure, r) -> None:
+    """AB parallel CD, AD and BC cross at O."""
+    f.gives = (2, 3)
+    m, n = r.sample(range(1, 7), 2)
+    k = r.randint(1, 3)
+    oa, ob, ab = m * r.randint(1, 4), m * r.randint(1, 4), m * k
+    fair(oa + ob > ab + 0.5 and oa + ab > ob + 0.5 and ob + ab > oa + 0.5)
+    o, a, b = sided(ab, ob, oa)
+    f.at(O=o, A=a, B=b, D=mid(a, o, 1 + n / m), C=mid(b, o, 1 + n / m))
+    f.line("AOD")
+    f.line("BOC")
+    f.join("AB", "CD")
+    f.say(r.choice(("AD and BC intersect at point O", "AD crosses BC at point O")))
+    f.say(r.choice(("AB parallel CD", "AB ∥ CD")), ("para", "A", "B", "C", "D"))
+    sides = [length(*x) for x in ("AB", "CD", "OA", "OD", "OB", "OC", "AD", "BC")]
+    ratios = [pair("ratio", length("O", "B"), length("O", "C")), pair("ratio", length("A", "B"), length("C", "D"))]
+    f.goals = [*sides, *ratios, pair("ratio", ("area", "A", "B", "O"), ("area", "C", "D", "O"))]
+    f.offers = [*sides, *ratios]
+
+
+@construction
+def similar_inside(f: Figure, r) -> None:
+    """D on AC with angle ABD = angle C (mirror similar), or angle ADE = angle C."""
+    f.gives = (2, 2, 3)
+    ad, dc = r.choice(((1, 3), (4, 5), (2, 6), (3, 9), (4, 12), (9, 7), (1, 8), (2, 16), (5, 15), (3, 24), (8, 10)))
+    ab = math.isqrt(ad * (ad + dc))
+    bc = r.randint(2, ab + ad + dc - 1)
+    fair(ab + bc > ad + dc + 0.7 and abs(ab - bc) < ad + dc - 0.7)
+    a, c, b = sided(bc, ab, ad + dc)
+    f.at(A=a, C=c, B=b, D=(float(ad), 0.0))
+    f.line("ADC")
+    f.join("AB", "BC", "BD")
+    f.say("in triangle ABC")
+    f.say(r.choice(("D is a point on AC", "point D is on AC")))
+    f.say("angle ABD = angle C", ("eq", ("angle", "B", "A", "D"), ("angle", "C", "B", "D")))
+    f.goals = [length(*x) for x in ("AB", "AD", "DC", "AC", "BD", "BC")]
+    f.offers = [length(*x) for x in ("AB", "AD", "DC", "AC", "BC")]
+    if r.random() < 0.25:
+        f.gives = (2,)
+        f.goals = [pair("ratio", ("area", "A", "B", "D"), ("area", "A", "B", "C"))]
+
+
+@construction
+def similar_stated(f: Figure, r) -> None:
+    """Triangle ABC similar to triangle DEF."""
+    f.gives = (2, 3)
+    a, b, c = r.choice(((3, 4, 5), (4, 5, 6), (2, 3, 4), (4, 6, 7), (5, 6, 7), (6, 8, 9)))
+    m, n = r.choice(((1, 2), (2, 3), (1, 3), (3, 4), (2, 5)))
+    p, q, s = sided(a * m, b * m, c * m)
+    u, v, w = sided(a * n, b * n, c * n)
+    gap = c * m + 1.5 + 0.2 * c * n
+    f.at(A=s, B=p, C=q)
+    f.at(D=(w[0] + gap, w[1]), E=(u[0] + gap, 0.0), F=(v[0] + gap, 0.0))
+    f.polygon("A", "B", "C")
+    f.polygon("D", "E", "F")
+    f.say(
+        r.choice(("triangle ABC similar triangle DEF", "triangle ABC ~ triangle DEF")),
+        ("similar", ("A", "B", "C"), ("D", "E", "F")),
+    )
+    sides = [length(*x) for x in ("AB", "BC", "AC", "DE", "EF", "DF")]
+    ratio = pair("ratio", length("A", "B"), length("D", "E"))
+    around = [("perimeter", "A", "B", "C"), ("perimeter", "D", "E", "F")]
+    areas = pair("ratio", ("area", "A", "B", "C"), ("area", "D", "E", "F"))
+    if r.random() < 0.25:
+        alpha, beta = degrees(r, 40, 80), degrees(r, 35, 70)
+        p, q, s = triangle(alpha, beta, 4.0)
+        u, v, w = triangle(alpha, beta, 5.5)
+        f.at(B=p, C=q, A=s, E=(u[0] + 6, 0.0), F=(v[0] + 6, 0.0), D=(w[0] + 6, w[1]))
+        f.gives = (2,)
+        return
+    f.goals = [*sides, *around, areas]
+    f.offers = [*sides, ratio, *around]
+
+
+@construction
+def bisector_of_right_triangle(f: Figure, r) -> None:
+    """Angle C = 90, AD bisects angle A, DE perpendicular to AB: CD = DE."""
+    a, b, c = r.choice(((3, 4, 5), (6, 8, 10), (9, 12, 15), (12, 16, 20), (8, 6, 10), (12, 9, 15), (5, 12, 13)))
+    d = a * b / (b + c)
+    f.at(C=O, A=(0.0, float(b)), B=(float(a), 0.0), D=(d, 0.0))
+    f.put("E", foot(f.points["D"], f.points["A"], f.points["B"]))
+    f.line("CDB")
+    f.line("AEB")
+    f.join("AC", "AD", "DE")
+    f.say(r.choice(("in Rt triangle ABC", "in triangle ABC")))
+    f.say("angle C = 90", ("right", "A", "C", "B"))
+    f.say("AD bisects angle BAC and intersects BC at D", ("bis", "A", "B", "D", "C"))
+    f.say("DE perpendicular AB at E", ("right", "D", "E", "A"))
+    f.goals = [length(*x) for x in ("DE", "CD", "BD", "BC", "AE", "BE")]
+    f.offers = [length(*x) for x in ("CD", "BD", "BC", "AB", "AC", "DE")]
+
+
+@construction
+def perimeter_triangle(f: Figure, r) -> None:
+    """Parallel to a base through the meeting point of two bisectors: DE = DB + EC."""
+    f.gives = (2, 3)
+    ab, ac, bc = r.randint(5, 12), r.randint(5, 12), r.randint(5, 12)
+    fair(abs(ab - ac) < bc - 1 and bc < ab + ac - 2)
+    b, c, a = sided(ac, ab, bc)
+    f.at(B=b, C=c, A=a)
+    i = meet(b, polar(b, f.turn("B", "A") / 2, 1), c, polar(c, (180 + f.turn("C", "A")) / 2, 1))
+    f.put("F", i)
+    f.put("D", meet(i, (i[0] + 1, i[1]), a, b))
+    f.put("E", meet(i, (i[0] + 1, i[1]), a, c))
+    f.line("ADB")
+    f.line("AEC")
+    f.line("DFE")
+    f.join("BC", "BF", "CF")
+    f.say("in triangle ABC")
+    f.say(
+        "the bisectors of angle ABC and angle ACB intersect at point F",
+        ("bis", "B", "A", "F", "C"),
+        ("bis", "C", "A", "F", "B"),
+    )
+    f.say("DE passes through F and DE parallel BC", ("para", "D", "E", "B", "C"))
+    f.say("", equal("A", "B", "A", "B"))
+    f.clauses.pop()
+
+
+@construction
+def area_by_height(f: Figure, r) -> None:
+    f.gives = (2,)
+    base, height = r.randint(3, 14), r.randint(2, 12)
+    shift = r.uniform(0.2, 0.8) * base
+    f.at(B=O, C=(float(base), 0.0), A=(shift, float(height)), D=(shift, 0.0))
+    f.line("BDC")
+    f.join("AB", "AC", "AD")
+    f.say("in triangle ABC")
+    f.say(r.choice(("AD perpendicular BC at point D", "AD is the height on BC")), ("right", "A", "D", "B"))
+    f.goals = [("area", "A", "B", "C"), length("A", "D"), length("B", "C")]
+    f.offers = [length("B", "C"), length("A", "D"), ("area", "A", "B", "C")]
+
+
+@construction
+def median_area(f: Figure, r) -> None:
+    area = r.randint(2, 15) * 4
+    p, q, s = triangle(degrees(r, 45, 75), degrees(r, 40, 75), 6.0)
+    scale = math.sqrt(area / (6.0 * s[1] / 2))
+    f.at(B=p, C=(q[0] * scale, 0.0), A=(s[0] * scale, s[1] * scale))
+    b, c, a = f.points["B"], f.points["C"], f.points["A"]
+    f.put("D", mid(b, c))
+    f.join("AB", "AC")
+    f.line("BDC")
+    f.say(r.choice(("in triangle ABC", "for triangle ABC")))
+    f.say(r.choice(("AD is the median of triangle ABC", "D is the midpoint of BC")), ("mid", "D", "B", "C"))
+    big, half = ("area", "A", "B", "C"), ("area", "A", "B", "D")
+    f.goals, f.offers = [big, half, ("area", "A", "C", "D")], [big, half, ("area", "A", "C", "D")]
+    if r.random() < 0.5:
+        f.put("E", mid(a, f.points["D"]))
+        f.line("AED")
+        f.line("BE")
+        f.say("E is the midpoint of AD", ("mid", "E", "A", "D"))
+        f.goals += [("area", "A", "B", "E"), ("area", "B", "D", "E")]
+        f.offers = [big, ("area", "A", "B", "E")]
+    else:
+        f.line("AD")
+    _ = equal

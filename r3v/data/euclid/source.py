@@ -1,0 +1,85 @@
+"""The world as sequences of problems and as lessons for a warm-up; each is made when asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from r3v.data.euclid.make import CONSTRUCTIONS, SPLITS, item_of, make
+from r3v.errors import ConfigError
+from r3v.records import ImageSource, Problem
+
+SIZES = {"train": 200_000, "gate": 1_000, "test": 2_000}
+
+
+class EuclidSource(Sequence[Problem]):
+    """Problems of one split. An index means one problem whatever `n`; other constructions make another sequence."""
+
+    def __init__(self, split: str, n: int, seed: int, only: str) -> None:
+        self.split, self.seed, self.only = split, seed, only
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Problem]: ...
+    def __getitem__(self, index: int | slice) -> Problem | list[Problem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._n))]
+        if index < 0:
+            index += self._n
+        if not 0 <= index < self._n:
+            raise IndexError(f"found index {index}, expected less than {self._n}")
+        return make(self.split, self.seed, index, self.only).problem
+
+    def __iter__(self) -> Iterator[Problem]:
+        return (self[i] for i in range(self._n))
+
+
+def source(split: str, n: int | None = None, seed: int = 0, constructions: Iterable[str] | None = None) -> EuclidSource:
+    """The first `n` problems of a split (None: its usual size).
+
+    Raises ConfigError for an unknown split or construction, or a negative number.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"found euclid split {split!r}, expected one of {', '.join(SPLITS)}")
+    wanted = () if constructions is None else tuple(dict.fromkeys(constructions))
+    unknown = [name for name in wanted if name not in CONSTRUCTIONS]
+    if unknown or (constructions is not None and not wanted):
+        raise ConfigError(f"found constructions {unknown or 'none'}, expected some of {', '.join(CONSTRUCTIONS)}")
+    size = SIZES[split] if n is None else n
+    if size < 0 or seed < 0:
+        raise ConfigError(f"found n {size} and seed {seed}, expected neither below 0")
+    return EuclidSource(split, size, seed, ",".join(wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One supervised pair: the picture, the problem it belongs to, and the right solution, which ends in
+    "Answer: ..."."""
+
+    image: ImageSource
+    problem: Problem
+    rationale: str
+
+
+def lessons(n: int, seed: int = 0, split: str = "train", open_share: float = 0.5) -> Iterator[Lesson]:
+    """`n` lessons in order; in a share of them the choices are taken away. The solution is always right."""
+    for problem in source(split, n, seed):
+        item = item_of(problem)
+        rng = random.Random(f"euclid|lesson|{problem.id}")
+        asked = problem.open() if rng.random() < open_share else problem
+        yield Lesson(problem.images[0], asked, item.rationale)
+
+
+def rationale_of(problem: Problem) -> str:
+    """The right solution of a problem of this world, its own id or another. Raises DataError for other problems."""
+    return item_of(problem).rationale
+
+
+__all__ = ["SIZES", "EuclidSource", "Lesson", "lessons", "rationale_of", "source"]
