@@ -135,7 +135,7 @@ class OpenAIPolicy:
                     round=round,
                     index=i,
                     seed=seed,
-                    text=reply.text,
+                    text=reply.whole,
                     token_ids=reply.ids,
                     logprobs=tuple(token.logprob for token in reply.tokens),
                     stop=reply.stop,
@@ -231,6 +231,8 @@ class OpenAIPolicy:
                 return Reply.from_dict(stored)
             reply = self._post(lambda: {"messages": messages(prompts[p]), **fields}, read_reply, stop)
             self.meter.answered(reply.tokens_in, reply.tokens_out, len(prompts[p].images))
+            if reply.thought and reply.stop == "eos" and not reply.text.strip():
+                self._teller.thought_only(self._client.shown)
             self._store(key, reply.to_dict())
             return reply
 
