@@ -75,8 +75,10 @@ class Reply:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Reply:
         tokens = tuple(Token(t, p, tuple((a, b) for a, b in top)) for t, p, top in value["tokens"])
-        used = (*value["usage"], value.get("thought", ""))
-        return cls(value["text"], value["stop"], tokens, tuple(value["ids"]), *used)
+        tokens_in, tokens_out = value["usage"]
+        return cls(
+            value["text"], value["stop"], tokens, tuple(value["ids"]), tokens_in, tokens_out, value.get("thought", "")
+        )
 
 
 def request_seed(seed: int, problem_id: str, index: int) -> int:
