@@ -19,6 +19,7 @@ from r3v.errors import ConfigError, R3VError
 from r3v.field_help import add_fields_help
 from r3v.notebook import evolve_commands, retrieve_commands, store_commands
 from r3v.notebook.retrieve_commands import retrieval_flags
+from r3v.serve import commands as serve_commands
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 _FIELD = re.compile(r"--\w+\.\w")
@@ -87,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     diagnose_commands.register(commands)
     reinforce_commands.register(commands)
     bench_commands.register(commands)
+    serve_commands.register(commands)
     _add(commands, "version", "print the version")
     return parser
 

@@ -144,9 +144,8 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
 
 def select(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data import load
-    from r3v.prompts import style
     from r3v.reflection.each import Lost, select_each
-    from r3v.reflection.selector import Selector
+    from r3v.reflection.selector import selector_of
 
     config = model_config(args, rest)
     problems: Sequence[Any] = (
@@ -157,7 +156,7 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
     policy = make_policy(config.model, config, say=note)
     lines, lost = [], []
     with recall_of(args, policy, config) as recall:
-        selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters, recall)
+        selector = selector_of(policy, config, recall)
         for start in range(0, len(problems), 32):
             chunk = [problems[i] for i in range(start, min(start + 32, len(problems)))]
             for chosen in select_each(selector, chunk, args.n, args.method, config.run.seed):

@@ -28,14 +28,7 @@ from r3v.policies.cost import CostMeter
 from r3v.policies.openai_client import Client, ServerError
 from r3v.policies.openai_config import Kind, ServerConfig, check
 from r3v.policies.openai_find import Teller, find
-from r3v.policies.openai_wire import (
-    Reply,
-    messages,
-    prompt_key,
-    read_reply,
-    request_seed,
-    sampling_fields,
-)
+from r3v.policies.openai_wire import Reply, messages, prompt_key, read_reply, request_seed, sampling_fields
 from r3v.policies.response_cache import ResponseCache, cache_key
 from r3v.records import Candidate, Prompt
 
@@ -63,6 +56,8 @@ class OpenAIPolicy:
         check(config)
         self.config = config
         self.meter = meter or CostMeter(config.prices)
+        self.heard: Callable[[Candidate, Reply], None] | None = None
+        """Told of every candidate with the reply it comes from, which knows more of its tokens."""
         self._teller = Teller(self.meter, say)
         self._client = Client(config, config.concurrency or CONCURRENCY, self._teller.retried)
         self._behind: int | None = None
@@ -129,20 +124,15 @@ class OpenAIPolicy:
         hashes = [prompt.hash for prompt in prompts]
         rows: list[list[Candidate]] = [[] for _ in prompts]
         for (p, i), reply in zip(asked, replies, strict=True):
+            logprobs = tuple(token.logprob for token in reply.tokens)
             rows[p].append(
                 Candidate(
-                    problem_id=prompts[p].problem_id,
-                    round=round,
-                    index=i,
-                    seed=seed,
-                    text=reply.whole,
-                    token_ids=reply.ids,
-                    logprobs=tuple(token.logprob for token in reply.tokens),
-                    stop=reply.stop,
-                    model=self.name,
-                    prompt_hash=hashes[p],
+                    problem_id=prompts[p].problem_id, round=round, index=i, seed=seed, text=reply.whole,
+                    token_ids=reply.ids, logprobs=logprobs, stop=reply.stop, model=self.name, prompt_hash=hashes[p],
                 )
-            )
+            )  # fmt: skip
+            if self.heard:
+                self.heard(rows[p][-1], reply)
         return rows
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from r3v import prompts as words
-from r3v.config import SelectConfig
+from r3v.config import Config, SelectConfig
 from r3v.errors import ConfigError
 from r3v.grading import extract, grade
 from r3v.policies.base import Policy, SamplingParams
@@ -24,7 +24,7 @@ from r3v.records import Candidate, Problem
 from r3v.reflection.methods import SELECTORS, Ask, Candidates, Selection, best_of
 from r3v.reflection.selfselect import group_answers
 
-__all__ = ["ORACLE", "SELECTORS", "Selection", "Selector", "blind"]
+__all__ = ["ORACLE", "SELECTORS", "Selection", "Selector", "blind", "selector_of"]
 
 ORACLE = "oracle"
 """The upper bound: any candidate that is right, else the majority's. The only one that sees the gold."""
@@ -119,3 +119,8 @@ class Selector:
             best = best_of(right, candidates, range(len(candidates)))
             chosen = replace(chosen, chosen=candidates[best], answer=extract(blind(problem), candidates[best].text))
         return replace(chosen, method=ORACLE, scores=tuple(right))
+
+
+def selector_of(policy: Policy, config: Config, notes: Notes | None = None) -> Selector:
+    """The Selector that the settings of a run or a command describe. Raises ConfigError."""
+    return Selector(policy, words.style(config.model.prompt_style), config.select, config.model.letters, notes)
