@@ -14,7 +14,7 @@ from r3v.curriculum.spiral_config import check
 from r3v.settings import find_recipe, read
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-TREE = ("train", "eval", "select", "sample", "export", "compare")
+TREE = ("train", "eval", "select", "sample", "export", "compare", "serve")
 """Commands whose fields are those of `r3v.config.Config`."""
 
 
@@ -56,4 +56,4 @@ def test_the_check_notices_what_does_not_exist(line: str) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md"}
+    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md", "serve.md"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from r3v.errors import ConfigError
 from r3v.notebook.retrieve_commands import recall_of, retrieval_flags
-from r3v.serve.config import METHODS, PROMPT_MODES, ServeConfig
+from r3v.serve.config import METHODS, PROMPT_MODES, ServeConfig, check
 
 HELP = {
     "name": "model name clients ask for (default: the run, the model, or the model of the server behind)",
@@ -58,38 +57,46 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace, rest: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     try:
-        import uvicorn  # noqa: F401
-
-        from r3v.serve.server import Server, engine_of
+        from r3v.serve.server import Server, engine_of, key_of, listen
     except ModuleNotFoundError as error:
         raise ConfigError(f"r3v serve needs {error.name}, which is not installed: pip install 'r3v[serve]'") from error
     from r3v.commands import model_config, note
-    from r3v.serve.config import check
     from r3v.stages import make_policy
 
     config = model_config(args, rest)
     remote = bool(config.server.url)
-    given = {f.name: getattr(args, f.name) for f in fields(ServeConfig) if f.name not in OPEN}
-    serve = ServeConfig(**given, prompt=args.prompt or ("chat" if remote else "solve"), name=args.name or "r3v")
-    check(serve)
-    if serve.images and not Path(serve.images).is_dir():
-        raise ConfigError(f"found --images {serve.images}, expected a folder")
-    policy = make_policy(config.model, config, say=note)
-    serve = replace(serve, name=args.name or name_of(args, config, policy))
-    opened = closing(policy) if hasattr(policy, "close") else nullcontext(policy)
+    serve = serve_config(args, remote)
+    key = key_of(serve)
+    if args.notebook is None:
+        with recall_of(args, None, config):
+            pass  # flags of notes without a notebook are refused here, before a model is loaded
+    with listen(serve) as bound:
+        policy = make_policy(config.model, config, say=note)
+        serve = replace(serve, name=args.name or name_of(args, config, policy))
+        opened = closing(policy) if hasattr(policy, "close") else nullcontext(policy)
 
-    def notes() -> AbstractContextManager[Any]:
-        return recall_of(args, policy, config)
+        def notes() -> AbstractContextManager[Any]:
+            return recall_of(args, policy, config)
 
-    alone = remote and args.notebook is None
-    with opened, engine_of(policy, config, serve, notes, remote=alone) as engine:
-        server = Server(engine, config, serve)
-        said = f"{policy.name}, {serve.method}@{serve.n}" + (f" in front of {config.server.url}" if remote else "")
-        note(f"r3v serve: model {serve.name} ({said}) at {server.url}; stop with Ctrl-C or SIGTERM")
-        sys.stderr.flush()
-        server.serve()
+        alone = remote and args.notebook is None
+        with opened, engine_of(policy, config, serve, notes, remote=alone) as engine:
+            server = Server(engine, config, serve, bound, key)
+            how = f"{policy.name}, {serve.method}@{serve.n}" + (f" in front of {config.server.url}" if remote else "")
+            note(f"r3v serve: model {serve.name} ({how}) at {server.url}; stop with Ctrl-C or SIGTERM")
+            server.serve()
     note("r3v serve: stopped")
     return 0
+
+
+def serve_config(args: argparse.Namespace, remote: bool) -> ServeConfig:
+    """The settings of the flags, looked at. Raises ConfigError."""
+    given = {f.name: getattr(args, f.name) for f in fields(ServeConfig) if f.name not in OPEN}
+    prompt = args.prompt or ("chat" if remote else "solve")
+    found = ServeConfig(**given, prompt=prompt, name="r3v" if args.name is None else args.name)
+    check(found)
+    if found.images and not Path(found.images).is_dir():
+        raise ConfigError(f"found --images {found.images}, expected a folder")
+    return found
 
 
 def name_of(args: argparse.Namespace, config: Any, policy: Any) -> str:

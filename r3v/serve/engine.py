@@ -63,7 +63,15 @@ class Engine(Generic[A, D]):
                 raise StoppedError("the server stops")
             self._waiting.append((asked, future))
             self._changed.notify()
+        future.add_done_callback(self._leave)
         return future
+
+    def _leave(self, future: Future[D]) -> None:
+        """A request that was cancelled before its turn makes room at once."""
+        if future.cancelled():
+            with self._changed:
+                self._waiting = deque(one for one in self._waiting if one[1] is not future)
+                self._changed.notify_all()
 
     def close(self, grace: float) -> None:
         """Take nothing more, finish what waits and is in work within `grace` seconds, and end. What is left then gets a

@@ -156,7 +156,7 @@ def parse_model(model: str, config: ServeConfig) -> tuple[str | None, int | None
     """(method, n) of a model name such as `fused@8-NAME`, None for what it leaves to the server. Raises Refused."""
     if model == config.name:
         return None, None
-    found = re.fullmatch(r"([a-z_]+)(?:@(\d{1,6}))?-(.*)", model, re.DOTALL)
+    found = re.fullmatch(r"([a-z_]+)(?:@([1-9]\d{0,5}))?-(.*)", model, re.DOTALL)
     if found and found[3] == config.name:
         return found[1], int(found[2]) if found[2] else None
     raise Refused(
@@ -190,10 +190,21 @@ def read(data: bytes, config: ServeConfig, defaults: SamplingParams) -> Asked:
     params, seed = _params(body, method, config, defaults)
     before, problem = _problem(body, own, config, seed)
     return Asked(
-        problem, before, params, method, n, shown, own.kind or ("choice" if problem.choices else "auto"),
-        own.prompt or config.prompt, seed, _stop(body), bool(body.logprobs), bool(body.stream),
-        bool(body.stream_options and body.stream_options.include_usage), body.model,
-    )  # fmt: skip
+        problem=problem,
+        before=before,
+        params=params,
+        method=method,
+        n=n,
+        shown=shown,
+        kind="choice" if problem.choices else own.kind or "auto",
+        prompt=own.prompt or config.prompt,
+        seed=seed,
+        stop=_stop(body),
+        logprobs=bool(body.logprobs),
+        stream=bool(body.stream),
+        stream_usage=bool(body.stream_options and body.stream_options.include_usage),
+        model=body.model,
+    )
 
 
 def _drawn(method: str, named: int | None, config: ServeConfig) -> int:

@@ -17,7 +17,7 @@ from r3v.policies.openai_config import key_in
 from r3v.prompts import Notes
 from r3v.reflection.selector import selector_of
 from r3v.serve.app import Served, is_loopback, make_app
-from r3v.serve.config import ServeConfig, check
+from r3v.serve.config import ServeConfig
 from r3v.serve.engine import Engine, Work
 from r3v.serve.request import Asked
 from r3v.serve.solve import Done, Solver
@@ -81,14 +81,15 @@ def defaults_of(config: Config) -> SamplingParams:
 
 
 class Server:
-    """A server in work or to come; `serve` runs it until it is told to stop."""
+    """A server in work or to come; `serve` runs it until it is told to stop. `bound` is the socket of `listen`, `key`
+    what clients must send."""
 
-    def __init__(self, engine: Engine[Asked, Done], config: Config, serve: ServeConfig) -> None:
-        check(serve)
-        self.config = serve
-        self.served = Served(serve, engine, defaults_of(config), key_of(serve))
-        self._socket = listen(serve)
-        self.port: int = self._socket.getsockname()[1]
+    def __init__(
+        self, engine: Engine[Asked, Done], config: Config, serve: ServeConfig, bound: socket.socket, key: str | None
+    ) -> None:
+        self.served = Served(serve, engine, defaults_of(config), key)
+        self._socket = bound
+        self.port: int = bound.getsockname()[1]
         host = f"[{serve.host}]" if ":" in serve.host else serve.host
         self.url = f"http://{host}:{self.port}/v1"
         options = uvicorn.Config(
