@@ -6,6 +6,7 @@ The scripted policy answers by the index of a candidate; each character is a tok
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,15 @@ def scripted() -> ScriptedPolicy:
     return ScriptedPolicy(lambda prompt, index: SAID[index % 3])
 
 
-def test_the_majority_is_answered_and_the_candidates_are_told() -> None:
+@pytest.fixture(scope="module")
+def client() -> Iterator[openai.OpenAI]:
+    """Of a server that answers with `scripted`, by majority of three."""
     with serving(scripted()) as server, client_of(server) as client:
-        found = client.chat.completions.create(model="m", messages=asked(), seed=4)
+        yield client
+
+
+def test_the_majority_is_answered_and_the_candidates_are_told(client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(model="m", messages=asked(), seed=4)
     (choice,) = found.choices
     assert (choice.message.content, choice.message.role, choice.finish_reason) == (SAID[1], "assistant", "stop")
     assert (found.object, found.model, found.id[:9]) == ("chat.completion", "m", "chatcmpl-")
@@ -60,18 +67,16 @@ def test_the_majority_is_answered_and_the_candidates_are_told() -> None:
     ],
 )
 def test_method_and_number_by_model_name_by_field_or_by_default(
-    model: str, own: dict[str, Any], method: str, n: int
+    client: openai.OpenAI, model: str, own: dict[str, Any], method: str, n: int
 ) -> None:
-    with serving(scripted()) as server, client_of(server) as client:
-        found = client.chat.completions.create(model=model, messages=asked(), extra_body={"r3v": own})
+    found = client.chat.completions.create(model=model, messages=asked(), extra_body={"r3v": own})
     told: dict[str, Any] = found.r3v  # type: ignore[attr-defined]
     assert (told["method"], told["n"], len(told["candidates"])) == (method, n, n)
 
 
-def test_n_choices_come_best_first() -> None:
-    with serving(scripted()) as server, client_of(server) as client:
-        found = client.chat.completions.create(model="m", messages=asked(), n=3)
-        drawn = client.chat.completions.create(model="sample-m", messages=asked(), n=3)
+def test_n_choices_come_best_first(client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(model="m", messages=asked(), n=3)
+    drawn = client.chat.completions.create(model="sample-m", messages=asked(), n=3)
     assert [c.message.content for c in found.choices] == [SAID[1], SAID[2], SAID[0]]
     assert [c.index for c in found.choices] == [0, 1, 2]
     assert [c.message.content for c in drawn.choices] == list(SAID)
@@ -169,9 +174,8 @@ def test_sampling_parameters_reach_the_policy() -> None:
     assert (found.choices[0].message.content, found.choices[0].finish_reason) == ("Two. A", "length")
 
 
-def test_stop_texts_end_every_candidate() -> None:
-    with serving(scripted()) as server, client_of(server) as client:
-        found = client.chat.completions.create(model="sample-m", messages=asked(), n=2, stop=[". A", "Thr"])
+def test_stop_texts_end_every_candidate(client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(model="sample-m", messages=asked(), n=2, stop=[". A", "Thr"])
     assert [c.message.content for c in found.choices] == ["Two", ""]
     assert [c.finish_reason for c in found.choices] == ["stop", "stop"]
 
@@ -310,7 +314,7 @@ def test_a_thinking_model_behind_keeps_its_thought() -> None:
     assert found.choices[0].message.content == "<think>\nHm.\n</think>\n\nAnswer: 4"
 
 
-def test_logprobs_of_a_policy_that_has_none_are_refused() -> None:
-    with serving(scripted()) as server, client_of(server) as client, pytest.raises(openai.APIStatusError) as caught:
+def test_logprobs_of_a_policy_that_has_none_are_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError) as caught:
         client.chat.completions.create(model="m", messages=asked(), logprobs=True)
     assert "no logprobs can be given" in caught.value.message

@@ -167,7 +167,7 @@ def bomb(width: int, height: int) -> bytes:
         ("data:image/png;base64,!!!", "not base64"),
         (data_url(b""), "0 bytes"),
         (data_url(b"no image"), "broken, or not an image"),
-        (data_url(png()[:60]), "broken"),
+        (data_url(png()[:45]), "broken"),
         (data_url(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "broken, or not an image"),
         (data_url(bomb(60_000, 60_000)), "limit"),
         (data_url(png(101, 100)), "limit of 10,000"),
@@ -195,8 +195,7 @@ def test_without_a_folder_no_file_is_taken() -> None:
 def test_a_body_that_is_too_large_is_not_read_to_the_end(server: Server) -> None:
     status, value = post(server, ask(messages=asked("x" * 150_000)))
     assert (status, "more than 100000 bytes" in value["error"]["message"]) == (413, True)
-    status, _ = post(server, b"", Content_Length="99999999999999999999999")
-    assert status in (400, 413)
+    assert post(server, b"", Content_Length="999999999")[0] == 413
     still_works(server)
 
 
