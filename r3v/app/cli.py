@@ -20,6 +20,7 @@ from r3v.app.commands import notebook_evolve as evolve_commands
 from r3v.app.commands import notebook_retrieve as retrieve_commands
 from r3v.app.commands import notebook_store as store_commands
 from r3v.app.commands import reinforce as reinforce_commands
+from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
 from r3v.errors import ConfigError, R3VError
 from r3v.settings.help import add_fields_help
@@ -93,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     diagnose_commands.register(commands)
     reinforce_commands.register(commands)
     bench_commands.register(commands)
+    serve_commands.register(commands)
     _add(commands, "version", "print the version")
     return parser
 

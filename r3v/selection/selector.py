@@ -22,9 +22,9 @@ from r3v.prompts import Notes, Style
 from r3v.records import Candidate, Problem
 from r3v.selection.methods import SELECTORS, Ask, Candidates, Selection, best_of
 from r3v.selection.selfselect import group_answers
-from r3v.settings.config import SelectConfig
+from r3v.settings.config import Config, SelectConfig
 
-__all__ = ["ORACLE", "SELECTORS", "Selection", "Selector", "blind"]
+__all__ = ["ORACLE", "SELECTORS", "Selection", "Selector", "blind", "selector_of"]
 
 ORACLE = "oracle"
 """The upper bound: any candidate that is right, else the majority's. The only one that sees the gold."""
@@ -119,3 +119,8 @@ class Selector:
             best = best_of(right, candidates, range(len(candidates)))
             chosen = replace(chosen, chosen=candidates[best], answer=extract(blind(problem), candidates[best].text))
         return replace(chosen, method=ORACLE, scores=tuple(right))
+
+
+def selector_of(policy: Policy, config: Config, notes: Notes | None = None) -> Selector:
+    """The Selector that the settings of a run or a command describe. Raises ConfigError."""
+    return Selector(policy, words.style(config.model.prompt_style), config.select, config.model.letters, notes)

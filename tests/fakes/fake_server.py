@@ -39,6 +39,8 @@ class FakeServer:
         """Alternatives after a text so far, where the server gives any."""
         self.answered: Callable[[], None] = lambda: None
         self.before: Callable[[], object] = lambda: None
+        self.refuse: Callable[[dict[str, Any]], str] = lambda body: ""
+        """Why a request is refused with status 400; empty where it is not."""
         self.hidden = 0
         """How many times a loaded adapter is left out of the list of models."""
         self.in_flight = self.most = self.connections = 0
@@ -199,6 +201,9 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def chat(self, body: dict[str, Any], fault: dict[str, Any]) -> None:
             time.sleep(fault.get("delay", 0))
+            if refused := fake.refuse(body):
+                self.send(400, {"error": {"message": refused}})
+                return
             if "status" in fault:
                 headers = {"Retry_After": fault["retry_after"]} if "retry_after" in fault else {}
                 self.send(fault["status"], fault.get("value", {"error": {"message": "told to"}}), **headers)

@@ -15,7 +15,7 @@ from r3v.reflection.settings import read
 from r3v.settings.tree import find_recipe
 
 DOCS = ROOT / "docs"
-TREE = ("train", "eval", "select", "sample", "export", "compare")
+TREE = ("train", "eval", "select", "sample", "export", "compare", "serve")
 """Commands whose fields are those of `r3v.settings.config.Config`."""
 
 
@@ -57,4 +57,4 @@ def test_the_check_notices_what_does_not_exist(line: str) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md"}
+    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md", "serve.md"}

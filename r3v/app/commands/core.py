@@ -85,8 +85,8 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
 
 def select(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data import load
-    from r3v.prompts import style
-    from r3v.selection.selector import Selector
+    from r3v.selection.each import Lost, select_each
+    from r3v.selection.selector import selector_of
 
     config = model_config(args, rest)
     problems: Sequence[Any] = (
@@ -95,15 +95,21 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
         else [question_problem(args)]
     )
     policy = make_policy(config.model, config, say=note)
-    lines = []
+    lines, lost = [], []
     with recall_of(args, policy, config) as recall:
-        selector = Selector(policy, style(config.model.prompt_style), config.select, config.model.letters, recall)
+        selector = selector_of(policy, config, recall)
         for start in range(0, len(problems), 32):
             chunk = [problems[i] for i in range(start, min(start + 32, len(problems)))]
-            for chosen in selector.select_many(chunk, args.n, [args.method], config.run.seed)[args.method]:
-                lines.append(json.dumps(selection_dict(chosen), ensure_ascii=False))
-                if not args.out:
+            for chosen in select_each(selector, chunk, args.n, args.method, config.run.seed):
+                lost += [chosen] if isinstance(chosen, Lost) else []
+                row = chosen.to_dict() if isinstance(chosen, Lost) else selection_dict(chosen)
+                lines.append(json.dumps(row, ensure_ascii=False))
+                if not args.out and (args.data or not lost):
                     print(lines[-1] if args.data else selection_text(chosen), flush=True)
+    if lost and len(lost) == len(problems):
+        raise lost[0].error
+    if lost:
+        note(f"{len(lost)} of {len(problems)} problems got no answer; their lines say why, such as {lost[0].error}")
     if args.out:
         atomic_write(args.out, "".join(f"{line}\n" for line in lines))
         write_beside(config, args.out)

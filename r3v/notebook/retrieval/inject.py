@@ -159,6 +159,10 @@ class Recall:
         text = note_text(note, self.limit, self.form)
         return Pictured(text, self.pictures(note)) if self.pictures else text
 
+    def forget(self) -> None:
+        """Let go the problems looked up so far, where none of them comes again."""
+        self._seen.clear()
+
     def shown(self, problem: Problem) -> list[Hit]:
         """What this problem's prompt holds."""
         return self._look_up([problem])[0][0]

@@ -66,13 +66,23 @@ class Teller:
 
     def __init__(self, meter: CostMeter, say: Callable[[str], None] | None) -> None:
         self._meter, self._say = meter, say
-        self._next, self._voted = 0.0, False
+        self._next, self._voted, self._thought = 0.0, False, False
 
     def retried(self, line: str) -> None:
         self._meter.retried()
         if self._say and time.monotonic() > self._next:
             self._next = time.monotonic() + QUIET
             self._say(line)
+
+    def thought_only(self, shown: str) -> None:
+        """Said once: an answer that had ended held nothing but a thought."""
+        if self._say and not self._thought:
+            self._thought = True
+            self._say(
+                f"{shown}: found a finished answer with all its text in reasoning_content and none in content; it is "
+                "kept as a thought, in which no answer is looked for. If the model does not think, start the server "
+                "without its reasoning parser (vLLM: leave --reasoning-parser out)"
+            )
 
     def votes(self, shown: str, prompts: int, votes: int) -> None:
         if self._say and not self._voted:

@@ -63,6 +63,8 @@ class OpenAIPolicy:
         check(config)
         self.config = config
         self.meter = meter or CostMeter(config.prices)
+        self.heard: Callable[[Candidate, Reply], None] | None = None
+        """Told of every candidate with the reply it comes from, which knows more of its tokens."""
         self._teller = Teller(self.meter, say)
         self._client = Client(config, config.concurrency or CONCURRENCY, self._teller.retried)
         self._behind: int | None = None
@@ -129,20 +131,15 @@ class OpenAIPolicy:
         hashes = [prompt.hash for prompt in prompts]
         rows: list[list[Candidate]] = [[] for _ in prompts]
         for (p, i), reply in zip(asked, replies, strict=True):
+            logprobs = tuple(token.logprob for token in reply.tokens)
             rows[p].append(
                 Candidate(
-                    problem_id=prompts[p].problem_id,
-                    round=round,
-                    index=i,
-                    seed=seed,
-                    text=reply.text,
-                    token_ids=reply.ids,
-                    logprobs=tuple(token.logprob for token in reply.tokens),
-                    stop=reply.stop,
-                    model=self.name,
-                    prompt_hash=hashes[p],
+                    problem_id=prompts[p].problem_id, round=round, index=i, seed=seed, text=reply.whole,
+                    token_ids=reply.ids, logprobs=logprobs, stop=reply.stop, model=self.name, prompt_hash=hashes[p],
                 )
-            )
+            )  # fmt: skip
+            if self.heard:
+                self.heard(rows[p][-1], reply)
         return rows
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
@@ -231,6 +228,8 @@ class OpenAIPolicy:
                 return Reply.from_dict(stored)
             reply = self._post(lambda: {"messages": messages(prompts[p]), **fields}, read_reply, stop)
             self.meter.answered(reply.tokens_in, reply.tokens_out, len(prompts[p].images))
+            if reply.thought and reply.stop == "eos" and not reply.text.strip():
+                self._teller.thought_only(self._client.shown)
             self._store(key, reply.to_dict())
             return reply
 

@@ -17,11 +17,21 @@ from typing import Any, Literal
 from r3v.errors import ConfigError
 from r3v.policies.base import SamplingParams
 from r3v.policies.server.client import BadAnswerError, as_json
+from r3v.policies.server.events import events, is_stream
 from r3v.records import ImageSource, Prompt
 from r3v.settings.server import Kind, ServerConfig
 
 TOP = 20
 """Alternatives asked for at each token, the most that OpenAI and vLLM give unless told otherwise."""
+THINK, THOUGHT = "<think>", "</think>"
+"""How a thought is marked where it is joined with the text again."""
+UNFINISHED = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+    | {"content_filter", "safety"}
+)
+"""Finish reasons, in small letters, of an answer that ended before the model ended it: by a limit, or by a filter of
+the host."""
+BROKEN_OFF = frozenset({"abort", "error"})
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -36,7 +46,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `tokens` and `ids` are empty where the server does not give them."""
+    """One answer. `tokens` and `ids` are empty where the server does not give them. `thought` is what a server that
+    parses reasoning has taken out of `text`."""
 
     text: str
     stop: Literal["eos", "length"]
@@ -44,18 +55,30 @@ class Reply:
     ids: tuple[int, ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
+    thought: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Thought and text as the model wrote them; a thought that was cut off stays open."""
+        if not self.thought:
+            return self.text
+        cut = self.stop == "length" and not self.text.strip()
+        return f"{THINK}\n{self.thought}" + ("" if cut else f"\n{THOUGHT}\n\n{self.text}")
 
     def to_dict(self) -> dict[str, Any]:
         tokens = [[t.text, t.logprob, [list(pair) for pair in t.top]] for t in self.tokens]
         return {
             "text": self.text, "stop": self.stop, "tokens": tokens, "ids": list(self.ids),
-            "usage": [self.tokens_in, self.tokens_out],
+            "usage": [self.tokens_in, self.tokens_out], "thought": self.thought,
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Reply:
         tokens = tuple(Token(t, p, tuple((a, b) for a, b in top)) for t, p, top in value["tokens"])
-        return cls(value["text"], value["stop"], tokens, tuple(value["ids"]), *value["usage"])
+        tokens_in, tokens_out = value["usage"]
+        return cls(
+            value["text"], value["stop"], tokens, tuple(value["ids"]), tokens_in, tokens_out, value.get("thought", "")
+        )
 
 
 def request_seed(seed: int, problem_id: str, index: int) -> int:
@@ -141,37 +164,73 @@ def sampling_fields(
 
 
 def read_reply(data: bytes, content_type: str = "") -> Reply:
-    """The first choice of an answer, whole or as server-sent events. Raises BadAnswerError."""
-    if "event-stream" in content_type:
-        return _read_choice(*_join_events(_events(data)))
+    """The first choice of an answer, whole or as server-sent events, whatever its content type says. Raises
+    BadAnswerError."""
+    if is_stream(data, content_type):
+        return _read_choice(*_join_events(events(data)))
     value = as_json(data)
     if not isinstance(value, dict) or value.get("error"):
         raise BadAnswerError(f"an error instead of an answer: {str(value)[:200]}")
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise BadAnswerError(f"found {str(value)[:200]}, expected `choices` with at least one")
-    return _read_choice(choices[0], value.get("usage") or {})
+    # An answer of several choices need not list them in order.
+    first = next((c for c in choices if isinstance(c, dict) and c.get("index") == 0), choices[0])
+    return _read_choice(first, value.get("usage"))
 
 
-def _read_choice(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
+def _read_choice(choice: Mapping[str, Any], usage: Any) -> Reply:
+    if choice.get("error"):
+        raise BadAnswerError(f"an error inside the answer: {str(choice['error'])[:200]}")
     try:
-        content = choice["message"].get("content")
+        text, thought = _said(choice["message"])
         logprobs = ((choice.get("logprobs") or {}).get("content")) or []
         tokens = tuple(_token(t) for t in logprobs)
         ids = tuple(int(i) for i in choice.get("token_ids") or ())
-        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or len(tokens))
+        counts = _count(usage, "prompt_tokens", 0), _count(usage, "completion_tokens", len(tokens))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadAnswerError(f"{type(error).__name__} {error} in {str(choice)[:200]}") from error
-    if not isinstance(content, str | None):
-        raise BadAnswerError(f"found content of type {type(content).__name__}, expected text")
     reason = choice.get("finish_reason")
-    if reason in (None, "abort", "error"):
+    said = str(reason).lower()
+    if reason is None or said in BROKEN_OFF:
         raise BadAnswerError(f"finish_reason {reason!r}: the server broke the answer off")
-    # A filter of the host ends an answer before the model does, so it is unfinished like one that grew too long.
-    stop = "length" if reason in ("length", "content_filter") else "eos"
+    if not text.strip() and not thought and choice["message"].get("tool_calls"):
+        raise BadAnswerError("the server took the answer for the call of a tool; start it without its tool-call parser")
     if tokens and ids and len(tokens) != len(ids):
         ids = ()  # training needs ids and log-probabilities side by side
-    return Reply(content or "", stop, tokens, ids, *counts)
+    return Reply(text, "length" if said in UNFINISHED else "eos", tokens, ids, *counts, thought)
+
+
+def _said(message: Mapping[str, Any]) -> tuple[str, str]:
+    """The text of a message (or of a piece of one) and its thought, from all the fields that servers put them into.
+
+    Raises BadAnswerError for content that is neither text nor parts with text.
+    """
+    content = message.get("content")
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict)]
+        thought = thought or "".join(_text_of(part.get("thinking")) for part in parts)
+        content = "".join(_text_of(part.get("text")) for part in parts)
+    if not isinstance(content, str | None):
+        raise BadAnswerError(f"found content of type {type(content).__name__}, expected text")
+    if not isinstance(thought, str):
+        raise BadAnswerError(f"found reasoning of type {type(thought).__name__}, expected text")
+    refusal = message.get("refusal")
+    return content or (refusal if isinstance(refusal, str) else ""), thought
+
+
+def _text_of(value: Any) -> str:
+    """Text, or the text of nested parts; nothing for anything else."""
+    if isinstance(value, list):
+        return "".join(_text_of(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _count(usage: Any, name: str, otherwise: int) -> int:
+    """A count of the usage block, in which an answer that is good by itself may hold anything."""
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    return int(value) if isinstance(value, int | float) and value > 0 else otherwise
 
 
 def _token(value: Mapping[str, Any]) -> Token:
@@ -187,28 +246,36 @@ def _finite(value: Any) -> float:
     return max(number, -9999.0)
 
 
-def _events(data: bytes) -> Iterable[Mapping[str, Any]]:
-    for line in data.decode("utf-8", "replace").split("\n"):  # splitlines() would cut at separators inside a text
-        text = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or not text or text == "[DONE]":
-            continue
-        event = as_json(text.encode())
-        if not isinstance(event, dict) or event.get("error"):
-            raise BadAnswerError(f"an error inside the stream: {str(event)[:200]}")
-        yield event
+def _join_events(stream: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], Any]:
+    """The pieces of a streamed answer as one choice, and its usage. A stream that was cut has no finish reason.
 
-
-def _join_events(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pieces of a streamed answer as one choice, and its usage. A stream that was cut has no finish reason."""
-    text, logprobs, ids, usage, reason = [], [], [], {}, None
-    for event in events:
+    A `message` in place of a `delta` is a further piece, unless it repeats all that was said so far.
+    """
+    text, thought, logprobs, ids, usage, reason, pieces = [], [], [], [], {}, None, False
+    for event in stream:
         usage = event.get("usage") or usage
         for choice in event.get("choices") or ():
-            if choice.get("index", 0) != 0:
-                continue
-            text.append((choice.get("delta") or {}).get("content") or "")
-            logprobs += (choice.get("logprobs") or {}).get("content") or []
+            try:
+                if choice.get("index", 0) != 0:
+                    continue
+                message = choice.get("message")
+                said, thinks = _said(message or choice.get("delta") or {})
+                logprobs += (choice.get("logprobs") or {}).get("content") or []
+            except (TypeError, AttributeError) as error:
+                raise BadAnswerError(f"{error} in {str(event)[:200]}") from error
+            if choice.get("error"):
+                raise BadAnswerError(f"an error inside the stream: {str(choice['error'])[:200]}")
+            if message and _repeats(said, "".join(text), pieces):
+                text, thought = [], [] if thinks else thought
+            pieces = pieces or not message
+            text.append(said)
+            thought.append(thinks)
             ids += choice.get("token_ids") or []
             reason = choice.get("finish_reason") or reason
-    joined = {"message": {"content": "".join(text)}, "logprobs": {"content": logprobs}, "token_ids": ids}
-    return {**joined, "finish_reason": reason}, usage
+    joined = {"content": "".join(text), "reasoning_content": "".join(thought)}
+    return {"message": joined, "logprobs": {"content": logprobs}, "token_ids": ids, "finish_reason": reason}, usage
+
+
+def _repeats(message: str, before: str, pieces: bool) -> bool:
+    """Whether a whole message begins with what was said `before`: in `pieces`, or in shorter messages."""
+    return message.startswith(before) and (pieces or len(message) > len(before))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 from fake_server import FakeServer
+from PIL import Image
 
+from r3v.app.cli import main
 from r3v.policies.server.policy import OpenAIPolicy
 from r3v.prompts import STYLES, SelectTarget
 from r3v.records import Candidate, Problem
@@ -76,3 +80,49 @@ def test_a_solution_told_again_counts_as_a_vote() -> None:
     with FakeServer("other", say=lambda body: "Answer: 5") as server:
         chosen = choose(server, "self_select", target="solution", votes=3)
     assert (chosen.answer, chosen.details["how"]) == ("5", "votes")
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Three problems, of which the second is longer than the server takes."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    rows = [
+        {"id": i, "image": "1.png", "question": q, "answer": "4"} for i, q in (("0", "a"), ("1", "LONG"), ("2", "c"))
+    ]
+    path = tmp_path / "three.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def refusing(word: str) -> FakeServer:
+    """A server that answers 4, and refuses what holds `word`."""
+    server = FakeServer("other", say=lambda body: "Answer: 4")
+    server.refuse = lambda body: "context length 64 exceeded" if word in json.dumps(body["messages"]) else ""
+    return server
+
+
+def test_a_refused_prompt_loses_its_own_answer_only(three: Path, capsys: pytest.CaptureFixture) -> None:
+    out = three.with_name("out.jsonl")
+    with refusing("LONG") as server:
+        asked = ["select", "--data", f"jsonl:{three}", "--n", "2", "--server.url", server.url]
+        assert main([*asked, "--method", "majority", "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["problem_id"], row["answer"]) for row in rows] == [("0", "4"), ("1", None), ("2", "4")]
+    assert "context length 64 exceeded" in rows[1]["error"]
+    assert "1 of 3 problems got no answer" in capsys.readouterr().err
+
+
+def test_a_server_that_refuses_everything_is_an_error(three: Path, capsys: pytest.CaptureFixture) -> None:
+    with refusing("role") as server:
+        asked = ["select", "--data", f"jsonl:{three}", "--n", "2", "--server.url", server.url]
+        assert main([*asked, "--method", "majority"]) == 2
+    assert "context length 64 exceeded" in capsys.readouterr().err
+
+
+def test_one_question_that_is_refused_is_an_error(three: Path, capsys: pytest.CaptureFixture) -> None:
+    with refusing("LONG") as server:
+        asked = ["select", "--question", "LONG", "--image", str(three.with_name("1.png"))]
+        assert main([*asked, "--server.url", server.url]) == 2
+    captured = capsys.readouterr()
+    assert "context length 64 exceeded" in captured.err
+    assert captured.out == ""
