@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from r3v.config import ModelConfig
+from r3v.config import ModelConfig, check_pixels
 from r3v.errors import ModelError
 from r3v.io import atomic_dir
 from r3v.policies.encode import Encoder
@@ -48,8 +48,9 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
     """The model, processor and encoder of `config`, with its adapter when one is named.
 
     `dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
-    Raises ModelError for a folder, extra or device that is missing.
+    Raises ModelError for a folder, extra or device that is missing, ConfigError for limits of pixels without a picture.
     """
+    check_pixels(config)
     if dry_run:
         model, processor = _dry_run(config)
         name = f"dry-run:{family(config)}"
@@ -69,6 +70,7 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
         model.config,
         generation_config=getattr(model, "generation_config", None),
         max_pixels=config.max_pixels,
+        min_pixels=config.min_pixels,
     )
     return Loaded(model.eval(), processor, encoder, name, config)
 
