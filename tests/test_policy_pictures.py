@@ -60,8 +60,8 @@ def test_scaling_keeps_a_legal_strip_legal(family: str, most: int, data: Path) -
 
 
 def test_a_small_picture_is_scaled_up_to_min_pixels(data: Path) -> None:
-    """The tiny Qwen2-VL makes a token of 16 x 16 pixels. 64 times 784 are 50,176 pixels: at least 259 x 194 of the ratio
-    4:3, which it rounds to 256 x 192: 16 x 12 tokens."""
+    """The tiny Qwen2-VL makes a token of 16 x 16 pixels. 64 times 784 are 50,176 pixels: at least 259 x 194 as 4:3,
+    rounded to 256 x 192: 16 x 12 tokens."""
     processor, config = copy.deepcopy(tiny("qwen2_vl").processor), tiny("qwen2_vl").model.config
     processor.image_processor.size = SizeDict(shortest_edge=56 * 56, longest_edge=1280 * 784)  # those of real ones
     token = config.image_token_id

@@ -8,12 +8,12 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from r3v.data.folders import chartqa, tabmwp
-from r3v.data.geoqa import geometry3k, geoqa
 from r3v.data.images import decode
 from r3v.data.mapping import jsonl
-from r3v.data.releases import clevr_math, m3cot
 from r3v.data.rows import Row
+from r3v.data.sets.folders import chartqa, tabmwp
+from r3v.data.sets.geoqa import geometry3k, geoqa
+from r3v.data.sets.releases import clevr_math, m3cot
 from r3v.data.source import Problems, Source, select_split
 from r3v.data.spec import Spec, parse_spec
 from r3v.errors import ConfigError, DataError

@@ -1,0 +1,1 @@
+"""Named data sets, in the layouts people have them in: one function for each reader of the table READERS."""
