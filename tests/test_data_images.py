@@ -84,7 +84,7 @@ def test_bad_bytes(data: bytes, what: str) -> None:
     assert str(caught.value).startswith("file picture: ")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, len(PICTURE) - 1), st.integers(0, 255), st.booleans())
 def test_damage_is_an_image_error_or_harmless(position: int, value: int, jpeg: bool) -> None:
     data = bytearray(JPEG if jpeg else PICTURE)
