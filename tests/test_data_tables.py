@@ -58,7 +58,7 @@ def test_pictures_that_no_option_names_are_told(tmp_path: Path) -> None:
 def test_bad_cells_name_their_row_and_never_their_bytes(tmp_path: Path) -> None:
     """The second picture is cut off, the third empty, the fourth a struct of nulls, the fifth no picture at all."""
     picture = png() + b"x" * 2_000_000
-    cells = [picture, png()[:60], b"", None, b"no picture" * 1000]
+    cells = [picture, png()[:45], b"", None, b"no picture" * 1000]
     structs = [None if cell is None else {"bytes": cell, "path": None} for cell in cells]
     column = pa.array(structs, type=pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     rows = {"question": ["q1", "q2", "q3", "q4", "q5"], "answer": [b"ab" * 40_000, b"1", b"1", b"1", b"1"]}
@@ -161,7 +161,7 @@ def test_more_marks_than_pictures_is_a_bad_row(tmp_path: Path) -> None:
 
 
 def test_keys_that_stand_twice(tmp_path: Path) -> None:
-    """Two values are a bad row, wherever they stand; one value twice is read and told once; a text may look like one."""
+    """Two values are a bad row, wherever they stand; one value twice is read and told once; a text looks like one."""
     path = tmp_path / "d.jsonl"
     path.write_text(
         '{"question": "q1", "answer": "4", "answer": "5"}\n'

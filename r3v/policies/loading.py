@@ -75,6 +75,21 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
     return Loaded(model.eval(), processor, encoder, name, config)
 
 
+def encoder_of(config: ModelConfig) -> Encoder:
+    """The encoder of a model, by its processor alone; no weights are loaded. Raises ModelError, ConfigError."""
+    from transformers import AutoConfig
+
+    check_pixels(config)
+    path = resolve(config.path)
+    processor = _processor(path, config)
+    return Encoder(
+        processor,
+        AutoConfig.from_pretrained(**_source(path, config)),
+        max_pixels=config.max_pixels,
+        min_pixels=config.min_pixels,
+    )
+
+
 def resolve(path: str) -> Path:
     """The folder of a model: `geoworld-tiny` is the one that ships with the library, other names are kept."""
     if path != BUILT_IN:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from r3v.data import fields
+from r3v.data.hub import VALIDATION
 from r3v.data.images import locate
 from r3v.data.rows import Joined, JsonFile, Row
 from r3v.data.sets.copies import copy
@@ -26,7 +27,8 @@ from r3v.records import Problem
 
 def _files(folder: Path, pattern: str, splits: tuple[str, ...], split: str | None) -> list[tuple[Path, str]]:
     """The files of the wanted splits that exist. Raises DataError where there is none."""
-    wanted = [(folder / pattern.format(name), name) for name in splits if split in (None, name)]
+    same = VALIDATION if split in VALIDATION else (None, split)
+    wanted = [(folder / pattern.format(name), name) for name in splits if split is None or name in same]
     found = [(path, name) for path, name in wanted if path.is_file()]
     if not found:
         listed = ", ".join(path.name for path, _ in wanted) or f"a file of split {split!r} ({', '.join(splits)})"
