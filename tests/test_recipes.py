@@ -47,7 +47,7 @@ def test_recipes_of_outside_data_check_it_first_and_name_nothing_outside() -> No
     found = 0
     for path in sorted(recipe_folder().glob("*.yaml")):
         text = path.read_text()
-        assert not re.search(r"\.\./|[\s:]/\w", text.replace("https:/", "").replace("$H/", "")), path.name
+        assert not re.search(r"\.\./|[\s:]/\w", text.replace("https://", "").replace("$H/", "")), path.name
         specs = set(re.findall(r"^  (?:train|gate|eval|pool|seeds|data): (\S+)$", text, re.M))
         if all(spec.startswith("geoworld:") for spec in specs):
             continue
