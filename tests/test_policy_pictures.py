@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,7 +36,7 @@ def prompt_of(data: Path, number: int) -> Prompt:
     return solve(load(f"jsonl:{data}")[number], style("short"))
 
 
-def encoder(loaded: Loaded, **limits: int | None) -> Encoder:
+def encoder(loaded: Loaded, **limits: Any) -> Encoder:
     return Encoder(loaded.processor, loaded.model.config, **limits)
 
 
@@ -85,7 +86,7 @@ def test_a_processor_that_refuses_is_told_with_file_and_row(data: Path, monkeypa
         ({"min_pixels": 2_000, "max_pixels": 1_000}, "min_pixels 2000 above model.max_pixels 1000"),
     ],
 )
-def test_limits_that_leave_no_picture(limits: dict[str, int], what: str) -> None:
+def test_limits_that_leave_no_picture(limits: dict[str, Any], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         check_pixels(ModelConfig(**limits))
 
