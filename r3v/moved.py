@@ -14,6 +14,7 @@ from typing import Any
 MODULES = {
     "r3v.cli": "r3v.app.cli",
     "r3v.config": "r3v.settings.config",
+    "r3v.data.spec": "r3v.spec",
     "r3v.evaluation": "r3v.run.evaluation",
     "r3v.export": "r3v.training.export",
     "r3v.loop": "r3v.reflection.loop",

@@ -1,4 +1,7 @@
-"""Shared fixtures: where the real data lives, and one thread so that parallel test workers do not fight."""
+"""Shared fixtures: where the real data lives, and one thread so that parallel test workers do not fight.
+
+Property tests run under one profile without limits of time: how long an example takes says how busy the machine is.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,6 +21,9 @@ from places import SHARED_DATA
 from tiny_models import torchvision_missing
 
 torchvision_missing()
+
+settings.register_profile("r3v", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("r3v")
 
 
 @pytest.fixture(scope="session")

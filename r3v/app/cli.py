@@ -175,9 +175,13 @@ def _sample(commands: argparse._SubParsersAction) -> None:
 def _data(commands: argparse._SubParsersAction) -> None:
     data = commands.add_parser("data", help="check a dataset, or make the built-in one", allow_abbrev=False)
     inner = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
-    check = inner.add_parser("check", help="counts, sizes, duplicates, leaks and every bad row; exit code 1 if any")
+    check = inner.add_parser("check", help="counts, sizes, duplicates, leaks and bad rows; exit code 1 if any are bad")
     check.set_defaults(handler=_later("data_check"), takes_fields=False)
-    check.add_argument("spec", help="data spec, such as geoqa:../shared/data/geoqa")
+    check.add_argument("spec", help="data spec, such as geoqa:hz2475/geoQA?split=train, or a recipe: all sets it names")
+    check.add_argument(
+        "--against", metavar="SPEC", action="append", default=[], help="look for its problems in this set"
+    )
+    check.add_argument("--all", action="store_true", help="every finding, not only the first of each kind")
     check.add_argument("--model", help="count the tokens of the prompts for this model")
     check.add_argument("--limit", type=int, help="look at the first rows only")
     check.add_argument("--skip-bad", action="store_true", help="go on without bad rows: name them, exit code 0")

@@ -8,11 +8,14 @@ Three different things, kept apart:
   another id. It can be used; it only counts twice. Sharing an image alone is normal (GeoQA asks several
   questions of one figure).
 - a *leak* is an id or an image (by the hash of its bytes) that stands in two splits of the same source.
-  When the spec names one split, the others of the source are read as well, to compare.
+  When the spec names one split, the others of the source are read as well, to compare. Between two data sets
+  (`leaks_between`) it is an image, by bytes or by pixels, or a question with its choices.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +25,9 @@ from r3v.data import images
 from r3v.data.fields import content_id
 from r3v.data.readers import examine, reader_of
 from r3v.data.source import Source, open_form, select_split
-from r3v.data.spec import Spec, parse_spec
 from r3v.errors import ConfigError, DataError
 from r3v.records import Problem, image_hash
+from r3v.spec import Spec, parse_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The same id or image in two splits; `ids` are the problems on either side."""
+    """The same id, image or question in two splits or data sets; `ids` are the problems on either side."""
 
     what: str
     splits: tuple[str, str]
@@ -57,6 +60,7 @@ class CheckResult:
     """Counts, spreads and findings; `ok` is False when there is any bad row."""
 
     spec: str
+    commit: str | None = None
     rows: int = 0
     good: int = 0
     splits: Counter[str] = field(default_factory=Counter)
@@ -78,7 +82,7 @@ class CheckResult:
 
 def check(
     spec: str,
-    tokens_for: str | Callable[[Problem], int] | None = None,
+    tokens_for: Callable[[Problem], int] | None = None,
     *,
     limit: int | None = None,
     max_pixels: int | None = None,
@@ -86,23 +90,22 @@ def check(
 ) -> CheckResult:
     """Read every row and decode every image of a spec once.
 
-    `tokens_for` is a function from a problem to the tokens of its prompt, or the name of a model whose
-    processor counts them (`token_counter`). `limit` looks at the first rows only. `progress` wraps the row
-    numbers. Raises ConfigError or DataError when the spec or the file as a whole cannot be used.
+    `tokens_for` is a function from a problem to the tokens of its prompt. `limit` looks at the first rows only.
+    `progress` wraps the row numbers. Raises ConfigError or DataError when the spec or the file as a whole cannot be
+    used.
     """
     parsed = parse_spec(spec)
     limit = limit if limit is not None else parsed.number("limit")
     if limit is not None and limit < 0:
         raise ConfigError(f"found limit {limit}, expected a whole number, 0 or more")
-    count = token_counter(tokens_for) if isinstance(tokens_for, str) else tokens_for
     split = parsed.options.get("split")
     source = reader_of(parsed)(parsed, split)
     index = select_split(source, split, parsed.path)
-    seen = _Seen(CheckResult(spec), parsed.flag("open"), count, max_pixels)
+    seen = _Seen(CheckResult(spec, source.commit), parsed.flag("open"), tokens_for, max_pixels)
     for i in progress(index if limit is None else index[:limit]):
         seen.row(source, i)
     if split is not None and parsed.reader != "geoworld":  # GeoWorld splits are disjoint by construction
-        seen.others(parsed, split)
+        seen.others(parsed, split, source, index)
     return seen.finish()
 
 
@@ -131,6 +134,7 @@ class _Seen:
         try:
             problem = examine(source, i, self.keys, self.max_pixels)
             sizes = [images.size(image, self.max_pixels) for image in problem.images]
+            tokens = self.count(problem) if self.count else None
         except DataError as error:
             result.bad.append(error)
             return
@@ -142,8 +146,8 @@ class _Seen:
         result.without_image += not problem.images
         self.widths += [float(width) for width, _ in sizes]
         self.heights += [float(height) for _, height in sizes]
-        if self.count:
-            self.lengths.append(float(self.count(problem)))
+        if tokens is not None:
+            self.lengths.append(float(tokens))
         if problem.choices and len(set(problem.choices)) < len(problem.choices):
             result.warnings.append(f"{problem.id}: the same option stands twice: {', '.join(problem.choices)}")
         hashes = [image_hash(image) for image in problem.images]
@@ -162,13 +166,21 @@ class _Seen:
             if split != problem.split:
                 self.result.leaks.append(Leak(what, (split, problem.split), (first, problem.id)))
 
-    def others(self, spec: Spec, split: str) -> None:
-        """Compare with the other splits of the source; their own bad rows are not this check's business."""
+    def others(self, spec: Spec, split: str, own: Source, index: Sequence[int]) -> None:
+        """Compare with the other splits of the source; their own bad rows are not this check's business.
+
+        A file that names no splits is of whatever split is asked for, so the rows of this one are never others.
+        """
         self.result.distinct_images = len(self.hashes)
         options = {key: value for key, value in spec.options.items() if key != "split"}
         whole = Spec(spec.text, spec.reader, spec.path, options)
         source = reader_of(whole)(whole, None)
+        if len(source.rows) == len(index):
+            return
+        mine = {place for i in index if (place := _place(own, i)) is not None}
         for i in range(len(source.rows)):
+            if _place(source, i) in mine:
+                continue
             try:
                 problem = source.build(source.rows[i])
                 if problem.split != split:
@@ -184,38 +196,82 @@ class _Seen:
         return result
 
 
-def token_counter(model: str, style: str = "full") -> Callable[[Problem], int]:
-    """Counts the tokens of the solve prompt, image included, with a model's own processor."""
-    from transformers import AutoProcessor
-
-    from r3v import prompts
-
-    processor = AutoProcessor.from_pretrained(model)
-    words = prompts.style(style)
-
-    def count(problem: Problem) -> int:
-        prompt = prompts.solve(problem, words)
-        text = processor.apply_chat_template(prompt.chat(), add_generation_prompt=True, tokenize=False)
-        pictures = [images.decode(image) for image in prompt.images]
-        ids = processor(text=[text], images=[pictures] if pictures else None)["input_ids"]
-        return len(ids[0])
-
-    return count
+def _place(source: Source, i: int) -> tuple[str, str] | None:
+    """File and row; None for one that cannot be read, which is no other's."""
+    try:
+        row = source.rows[i]
+    except DataError:
+        return None
+    return row.file, row.label
 
 
-def render(result: CheckResult) -> str:
-    """The report as plain text: every bad row, and the first ten of what is merely worth knowing."""
+def leaks_between(one: str, other: str, limit: int | None = None) -> list[Leak]:
+    """Problems of one spec (its first `limit`) that stand in another, each told once: by a picture (its bytes or, where
+    the sets are different ones, its pixels, since copies are encoded anew), and without a picture by question and
+    choices: "Find x." alone says nothing.
+
+    Bad rows are left out. Raises ConfigError or DataError as `check` does.
+    """
+    sources = [(spec.reader, spec.path) for spec in map(parse_spec, (one, other))]
+    if all(reader == "geoworld" for reader, _ in sources):  # its splits are disjoint by construction
+        return []
+    pixels = sources[0] != sources[1]
+    held: dict[str, str] = {}
+    for problem in _readable(other, None):
+        for mark in _marks(problem, pixels):
+            held.setdefault(mark, problem.id)
+    found = []
+    for problem in _readable(one, limit):
+        mark = next((mark for mark in _marks(problem, pixels) if mark in held), None)
+        if mark is not None:
+            found.append(Leak(mark.partition(" ")[0], (one, other), (problem.id, held[mark])))
+    return found
+
+
+def _readable(spec: str, limit: int | None) -> Iterable[Problem]:
+    parsed = parse_spec(spec)
+    split = parsed.options.get("split")
+    source = reader_of(parsed)(parsed, split)
+    index = select_split(source, split, parsed.path)
+    for i in index[: limit if limit is not None else parsed.number("limit")]:
+        try:
+            yield source.build(source.rows[i])
+        except DataError:
+            continue
+
+
+def _marks(problem: Problem, pixels: bool) -> list[str]:
+    """What a problem is known again by."""
+    if not problem.images:
+        said = " ".join([problem.question, *(problem.choices or ())]).casefold()
+        return [f"question {hashlib.sha256(' '.join(said.split()).encode()).hexdigest()}"]
+    marks = []
+    for image in problem.images:
+        try:
+            marks.append(f"image {image_hash(image)}")
+            if pixels:
+                picture = images.decode(image)
+                data = f"{picture.width}x{picture.height} ".encode() + picture.tobytes()
+                marks.append(f"pixels {hashlib.sha256(data).hexdigest()}")
+        except DataError:
+            continue
+    return marks
+
+
+def render(result: CheckResult, every: bool = False) -> str:
+    """The report as plain text: of what is wrong one line for each kind, with its count and first case, or `every`
+    case."""
     lines = [f"{result.spec}: {result.rows} rows, {result.good} good, {len(result.bad)} bad"]
 
     def add(name: str, value: object) -> None:
         lines.append(f"  {name:<18} {value}")
 
-    def several(name: str, items: Sequence[str]) -> None:
+    def listed(name: str, items: Sequence[tuple[str, str]]) -> None:
         add(name, len(items))
-        lines.extend(f"    {item}" for item in items[:10])
-        if len(items) > 10:
-            lines.append(f"    ... and {len(items) - 10} more")
+        lines.extend(f"    {line}" for line in by_kind(items, every))
 
+    if result.commit:
+        add("commit", f"{result.commit} (pin it with revision={result.commit})")
     add("splits", ", ".join(f"{name} {n}" for name, n in sorted(result.splits.items())) or "-")
     add("answer kinds", ", ".join(f"{name} {n}" for name, n in sorted(result.kinds.items())) or "-")
     add("images", f"{result.distinct_images} different; {result.without_image} problems without one")
@@ -224,15 +280,39 @@ def render(result: CheckResult) -> str:
         add("height", f"{result.height} px")
     if result.tokens:
         add("prompt tokens", f"{result.tokens}")
-    several("repeated problems", [f"{second} repeats {first}" for first, second in result.repeated])
-    several(
-        "split leaks",
-        [
-            f"{leak.what} of {leak.ids[0]} ({leak.splits[0]}) also in {leak.ids[1]} ({leak.splits[1]})"
-            for leak in result.leaks
-        ],
-    )
-    several("warnings", result.warnings)
-    add("bad rows", len(result.bad))
-    lines.extend(f"    {error}" for error in result.bad)
+    listed("repeated problems", [("", f"{second} repeats {first}") for first, second in result.repeated])
+    listed("split leaks", [_leak(leak) for leak in result.leaks])
+    listed("warnings", [("", text) for text in result.warnings])
+    listed("bad rows", [(_kind(error), str(error)) for error in result.bad])
     return "\n".join(lines)
+
+
+def several(name: str, leaks: Sequence[Leak], every: bool = False) -> str:
+    """What `leaks_between` found, as text."""
+    lines = by_kind([(leak.what, " and ".join(leak.ids)) for leak in leaks], every)
+    return "\n".join([f"{name}: {len(leaks)}", *(f"    {line}" for line in lines)])
+
+
+def by_kind(items: Sequence[tuple[str, str]], every: bool = False) -> list[str]:
+    """One line for each kind of (kind, text), the commonest first: how often it stands there, and its first text; or
+    every text."""
+    if every:
+        return [text for _, text in items]
+    first: dict[str, str] = {}
+    for kind, text in items:
+        first.setdefault(kind, text)
+    counts = Counter(kind for kind, _ in items)
+    return [f"{n} like this: {first[kind]}" if n > 1 else first[kind] for kind, n in counts.most_common()]
+
+
+def _leak(leak: Leak) -> tuple[str, str]:
+    (one, other), (first, second) = leak.splits, leak.ids
+    return f"{leak.what} {one} {other}", f"{leak.what} of {first} ({one}) also in {second} ({other})"
+
+
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\(\w\)|\d[\d.,x]*|\S*[/\\]\S*")
+
+
+def _kind(error: DataError) -> str:
+    """Errors about the same field that differ in quoted words, numbers and paths alone are of one kind."""
+    return f"{error.field}: {_VARYING.sub('#', error.what)}"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from r3v.data.rows import Row
+from r3v.data.shown import shown
 from r3v.errors import DataError
 from r3v.grading import numeric
 from r3v.grading.reading import Unread
@@ -37,7 +38,7 @@ def get(row: Row, name: str, default: Any = _MISSING) -> Any:
 def as_text(row: Row, name: str, value: Any) -> str:
     """Text, or a finite number written as text. Raises DataError for empty text and every other type."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise row.error(f"found {type(value).__name__} {value!r:.60}, expected text or a number", name)
+        raise row.error(f"found {type(value).__name__} {shown(value)}, expected text or a number", name)
     if isinstance(value, float) and not math.isfinite(value):
         raise row.error(f"found {value}, expected a finite number", name)
     text = str(value).strip()
@@ -78,25 +79,25 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     """
     letters = LETTERS[: len(options)]
     if form in ("index", "index1"):
-        shown = as_text(row, name, gold)
-        position = int(shown) - (form == "index1") if shown.isdecimal() else -1
+        said = as_text(row, name, gold)
+        position = int(said) - (form == "index1") if said.isdecimal() else -1
         if not 0 <= position < len(options):
-            raise row.error(f"found {gold!r}, expected the position of one of {len(options)} options", name)
+            raise row.error(f"found {said!r}, expected the position of one of {len(options)} options", name)
         return letters[position]
-    shown = as_text(row, name, gold)
-    by_letter = shown.strip("().").upper() if len(shown.strip("().")) == 1 else ""
+    said = as_text(row, name, gold)
+    by_letter = said.strip("().").upper() if len(said.strip("().")) == 1 else ""
     by_letter = by_letter if by_letter and by_letter in letters and form != "text" else ""
-    matches = [i for i, option in enumerate(options) if option.strip() == shown] if form != "letter" else []
+    matches = [i for i, option in enumerate(options) if option.strip() == said] if form != "letter" else []
     by_text = letters[matches[0]] if matches else ""
     if by_letter and by_text and by_letter != by_text:
         raise row.error(
-            f"gold {shown!r} is option ({by_text}) by its text and ({by_letter}) by its letter",
+            f"gold {said!r} is option ({by_text}) by its text and ({by_letter}) by its letter",
             name,
             "Say which is meant with the option answer_is=text or answer_is=letter",
         )
     if not by_letter and not by_text:
         raise row.error(
-            f"gold {shown!r:.80} is not among the choices {list(options)!r:.200}",
+            f"gold {said!r:.80} is not among the choices {list(options)!r:.200}",
             name,
             "Correct the row; for positions use answer_is=index (from 0) or answer_is=index1",
         )

@@ -2,12 +2,14 @@
 
 A data set is untrusted input. A name may not lead out of its folder (`..`, absolute paths and symbolic
 links are resolved first), the pixel count is read from the header before anything is decoded, and only
-raster formats that Pillow decodes itself are accepted (no EPS or PDF, which start other programs).
+raster formats that Pillow decodes itself are accepted (no EPS or PDF, which start other programs). A strip
+longer than 200 times its width is refused with them: no processor of the tested families cuts it into tokens.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import struct
@@ -16,6 +18,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r3v.data.shown import shown
 from r3v.errors import ImageError
 from r3v.records import FileImage, ImageSource
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """Largest image accepted unless told otherwise; 64 megapixels decode to 192 MB."""
 MAX_BYTES = 256_000_000
+MAX_RATIO = 200
+"""Longest edge by shortest. The processors of Qwen-VL and GLM-V raise beyond it; others squeeze such a strip to
+nothing."""
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 # What Pillow raises on damaged files: its parsers let errors of struct, zlib and indexing through.
 _BROKEN = (
@@ -51,28 +57,30 @@ def locate(name: Any, root: str | Path, *, file: str, row: str, field: str) -> F
         return ImageError(what, file=file, row=row, field=field, fix=fix)
 
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise fail(f"found {name!r}, expected the name of an image file", "Give a path relative to the data folder")
+        raise fail(
+            f"found {shown(name)}, expected the name of an image file", "Give a path relative to the data folder"
+        )
     base = os.path.realpath(root)
     try:
         path = os.path.realpath(os.path.join(base, name))
     except UnicodeEncodeError as error:
-        raise fail(f"found {name!r}, which no file can be called", "Correct the name") from error
+        raise fail(f"found {shown(name)}, which no file can be called", "Correct the name") from error
     if os.path.commonpath([base, path]) != base:
         raise fail(
-            f"image {name!r} leaves the data folder {base}",
+            f"image {shown(name)} leaves the data folder {base}",
             "Move it inside, or name the folder that holds the images with the option root=DIR",
         )
     try:
         status = os.stat(path)
     except OSError as error:
         raise fail(
-            f"image {name!r} cannot be found in {base}: {error.strerror or error}",
+            f"image {shown(name)} cannot be found in {base}: {error.strerror or error}",
             "Restore the file, or name the folder that holds the images with the option root=DIR",
         ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise fail(f"image {name!r} is not a regular file", "Name an image file")
+        raise fail(f"image {shown(name)} is not a regular file", "Name an image file")
     if not 0 < status.st_size <= MAX_BYTES:
-        raise fail(f"image {name!r} has {status.st_size} bytes, expected 1 to {MAX_BYTES}", "Replace the file")
+        raise fail(f"image {shown(name)} has {status.st_size} bytes, expected 1 to {MAX_BYTES}", "Replace the file")
     return FileImage(path, origin=(file, row, field))
 
 
@@ -112,7 +120,35 @@ def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
             f"{width}x{height} = {width * height:,} pixels, more than the limit of {limit:,}",
             "Scale it down",
         )
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise _fail(
+            image,
+            f"{width}x{height} pixels, an aspect ratio of {max(width, height) / min(width, height):.4g}, more than the "
+            f"{MAX_RATIO} that processors of models take",
+            "Crop it, or leave the row out",
+        )
     return opened
+
+
+def fitted(width: int, height: int, least: int | None, most: int | None) -> tuple[int, int]:
+    """(width, height) of a picture scaled to hold at least `least` and at most `most` pixels; None is no limit.
+
+    Whole numbers cannot keep the ratio of the edges: it only ever falls, so that a legal strip stays one. Where the
+    two limits leave no room for rounding, `most` counts.
+    """
+    long, short = max(width, height), min(width, height)
+    edge = short
+    if least is not None and width * height < least:
+        edge = max(1, math.isqrt(least * short // long))
+        while edge * (edge * long // short) < least:
+            edge += 1
+    if edge == short and (most is None or width * height <= most):
+        return width, height
+    other = edge * long // short
+    if most is not None and edge * other > most:
+        edge = max(1, math.isqrt(most * short // long))
+        other = max(1, min(edge * long // short, most // edge))
+    return (other, edge) if width >= height else (edge, other)
 
 
 def size(image: ImageSource, max_pixels: int | None = None) -> tuple[int, int]:

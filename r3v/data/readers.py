@@ -8,16 +8,16 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from r3v.data.folders import chartqa, tabmwp
-from r3v.data.geoqa import geometry3k, geoqa
 from r3v.data.images import decode
 from r3v.data.mapping import jsonl
-from r3v.data.releases import clevr_math, m3cot
 from r3v.data.rows import Row
+from r3v.data.sets.folders import chartqa, tabmwp
+from r3v.data.sets.geoqa import geometry3k, geoqa
+from r3v.data.sets.releases import clevr_math, m3cot
 from r3v.data.source import Problems, Source, select_split
-from r3v.data.spec import Spec, parse_spec
 from r3v.errors import ConfigError, DataError
 from r3v.records import Problem
+from r3v.spec import Spec, parse_spec
 
 Reader = Callable[[Spec, str | None], Source]
 
@@ -102,7 +102,7 @@ def load(
     open: bool = False,
     max_pixels: int | None = None,
 ) -> Problems:
-    """The problems a spec names, read lazily (see r3v.data.spec for the syntax).
+    """The problems a spec names, read lazily (see r3v.spec for the syntax).
 
     `split` None reads every split. `open` takes the choices away. Without `skip_bad` a bad row raises
     DataError or ImageError when it is reached. With it, every row is read and every image decoded once now,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from r3v.errors import DataError
 _BLOCK = 1 << 20
 _KEYED = re.compile(rb'\s*\{\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*:\s*\{')
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL)
+_PAIR = re.compile(rb'"\s*:')
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,6 +50,7 @@ class JsonFile(Sequence[Row]):
         self.keyed = False
         self._bounds = array("I")  # row i lies between bounds i and i + 1, blanks and commas before it
         self._handle: int | None = None
+        self._told = False
         try:
             with open(self.path, "rb") as file:
                 if os.fstat(file.fileno()).st_size >= 1 << 32:
@@ -76,12 +79,15 @@ class JsonFile(Sequence[Row]):
         if self._handle is None:
             self._handle = os.open(self.path, os.O_RDONLY)
         text = os.pread(self._handle, stop - start, start).lstrip(b" \t\r\n,")
+        text = b"{" + text + b"}" if self.keyed else text
         try:
-            value = json.loads(b"{" + text + b"}" if self.keyed else text)
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"not valid JSON: {error}", file=self.path, row=label, fix="Write one object per row"
             ) from error
+        if isinstance(value, dict) and len(_PAIR.findall(text)) > len(value):
+            self._check_keys(text, label)
         key = None
         if self.keyed:
             (key, value) = next(iter(value.items())) if len(value) == 1 else (None, list(value.values()))
@@ -89,6 +95,30 @@ class JsonFile(Sequence[Row]):
         if not isinstance(value, dict):
             raise DataError(f"found {type(value).__name__}, expected a JSON object", file=self.path, row=label)
         return Row(self.path, label, value, key, self.split)
+
+    def _check_keys(self, text: bytes, label: str) -> None:
+        """Raise DataError where a key has two values in one object; warn once where it merely stands twice."""
+
+        def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+            value = dict(found)
+            for key, item in found if len(value) < len(found) else ():
+                if item != value[key]:
+                    raise DataError(
+                        f"the key {key!r:.60} stands twice in one object, with different values",
+                        file=self.path,
+                        row=label,
+                        field=key[:60],
+                        fix="Keep one of them",
+                    )
+            if len(value) < len(found) and not self._told:
+                self._told = True
+                warnings.warn(
+                    f"{self.path}, row {label}: a key stands twice in one object, with one value (told once)",
+                    stacklevel=4,
+                )
+            return value
+
+        json.loads(text, object_pairs_hook=pairs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}

@@ -14,7 +14,7 @@ from r3v.reflection.build import check_build
 from r3v.reflection.presets import apply_preset
 from r3v.run.evaluation import check_selectors
 from r3v.settings.checks import check_numbers
-from r3v.settings.config import Config
+from r3v.settings.config import Config, check_pixels
 from r3v.settings.tree import flatten, read_tree
 
 _SELECT_EXAMPLES = (
@@ -50,6 +50,7 @@ def check_config(config: Config) -> None:
     check_selectors(config.select.selectors)
     check_build(config.build)
     check_pairs(config)
+    check_pixels(config.model)
 
 
 def check_pairs(config: Config) -> None:

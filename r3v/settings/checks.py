@@ -10,7 +10,7 @@ from r3v.errors import ConfigError
 AT_LEAST = {
     "run.rounds": 0,
     "data.n_train": 1, "data.n_gate": 1, "data.n_eval": 1,
-    "model.lora_r": 1, "model.max_pixels": 1,
+    "model.lora_r": 1,
     "sample.k": 1, "sample.temperature": 0, "sample.top_k": 0, "sample.max_new_tokens": 1, "sample.slots": 1,
     "sample.shard_size": 1,
     "build.qa": 0, "build.weight_answer": 0, "build.weight_refine": 0, "build.weight_keep": 0, "build.weight_select": 0,

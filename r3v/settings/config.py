@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from r3v.errors import ConfigError
 from r3v.settings.cluster import PolicyConfig
 from r3v.settings.server import ServerConfig
 
@@ -62,6 +63,9 @@ class ModelConfig:
     device: str = "auto"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     max_pixels: int | None = None
+    """Larger pictures are scaled down to this many pixels before the processor sees them."""
+    min_pixels: int | None = None
+    """Smaller ones are scaled up to this many: 132 x 117 pixels are 20 tokens to Qwen2.5-VL, too few to be read."""
     lora_r: int = 32
     lora_alpha: int = 64
     lora_dropout: float = 0.0
@@ -70,6 +74,23 @@ class ModelConfig:
     prompt_style: Literal["full", "short"] = "full"
     letters: bool = False
     """Targets name the letter of a choice instead of its value."""
+
+
+FEWEST_PIXELS = 784
+"""28 x 28: what Qwen2-VL makes one token of. Less than that is no picture to any family."""
+
+
+def check_pixels(model: ModelConfig) -> None:
+    """Raise ConfigError for limits that leave no picture to see, or that none can keep."""
+    least, most = model.min_pixels, model.max_pixels
+    for name, value in (("min_pixels", least), ("max_pixels", most)):
+        if value is not None and value < FEWEST_PIXELS:
+            raise ConfigError(
+                f"found model.{name} {value}, expected at least {FEWEST_PIXELS} (28 x 28): a picture is width x height "
+                "pixels, and fewer make no whole token"
+            )
+    if least is not None and most is not None and least > most:
+        raise ConfigError(f"found model.min_pixels {least} above model.max_pixels {most}; lower one or raise the other")
 
 
 @dataclass(frozen=True)

@@ -234,12 +234,27 @@ def read_tree(
         where = f"{recipe}: " if recipe is not None and not flags else ""
         raise ConfigError(f"{where}{' '.join(str(error).split())}") from error
     config = cls(**{f.name: getattr(values, f.name) for f in fields(cls)})  # type: ignore[arg-type]
+    for name in sorted(n for n in names if n.startswith("data.") and known[n] is str):
+        if ":" not in get_field(config, name):
+            base = p.instantiate(p.parse_args(args))
+            config = set_field(config, name, _local_copy(get_field(base, name), get_field(config, name), name))
     model = getattr(config, "model", None)
     if model is not None and model.path in ("geoworld-tiny", "smolgeo") and "model.prompt_style" not in explicit:
         config = set_field(config, "model.prompt_style", "short")
     if model is not None and model.path == "smolgeo" and "model.dtype" not in explicit:
         config = set_field(config, "model.dtype", "auto")
     return config, frozenset(explicit)
+
+
+def _local_copy(spec: str, place: str, name: str) -> str:
+    """The data set of the recipe, read from a file or folder here. Raises ConfigError where there is none."""
+    from r3v.spec import at
+
+    if not Path(place).expanduser().exists():
+        raise ConfigError(
+            f"command line: --{name} {place}: found neither a data spec such as jsonl:mine.jsonl nor a file or folder"
+        )
+    return at(spec, str(Path(place).expanduser()))
 
 
 def differences(old: Any, new: Any) -> list[str]:

@@ -246,6 +246,47 @@ def test_data_make_and_check(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
     assert "5 rows, 5 good, 0 bad" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (["data", "make", "geoworld", "--n", "0", "--out", "OUT"], "--n 0, expected at least 1"),
+        (["select", "--question", "q", "--choices", "4", "5", " 4"], "--choices with '4' twice"),
+        (["select", "--question", "q", "--model.max_pixels", "100"], "model.max_pixels 100, expected at least 784"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(
+    line: list[str], what: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([word.replace("OUT", str(tmp_path / "out")) for word in line]) == 2
+    assert what in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_check_counts_the_tokens_of_the_built_in_model(capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "check", "geoworld:test?n=2", "--model", "geoworld-tiny"]) == 0
+    assert "prompt tokens" in capsys.readouterr().out
+
+
+def test_data_check_of_a_recipe_looks_for_its_problems_in_its_test_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The one training problem shows the picture of the second test problem; the gate shows none of them."""
+    out = tmp_path / "made"
+    assert main(["data", "make", "geoworld", "--n", "3", "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
+    for name, chosen in (("train", [rows[1]]), ("gate", [rows[2]]), ("eval", rows[:2])):
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("data:\n" + "".join(f"  {n}: jsonl:{out / n}.jsonl\n" for n in ("train", "gate", "eval")))
+    capsys.readouterr()
+    assert main(["data", "check", str(recipe)]) == 0
+    told = capsys.readouterr().out
+    assert f"problems of jsonl:{out / 'train'}.jsonl in jsonl:{out / 'eval'}.jsonl: 1\n" in told
+    assert f"problems of jsonl:{out / 'gate'}.jsonl in jsonl:{out / 'eval'}.jsonl: 0\n" in told
+    assert main(["data", "check", f"jsonl:{out}/gate.jsonl", "--against", f"jsonl:{out}/problems.jsonl"]) == 0
+    assert f"problems of jsonl:{out}/gate.jsonl in jsonl:{out}/problems.jsonl: 1\n" in capsys.readouterr().out
+
+
 def test_data_check_of_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer": ""}\n')

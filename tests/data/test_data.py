@@ -13,9 +13,9 @@ from data_files import folder, good, write
 
 from r3v.data import READERS, load
 from r3v.data.images import decode
-from r3v.data.spec import parse_spec
 from r3v.errors import ConfigError, DataError
 from r3v.records import Problem
+from r3v.spec import parse_spec
 
 
 def test_spec_syntax() -> None:

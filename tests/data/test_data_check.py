@@ -68,6 +68,37 @@ def test_text_names_every_bad_row(data: Path) -> None:
     assert "image of 1 (train) also in 3 (test)" in text
 
 
+def test_one_line_for_each_kind_with_its_count_and_first_case(tmp_path: Path) -> None:
+    """5 absent pictures of different names, 3 broken ones and one row without a question are three kinds."""
+    (tmp_path / "b.png").write_bytes(b"no image")
+    rows = [{"id": str(i), "question": "q", "answer": "1", "image": f"none{i}.png"} for i in range(5)]
+    rows += [{"id": f"b{i}", "question": "q", "answer": "1", "image": "b.png"} for i in range(3)]
+    rows += [{"id": "c", "answer": "1"}]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = check(f"jsonl:{path}")
+    text = render(result)
+    lines = text.split("bad rows")[1].splitlines()
+    assert lines[0].split() == ["9"]
+    assert [line.split(": file")[0].strip() for line in lines[1:3]] == ["5 like this", "3 like this"]
+    assert "row 1, field image: image 'none0.png' cannot be found" in lines[1]
+    assert "row 6, field image: " in lines[2]
+    assert lines[3].strip().startswith(f"file {path}, row 9, field question: is missing")
+    assert len(lines) == 4
+    assert len(render(result, every=True).split("bad rows")[1].splitlines()) == 10
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_file_without_splits_is_of_the_split_asked_for(tmp_path: Path, limit: int | None) -> None:
+    """Nothing in it is in another split, so nothing leaks."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    rows = [{"id": str(i), "question": f"q{i}", "answer": "1", "image": "a.png"} for i in range(3)]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = check(f"jsonl:{path}?split=test", limit=limit)
+    assert (result.leaks, dict(result.splits)) == ([], {"test": limit or 3})
+
+
 def test_skip_bad_leaves_out_what_the_check_calls_bad(data: Path) -> None:
     problems = load(f"jsonl:{data}", skip_bad=True)
     assert [str(error) for error in problems.bad] == [str(error) for error in check(f"jsonl:{data}").bad]

@@ -42,7 +42,7 @@ def test_hub_reads_local_parquet_lazily(tmp_path: Path) -> None:
     assert problem.split == "test"
     with pytest.raises(DataError, match="no split 'val', found test, train"):
         load(f"hub:{tmp_path}/saved?split=val")
-    with pytest.raises(DataError, match="cannot open it"):
+    with pytest.raises(DataError, match="no such file or folder, and names on the hub are OWNER/NAME"):
         load(f"hub:{tmp_path}/nothing.parquet")
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from r3v.data.images import decode, locate, size
+from r3v.data.images import MAX_RATIO, decode, fitted, locate, size
 from r3v.errors import ImageError
 from r3v.records import BytesImage, FileImage
 
@@ -84,7 +84,7 @@ def test_bad_bytes(data: bytes, what: str) -> None:
     assert str(caught.value).startswith("file picture: ")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, len(PICTURE) - 1), st.integers(0, 255), st.booleans())
 def test_damage_is_an_image_error_or_harmless(position: int, value: int, jpeg: bool) -> None:
     data = bytearray(JPEG if jpeg else PICTURE)
@@ -99,6 +99,61 @@ def test_limit_is_checked_before_decoding() -> None:
     with pytest.raises(ImageError, match=r"20x10 = 200 pixels, more than the limit of 199"):
         decode(image, max_pixels=199)
     assert size(BytesImage(png_header(4000, 4000))) == (4000, 4000)
+
+
+@pytest.mark.parametrize(("width", "height"), [(5000, 20), (600, 2), (2, 600), (201, 1)])
+def test_a_strip_that_no_processor_takes_is_refused_from_its_header(width: int, height: int) -> None:
+    with pytest.raises(ImageError, match=r"^file picture: \d+x\d+ pixels, an aspect ratio of (250|300|201), more than"):
+        decode(BytesImage(png_header(width, height), "picture"))
+    with pytest.raises(ImageError, match="aspect ratio"):
+        size(BytesImage(png_header(width, height)))
+
+
+def test_a_strip_at_the_limit_and_a_single_pixel_are_read() -> None:
+    for shape in ((200, 1), (1, 200), (5000, 26), (1, 1)):
+        assert decode(BytesImage(encoded(Image.new("RGB", shape)))).size == shape
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most", "wanted"),
+    [
+        ((640, 480), None, None, (640, 480)),
+        ((640, 480), 784, 307_200, (640, 480)),
+        ((640, 480), None, 76_800, (320, 240)),
+        ((5000, 26), None, 20_000, (1923, 10)),  # 192.3:1 stays one; 1961 x 10 would be 196:1 and 2077 x 10 illegal
+        ((26, 5000), None, 20_000, (10, 1923)),
+        ((1, 1), 200_704, None, (448, 448)),
+        ((132, 117), 200_704, 602_112, (476, 422)),  # the least pair of its ratio: 475 x 421 are 199,975 pixels
+        ((10, 10), 784, 784, (28, 28)),
+    ],
+)
+def test_fitted(given: tuple[int, int], least: int | None, most: int | None, wanted: tuple[int, int]) -> None:
+    assert fitted(*given, least, most) == wanted
+
+
+@settings(max_examples=300)
+@given(
+    short=st.integers(1, 300),
+    ratio=st.floats(1, MAX_RATIO),
+    tall=st.booleans(),
+    least=st.none() | st.integers(784, 300_000),
+    room=st.none() | st.floats(1, 20),
+)
+def test_scaling_never_makes_a_picture_thinner(
+    short: int, ratio: float, tall: bool, least: int | None, room: float | None
+) -> None:
+    """The ratio of the edges does not grow, `most` is never passed, `least` is reached where there is room."""
+    width, height = (short, int(short * ratio)) if tall else (int(short * ratio), short)
+    most = None if room is None else int((least or 784) * room)
+    new_width, new_height = fitted(width, height, least, most)
+    long, thin = max(new_width, new_height), min(new_width, new_height)
+    assert thin >= 1
+    assert long * min(width, height) <= max(width, height) * thin
+    if most is not None:
+        assert long * thin <= most
+    if least is not None and (most is None or most >= 4 * least):  # from 1 to 2 pixels is four times as many
+        assert long * thin >= least
+    assert (new_width >= new_height) == (width >= height) or new_width == new_height
 
 
 def test_modes_become_rgb() -> None:

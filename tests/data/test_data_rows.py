@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from data_files import folder, good, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -156,7 +156,7 @@ TRICKY = st.text(alphabet=list('a"\\{}[],: \né'), max_size=8)
 ROWS = st.lists(st.dictionaries(TRICKY, TRICKY | st.lists(TRICKY, max_size=3), max_size=3), min_size=1, max_size=5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(ROWS, st.sampled_from([None, 1]), st.integers(1, 9))
 def test_index_of_json_arrays_in_small_blocks(tmp_path_factory, rows, indent, block) -> None:
     """Whatever the strings hold and wherever the blocks end, the rows come back as json reads them."""

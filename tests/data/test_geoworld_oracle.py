@@ -109,7 +109,7 @@ def test_a_wrong_method_that_agrees_by_luck_is_not_right() -> None:
     assert known.derived()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet="0123456789 +-*/=().,ABsqrtAnswer:\n", max_size=120))
 def test_no_text_raises(text: str) -> None:
     assert rationale_is_right(triangle().problem, text) in (True, False)

@@ -190,7 +190,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(pieces, max_size=12).map("".join))
 def test_no_expression_raises(text):
     start = cpu_seconds()
@@ -199,7 +199,7 @@ def test_no_expression_raises(text):
     assert verdict.outcome is not Outcome.CORRECT or "x" in text
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from(
         [

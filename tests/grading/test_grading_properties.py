@@ -73,7 +73,7 @@ fragments = st.sampled_from(
 any_text = st.one_of(st.text(max_size=200), st.lists(fragments, max_size=25).map("".join))
 
 
-@settings(max_examples=250, deadline=1000)
+@settings(max_examples=250)
 @given(any_text, st.sampled_from(ALL))
 @example("Answer: ²", FIVE)
 @example("Answer: 1/0", FIVE)
@@ -107,13 +107,13 @@ number_golds = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=1000)
+@settings(max_examples=150)
 @given(number_golds)
 def test_stating_the_gold_number_is_correct(gold):
     assert grade(Problem("p", "q", gold, "number"), f"Some steps.\nAnswer: {gold}").correct
 
 
-@settings(max_examples=150, deadline=1000)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.sampled_from(
@@ -142,7 +142,7 @@ def test_stating_the_gold_text_is_correct(parts):
     assert grade(Problem("p", "q", gold, "text"), f"Some steps.\nAnswer: {gold}").correct
 
 
-@settings(max_examples=150, deadline=1000)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.one_of(number_golds, st.sampled_from(["Red", "Blue", "None", "12:30 P.M.", "$40 or more"])),

@@ -18,7 +18,17 @@ MOST_MODULES = 15
 # From the ground up: a room may import its own modules, rooms on the same line and rooms above it in this list.
 ROOMS = (
     ("r3v.losses", "r3v.checkpoints"),
-    ("r3v.errors", "r3v.records", "r3v.prompts", "r3v.io", "r3v.stats", "r3v.version", "r3v.moved", "r3v.precision"),
+    (
+        "r3v.errors",
+        "r3v.records",
+        "r3v.prompts",
+        "r3v.io",
+        "r3v.stats",
+        "r3v.version",
+        "r3v.moved",
+        "r3v.precision",
+        "r3v.spec",
+    ),
     ("r3v.settings",),
     ("r3v.data", "r3v.grading"),
     ("r3v.policies.base", "r3v.policies.scripted"),

@@ -11,9 +11,12 @@ from recipe_data import LAYOUTS
 from tiny_models import torchvision_missing
 
 from r3v.app.cli import main
+from r3v.app.commands.core import recipe_sets
+from r3v.data import READERS
 from r3v.policies.model.loading import family
 from r3v.reflection.settings import read
 from r3v.settings.tree import recipe_folder
+from r3v.spec import parse_spec
 
 OTHER = ("_notebook.yaml", "_reinforce.yaml", "_evolve.yaml")
 """Recipes of the other systems have settings and tests of their own."""
@@ -37,6 +40,28 @@ def test_the_header_states_command_hardware_time_and_number(name: str) -> None:
     for part in HEADER:
         assert part in header, f"{name} says nothing of {part}"
     assert f"recipes/{name}" in header
+
+
+def test_recipes_of_outside_data_check_it_first_and_name_nothing_outside() -> None:
+    """What their headers run needs a network at most: no path leads out of the repository, and hub sets whose commit is
+    known are pinned to it. Ten recipes read data that does not come with the library."""
+    found = 0
+    for path in sorted(recipe_folder().glob("*.yaml")):
+        text = path.read_text()
+        assert not re.search(r"\.\./|[\s:]/\w", text.replace("https://", "").replace("$H/", "")), path.name
+        specs = set(re.findall(r"^  (?:train|gate|eval|pool|seeds|data): (\S+)$", text, re.M))
+        if all(spec.startswith("geoworld:") for spec in specs):
+            continue
+        found += 1
+        command = text[text.index("# command:") : text.index("# hardware:")]
+        assert f"r3v data check --skip-bad recipes/{path.name}" in command
+        assert command.index("data check") < command.index("r3v train" if "r3v train" in command else "r3v notebook")
+        assert set(recipe_sets(path.name).values()) == specs
+        for spec in specs:
+            parsed = parse_spec(spec)
+            assert parsed.reader in READERS
+            assert re.fullmatch("[0-9a-f]{40}", parsed.options.get("revision", "0" * 40)), spec
+    assert found == 10
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -246,7 +246,7 @@ def test_contradictions_are_refused(cfg: BuildConfig, named: str) -> None:
         build_examples({}, [], cfg, FULL, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(6)), st.integers(0, 5))
 def test_examples_depend_on_seed_and_problem_alone(order: list[int], seed: int) -> None:
     """Any order of problems, and any other problems beside it, give a problem the same examples."""

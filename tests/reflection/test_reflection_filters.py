@@ -67,14 +67,13 @@ def test_what_cannot_be_read_is_left_alone(text: str) -> None:
     assert steps(text) == [] or all(step.holds for step in steps(text))
 
 
-@settings(deadline=None)
 @given(st.integers(-999, 999), st.integers(-999, 999), st.integers(-2000, 2000))
 def test_a_sum_holds_exactly_when_it_is_right(a: int, b: int, c: int) -> None:
     (step,) = steps(f"{a} + {b} = {c}") if b >= 0 else steps(f"{a} - {-b} = {c}")
     assert step.holds == (a + b == c)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="0123456789+-*/^=()√π²., xA°\\sqrt{}\n", max_size=80))
 def test_no_text_raises(text: str) -> None:
     steps(text)

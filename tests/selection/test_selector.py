@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reflection_fakes import FakePolicy, candidate, choice, number
 
@@ -126,7 +126,6 @@ def test_a_sure_answer_is_not_asked_about_again(sure: float, asked: int) -> None
     assert chosen.scores[0] == pytest.approx(math.e**3 / (1 + math.e**3))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 14), st.integers(0, 99))
 def test_orders_are_different_permutations_and_even_numbers_are_balanced(n: int, count: int, seed: int) -> None:
     found = orders(n, count, problem_rng(seed, "p", "x"))

@@ -79,7 +79,7 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_si
 
 
 @given(st.lists(SEQUENCES, min_size=1, max_size=3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_runs_equal_the_dense_mask_on_any_tries(tries) -> None:
     """Whatever the branches, in batches of rows of several lengths: outputs and all gradients."""
     dense, *others = all_ways(batch([row(*sequences) for sequences in tries]))

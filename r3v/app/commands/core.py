@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,10 @@ def question_problem(args: argparse.Namespace) -> Any:
     from r3v.records import FileImage, Problem
     from r3v.selection.selector import ORACLE
 
+    given = [choice.strip() for choice in args.choices or ()]
+    twice = [choice for i, choice in enumerate(given) if choice in given[:i]]
+    if twice:
+        raise ConfigError(f"found --choices with {twice[0]!r} twice: no answer could tell them apart; give each once")
     if args.method == ORACLE:
         raise ConfigError("found --method oracle, which needs the gold answer; choose another selector, such as fused")
     images = tuple(FileImage(path) for path in args.image)
@@ -181,18 +185,60 @@ def sample(args: argparse.Namespace, rest: list[str]) -> int:
 def data_check(args: argparse.Namespace, rest: list[str]) -> int:
     from tqdm import tqdm
 
-    from r3v.data.check import check, render
+    from r3v.data.check import check, leaks_between, render, several
 
-    result = check(args.spec, args.model, limit=args.limit, progress=lambda rows: tqdm(rows, desc="check", unit="row"))
-    print(render(result))
-    if args.skip_bad and result.bad:
-        print(f"going on without {len(result.bad)} bad rows, {result.good} are left")
-    return 0 if result.ok or args.skip_bad else 1
+    named = Path(args.spec).suffix in (".yaml", ".yml")
+    sets = recipe_sets(args.spec) if named else {"data": args.spec}
+    count = _prompt_tokens(args.model) if args.model else None
+    ok = True
+    for spec in dict.fromkeys(sets.values()):
+        result = check(spec, count, limit=args.limit, progress=lambda rows: tqdm(rows, desc="check", unit="row"))
+        print(render(result, args.all))
+        if args.skip_bad and result.bad:
+            print(f"going on without {len(result.bad)} bad rows, {result.good} are left")
+        ok = ok and (result.ok or args.skip_bad)
+    tests = [*args.against, *((sets["eval"],) if "eval" in sets else ())]
+    for spec in dict.fromkeys(sets.values()):
+        for test in dict.fromkeys(tests):
+            if test != spec:
+                print(several(f"problems of {spec} in {test}", leaks_between(spec, test, args.limit), args.all))
+    return 0 if ok else 1
+
+
+def recipe_sets(recipe: str) -> dict[str, str]:
+    """The data specs of a recipe of any kind, by the name of their field in `data`. Raises ConfigError."""
+    import yaml
+
+    from r3v.settings.tree import find_recipe
+
+    path = find_recipe(recipe)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the recipe: {error}") from error
+    data = tree.get("data") if isinstance(tree, dict) else None
+    found = {k: v for k, v in (data or {}).items() if isinstance(v, str) and ":" in v}
+    if not found:
+        raise ConfigError(f"{path}: found no data set, expected fields such as data.train; name the data spec itself")
+    return found
+
+
+def _prompt_tokens(model: str) -> Callable[[Any], int]:
+    """Counts the tokens of a problem's prompt, pictures included, by the processor of a model."""
+    from r3v.policies.model.loading import encoder_of
+    from r3v.prompts import solve, style
+    from r3v.settings.config import ModelConfig
+
+    config = ModelConfig(path=model)
+    encoder, words = encoder_of(config), style(config.prompt_style)
+    return lambda problem: len(encoder.prompt(solve(problem, words)).ids)
 
 
 def data_make(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data.geoworld import write_dataset
 
+    if args.n < 1:
+        raise ConfigError(f"found --n {args.n}, expected at least 1")
     print(f"wrote {args.n} problems to {write_dataset(args.split, args.n, args.out, args.seed)}")
     return 0
 

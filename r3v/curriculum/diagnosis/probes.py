@@ -17,9 +17,9 @@ from r3v.curriculum.diagnosis.cells import AIDS, BASE
 from r3v.data import load
 from r3v.data.geoworld import item_of, make, source
 from r3v.data.geoworld.core import Draft, Item, Mark, question_text, reading_text
-from r3v.data.spec import parse_spec
 from r3v.errors import ConfigError, DataError
 from r3v.records import Problem, image_hash
+from r3v.spec import parse_spec
 
 PROBE_SPLITS = ("gate", "test", "novel")
 SHARE = 0.2

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from r3v.data.spec import Spec, parse_spec
 from r3v.errors import ConfigError, DataError, ImageError
 from r3v.records import FileImage, ImageSource
+from r3v.spec import Spec, parse_spec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 MAX_BYTES = 64_000_000

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from r3v.errors import ModelError
+from r3v.errors import ImageError, ModelError
 from r3v.records import ImageSource, Prompt, image_hash
 
 CACHE_BYTES = 256 * 2**20
@@ -69,8 +69,8 @@ class Encoder:
 
     `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name
     more), `banned_ids` may never be sampled: image and other special tokens except those that stop.
-    `max_pixels` scales larger images down before the processor sees them. Raises ModelError when the
-    processor has no chat template or the model no end-of-turn token.
+    `min_pixels` scales smaller images up and `max_pixels` larger ones down before the processor sees them. Raises
+    ModelError when the processor has no chat template or the model no end-of-turn token.
     """
 
     def __init__(
@@ -80,12 +80,13 @@ class Encoder:
         *,
         generation_config: Any = None,
         max_pixels: int | None = None,
+        min_pixels: int | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.config = model_config
-        self.max_pixels = max_pixels
+        self.max_pixels, self.min_pixels = max_pixels, min_pixels
         self.image_token_id: int | None = _image_token_id(processor, model_config)
         self._expanded = None
         if self.image_token_id is not None:
@@ -260,18 +261,37 @@ class Encoder:
         if bos is not None and text.startswith(bos):
             options["add_special_tokens"] = False
         pictures = [self._picture(image) for image in images]
-        output = self.processor(text=[text], images=[pictures], return_tensors="pt", **options)
+        try:
+            output = self.processor(text=[text], images=[pictures], return_tensors="pt", **options)
+        except ValueError:
+            self._refuse(images, pictures)
+            raise
         return tuple(output["input_ids"][0].tolist()), output
 
+    def _refuse(self, images: Sequence[ImageSource], pictures: Sequence[Any]) -> None:
+        """Raise ImageError for the first picture that the image processor does not take by itself."""
+        processor = getattr(self.processor, "image_processor", None)
+        for image, picture in zip(images, pictures, strict=True):
+            try:
+                if processor is not None:
+                    processor([picture], return_tensors="pt")
+            except ValueError as error:
+                file, row, name = getattr(image, "origin", None) or (image.describe(), None, None)
+                raise ImageError(
+                    f"{type(processor).__name__} does not take the picture of {picture.width}x{picture.height} pixels: "
+                    f"{error}",
+                    file=file,
+                    row=row,
+                    field=name,
+                    fix="Replace it, or leave the row out",
+                ) from error
+
     def _picture(self, image: ImageSource) -> Any:
-        from r3v.data.images import decode
+        from r3v.data.images import decode, fitted
 
         picture = decode(image)
-        pixels = picture.width * picture.height
-        if self.max_pixels is None or pixels <= self.max_pixels:
-            return picture
-        scale = (self.max_pixels / pixels) ** 0.5
-        return picture.resize((max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
+        size = fitted(picture.width, picture.height, self.min_pixels, self.max_pixels)
+        return picture if size == picture.size else picture.resize(size)
 
 
 def _ids(value: Any) -> set[int]:

@@ -26,7 +26,7 @@ from r3v.policies.model.encode import Encoder
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
 from r3v.precision import decided
-from r3v.settings.config import ModelConfig
+from r3v.settings.config import ModelConfig, check_pixels
 
 BUILT_IN = "geoworld-tiny"
 SHIPPED = (BUILT_IN, "smolgeo")
@@ -51,9 +51,10 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
     """The model, processor and encoder of `config`, with its adapter when one is named.
 
     `dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
-    Raises ModelError for a folder, extra or device that is missing.
+    Raises ModelError for a folder, extra or device that is missing, ConfigError for limits of pixels without a picture.
     """
     config = decided(config)
+    check_pixels(config)
     if dry_run:
         model, processor = _dry_run(config)
         name = f"dry-run:{family(config)}"
@@ -73,8 +74,24 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
         model.config,
         generation_config=getattr(model, "generation_config", None),
         max_pixels=config.max_pixels,
+        min_pixels=config.min_pixels,
     )
     return Loaded(model.eval(), processor, encoder, name, config)
+
+
+def encoder_of(config: ModelConfig) -> Encoder:
+    """The encoder of a model, by its processor alone; no weights are loaded. Raises ModelError, ConfigError."""
+    from transformers import AutoConfig
+
+    check_pixels(config)
+    path = resolve(config.path)
+    processor = _processor(path, config)
+    return Encoder(
+        processor,
+        AutoConfig.from_pretrained(**_source(path, config)),
+        max_pixels=config.max_pixels,
+        min_pixels=config.min_pixels,
+    )
 
 
 def resolve(path: str) -> Path:

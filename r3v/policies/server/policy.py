@@ -98,6 +98,7 @@ class OpenAIPolicy:
         for name, where in (
             ("quantization", "start the server with it"),
             ("max_pixels", "put it into server.extra, for vLLM as mm_processor_kwargs"),
+            ("min_pixels", "put it into server.extra, for vLLM as mm_processor_kwargs"),
             ("revision", "start the server with it"),
         ):
             if getattr(model, name) != getattr(default, name):

@@ -140,6 +140,5 @@ TestModel = Model.TestCase
 TestModel.settings = settings(
     max_examples=12,
     stateful_step_count=15,
-    deadline=None,
     suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
 )

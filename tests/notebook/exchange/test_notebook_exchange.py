@@ -66,7 +66,7 @@ def filled(nb: Notebook) -> dict[str, Note]:
 
 @given(note=NOTES)
 @example(Note(id="a", subject="# x", guidance="## Guidance\n\n\\# a\n\\\\## b\n---\n# c", example="\t", sources=("",)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_markdown_brings_back_every_note(note: Note) -> None:
     page = to_markdown(note)
     assert from_markdown(page) == note
@@ -142,7 +142,7 @@ def test_export_and_import_lose_nothing(nb: Notebook, tmp_path: Path, format: Fo
 
 
 @given(notes=st.lists(NOTES, min_size=1, max_size=4, unique_by=lambda n: n.id))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_notebook_survives_both_formats(tmp_path_factory: pytest.TempPathFactory, notes: list[Note]) -> None:
     folder = tmp_path_factory.mktemp("any")
     with Notebook.open(folder / "a", create=True) as nb:

@@ -54,7 +54,7 @@ def dangers(text: str) -> list[str]:
 
 
 @given(ANY)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_dangerous_survives(text: str) -> None:
     cleaned = clean(text)
     assert dangers(cleaned) == []
@@ -62,7 +62,7 @@ def test_nothing_dangerous_survives(text: str) -> None:
 
 
 @given(ANY, ANY, ANY, st.integers(60, 400), st.sampled_from(["full", "short"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_note_in_a_prompt_is_short_marked_and_clean(
     subject: str, guidance: str, rest: str, limit: int, form: Any
 ) -> None:

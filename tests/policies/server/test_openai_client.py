@@ -151,7 +151,7 @@ def test_messages_keep_roles_and_plain_text() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=60), st.integers(1, 9))
 def test_a_stream_reads_as_the_whole_answer(text: str, piece: int) -> None:
     choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop", "token_ids": [ord(c) for c in text]}

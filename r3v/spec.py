@@ -2,7 +2,8 @@
 
     geoworld:test                                     the built-in world
     euclid:train?n=5000                               the world of theorems
-    geoqa:../shared/data/geoqa?split=train            a folder with its own join file
+    geoqa:data/geoqa?split=train                      a folder with its own join file
+    geoqa:hz2475/geoQA?split=train                    the same data set on the hub
     jsonl:mine.jsonl?question=q&answer=gold&image=img a field mapping
     hub:org/name?split=test&choices=options           any `datasets` dataset
 
@@ -16,11 +17,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from r3v.errors import ConfigError
 
 COMMON = ("split", "limit", "skip_bad", "open")
+_OF_THE_HUB = ("revision", "config")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -90,3 +92,10 @@ def parse_spec(text: str) -> Spec:
             raise ConfigError(f"{text}: option {key!r} is given twice")
         options[unquote(key)] = unquote(value)
     return Spec(text=text, reader=reader, path=unquote(path), options=options)
+
+
+def at(text: str, place: str) -> str:
+    """The same data set at another place: reader and options stay, but for those that name a state of the hub."""
+    spec = parse_spec(text)
+    options = [f"{key}={quote(value, safe=':/,')}" for key, value in spec.options.items() if key not in _OF_THE_HUB]
+    return f"{spec.reader}:{quote(place, safe='/')}" + (f"?{'&'.join(options)}" if options else "")

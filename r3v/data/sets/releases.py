@@ -1,4 +1,4 @@
-"""CLEVR-Math and M3CoT as their authors publish them; flat files and hub copies are field mappings (r3v.data.mapping).
+"""CLEVR-Math and M3CoT as their authors publish them; flat files and hub copies are in r3v.data.sets.copies.
 
 - CLEVR-Math (arXiv 2208.05358): clevr-math-{train,val,test}.json of the two archives, each an object whose list
   `questions` has the rows of CLEVR (question, answer, image_filename, split, template_filename), and the CLEVR images
@@ -15,18 +15,20 @@ from functools import partial
 from pathlib import Path
 
 from r3v.data import fields
+from r3v.data.hub import VALIDATION
 from r3v.data.images import locate
-from r3v.data.mapping import preset
 from r3v.data.rows import Joined, JsonFile, Row
+from r3v.data.sets.copies import copy
 from r3v.data.source import Source
-from r3v.data.spec import Spec
 from r3v.errors import DataError
 from r3v.records import Problem
+from r3v.spec import Spec
 
 
 def _files(folder: Path, pattern: str, splits: tuple[str, ...], split: str | None) -> list[tuple[Path, str]]:
     """The files of the wanted splits that exist. Raises DataError where there is none."""
-    wanted = [(folder / pattern.format(name), name) for name in splits if split in (None, name)]
+    same = VALIDATION if split in VALIDATION else (None, split)
+    wanted = [(folder / pattern.format(name), name) for name in splits if split is None or name in same]
     found = [(path, name) for path, name in wanted if path.is_file()]
     if not found:
         listed = ", ".join(path.name for path, _ in wanted) or f"a file of split {split!r} ({', '.join(splits)})"
@@ -42,7 +44,7 @@ def clevr_math(spec: Spec, split: str | None) -> Source:
     """
     folder = Path(spec.path)
     if not folder.is_dir() or not any(folder.glob("clevr-math-*.json")):
-        return preset(spec, split)
+        return copy(spec, split)
     spec.only(("root",))
     files = _files(folder, "clevr-math-{}.json", ("train", "val", "test"), split)
     root = Path(spec.options.get("root", folder / "CLEVR_v1.0" / "images"))
@@ -85,7 +87,7 @@ def m3cot(spec: Spec, split: str | None) -> Source:
             )
         files = [(path, own)]
     else:
-        return preset(spec, split)
+        return copy(spec, split)
     spec.only(("root",))
     root = Path(spec.options.get("root", path if path.is_dir() else path.parent))
     return Source(Joined([JsonFile(file, name) for file, name in files]), partial(_build_m3cot, root=root))

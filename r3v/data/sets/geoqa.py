@@ -9,6 +9,7 @@
   English text are filled from the Chinese original, and rows with raw formal predicates in the text are bad
   rows
 - InterGPS folders (Geometry3K): SPLIT/ID/data.json beside img_diagram.png
+- tables on the hub or fetched from it (r3v.data.sets.copies)
 
 Numbers and point names are tidied (r3v.data.normalise); `meta` keeps the question and choices as they were.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v.data import fields
+from r3v.data.hub import is_table
 from r3v.data.images import locate
 from r3v.data.normalise import (
     answer_kind,
@@ -33,10 +35,11 @@ from r3v.data.normalise import (
     tidy_question,
 )
 from r3v.data.rows import JsonFile, Row
+from r3v.data.sets.copies import copy
 from r3v.data.source import Source, one_file
-from r3v.data.spec import Spec
 from r3v.errors import DataError
 from r3v.records import LETTERS, Problem
+from r3v.spec import Spec
 
 OPTIONS = ("root", "image")
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
@@ -284,7 +287,9 @@ def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) ->
 
 
 def geoqa(spec: Spec, split: str | None) -> Source:
-    """`geoqa:PATH`, PATH a file in one of the forms above or a folder with its join file."""
+    """`geoqa:PATH`, PATH a file in one of the forms above, a folder with its join file, or a name on the hub."""
+    if is_table(spec.path):
+        return copy(spec, split)
     return read(spec, split, name="geoqa", files=("join_multiple_choice.jsonl",))
 
 
@@ -292,8 +297,10 @@ def geometry3k(spec: Spec, split: str | None) -> Source:
     """`geometry3k:PATH`, PATH a file, a folder with its join file, or the InterGPS folder of train/, val/
     and test/."""
     path = Path(spec.path)
+    if is_table(spec.path):
+        return copy(spec, split)
     if any((path / name).is_dir() for name in ("train", "val", "test")):
-        from r3v.data.folders import intergps
+        from r3v.data.sets.folders import intergps
 
         return intergps(spec, split)
     return read(

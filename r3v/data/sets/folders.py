@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from r3v.data import fields
+from r3v.data.hub import is_table
 from r3v.data.images import locate
-from r3v.data.mapping import preset
 from r3v.data.normalise import answer_kind, is_number
 from r3v.data.rows import Joined, JsonFile, Row
+from r3v.data.sets.copies import copy, only_part
 from r3v.data.source import Source
-from r3v.data.spec import Spec
 from r3v.errors import DataError
 from r3v.records import Problem
+from r3v.spec import Spec
 
 CHARTQA_TOLERANCE = 0.05
 """The published relaxed match accepts 5 %."""
@@ -93,8 +94,10 @@ def tabmwp(spec: Spec, split: str | None) -> Source:
     such file.
 
     Numbers are compared exactly (no tolerance), as in the official evaluation. Option: root=DIR for the
-    images.
+    images. Copies as tables: r3v.data.sets.copies.
     """
+    if is_table(spec.path):
+        return copy(spec, split)
     spec.only(("root",))
     path = Path(spec.path)
     files = _tabmwp_files(path, split)
@@ -132,14 +135,13 @@ def chartqa(spec: Spec, split: str | None) -> Source:
 
     Numbers are right within 5 %, except whole numbers from 1800 to 2099, which are taken for years and must
     match exactly (the published rule takes 2010 for 2015). Option: part=all, human or augmented. Ids are
-    made of image and question, so a repeated row has a repeated id. What is no folder on this machine is a copy on the
-    hub with image, query and label, or a file of one: a field mapping (r3v.data.mapping) without `part`.
+    made of image and question, so a repeated row has a repeated id. Copies as tables: r3v.data.sets.copies.
     """
     path = Path(spec.path)
-    if not path.is_dir() and (path.is_file() or len(path.parts) == 2):
-        return preset(spec, split)
-    spec.only(("part",))
     part = spec.choice("part", ("all", "human", "augmented"))
+    if path.is_file() or is_table(spec.path):
+        return copy(only_part(spec, part) if "part" in spec.options else spec, split)
+    spec.only(("part",))
     parts: list[JsonFile] = []
     for name in ("train", "val", "test") if split is None else (split,):
         for kind in ("human", "augmented"):
