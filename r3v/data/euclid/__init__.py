@@ -4,7 +4,9 @@ A construction draws a figure, a few of its measures are given, rules say what f
 follow is asked for. Every solution is right; this world plants no mistakes.
 """
 
-from r3v.data.euclid.make import CONSTRUCTIONS, SPLITS, EuclidImage, Item, item_of, make
+from r3v.data.euclid.choose import SPLITS
+from r3v.data.euclid.figures import CONSTRUCTIONS
+from r3v.data.euclid.make import EuclidImage, Item, item_of, make
 from r3v.data.euclid.reading import READINGS, Reading, reading, readings
 from r3v.data.euclid.rules import RULES, TAGS, Rule
 from r3v.data.euclid.source import SIZES, EuclidSource, Lesson, lessons, rationale_of, source

@@ -70,8 +70,8 @@ class Names:
         for clause in self.figure.clauses:
             for fact in clause.facts:
                 if set(fact[1:]) == set(at) and fact[0] in SHAPES and len(fact) == 5:
-                    return f"{SHAPES[fact[0]]} {''.join(fact[1:])}"
-        return f"{FIGURES[len(at)]} {name}"
+                    return f"{SHAPES[fact[0]]} {self.spelt(at)}"
+        return f"{FIGURES[len(at)]} {self.spelt(at)}"
 
     def spelt(self, at: tuple[str, ...]) -> str:
         """The corners of a quadrilateral in the order in which the question names them."""
@@ -104,12 +104,12 @@ class Names:
                 return f"{at[0]} is the midpoint of {at[1]}{at[2]}"
             case "bis":
                 return f"{at[0]}{at[2]} bisects angle {at[1]}{at[0]}{at[3]}"
-            case "tangent":
-                return f"{at[0]}{at[2]} is tangent to circle {at[1]}"
+            case "touches":
+                return f"{self.line(at[0])} is tangent to circle {at[2]} at {at[1]}"
+            case "perpbis":
+                return f"{self.line(at[0])} is the perpendicular bisector of {at[1]}{at[2]}"
             case "diameter":
                 return f"{at[0]}{at[1]} is a diameter"
-            case "arcs":
-                return f"arc {''.join(at[0])} = arc {''.join(at[1])}"
         if kind in SHAPES:
             return f"{self.spelt(at)} is {'an' if SHAPES[kind][0] in 'aeio' else 'a'} {SHAPES[kind]}"
         raise ValueError(f"found fact {fact!r}, expected one with words")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from r3v.data.euclid.choose import Choice
 from r3v.data.euclid.exact import Exact, number
 from r3v.records import LETTERS
-
-if TYPE_CHECKING:
-    from r3v.data.euclid.make import Choice
 
 
 def options(chosen: Choice, answer: Exact, rng: random.Random) -> tuple[tuple[str, ...], str]:

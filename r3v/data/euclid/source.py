@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from r3v.data.euclid.make import CONSTRUCTIONS, SPLITS, item_of, make
+from r3v.data.euclid.choose import SPLITS
+from r3v.data.euclid.figures import CONSTRUCTIONS
+from r3v.data.euclid.make import item_of, make
 from r3v.errors import ConfigError
 from r3v.records import ImageSource, Problem
 

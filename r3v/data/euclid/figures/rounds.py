@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from r3v.data.euclid.figure import Figure, meet, mid, polar
 from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length
-from r3v.data.euclid.figures.circles import O, R, apart, ring, say_on
+from r3v.data.euclid.figures.circles import O, R, ring, say_on
 
 
 @construction
@@ -169,46 +169,6 @@ def equal_thirds(f: Figure, r) -> None:
 
 
 @construction
-def tangent_by_angle(f: Figure, r) -> None:
-    """OA perpendicular to AD at the point A of the circle: a tangent, and then its angle with a chord."""
-    t = degrees(r, 30, 75)
-    ring(f, A=270, B=270 + 2 * t, C=270 - degrees(r, 45, 110, 1))
-    apart(270, 270 + 2 * t, f.turn("O", "C"), least=25)
-    a = f.points["A"]
-    f.at(D=(a[0] + 5.5, a[1]), E=(a[0] - 4.5, a[1]))
-    f.line("EAD")
-    f.join("AB", "AC", "BC", "OA")
-    f.say("A, B and C are points on circle O")
-    f.say(r.choice(("OA perpendicular DE at A", "DE perpendicular OA and passes through A")), ("right", "O", "A", "D"))
-
-
-@construction
-def power_of_tangent(f: Figure, r) -> None:
-    """PT touches the circle, PAB cuts it: PT² = PA · PB."""
-    pa, pb, pt = r.choice(((1, 4, 2), (2, 8, 4), (4, 9, 6), (3, 12, 6), (1, 9, 3), (2, 18, 6), (4, 16, 8), (5, 20, 10)))
-    half = (pb - pa) / 2
-    radius = half / r.uniform(0.75, 0.95)
-    drop = math.sqrt(radius**2 - half**2)
-    centre_x = pa + half
-    far = math.hypot(centre_x, drop)
-    fair(abs(far**2 - radius**2 - pt**2) < 1e-6)
-    turn = math.degrees(math.atan2(drop, centre_x))
-    f.at(P=O, A=(float(pa), 0.0), B=(float(pb), 0.0), O=(centre_x, drop))
-    f.put("T", polar(O, turn + math.degrees(math.asin(radius / far)), pt))
-    f.circle("O", "A", "B", "T")
-    f.line("PAB")
-    f.line("PT")
-    f.join(*r.choice((("AT", "BT"), ("AT",))))
-    f.say(
-        r.choice(("PT is tangent to circle O at point T", "PT is the tangent of circle O")), ("tangent", "T", "O", "P")
-    )
-    f.say("the secant PAB intersects circle O at points A and B")
-    f.gives = (2,)
-    f.goals = f.offers = [length("P", "T"), length("P", "A"), length("P", "B"), length("A", "B")]
-    f.centre_shown = r.random() < 0.5
-
-
-@construction
 def bisected_inscribed(f: Figure, r) -> None:
     """AB a diameter and AD the bisector of angle BAC: equal arcs, equal angles."""
     c = degrees(r, 50, 110, 4)
@@ -238,26 +198,3 @@ def parallel_to_diameter(f: Figure, r) -> None:
     f.say("C and D are points on circle O")
     f.say(r.choice(("AC parallel OD", "OD parallel AC")), ("para", "A", "C", "O", "D"))
     f.join(*r.choice((("OC",), ("BC",), ("BD",), ("CD", "OC"))))
-
-
-@construction
-def tangent_with_parallel(f: Figure, r) -> None:
-    """The tangent at C meets the diameter AB produced at D."""
-    a = degrees(r, 20, 38)
-    ring(f, A=180, B=0, C=2 * a)
-    c = f.points["C"]
-    d = meet(c, polar(c, 2 * a - 90, 1), O, (1.0, 0.0))
-    f.put("D", d)
-    f.line("AOBD")
-    f.join("CD", "AC")
-    f.say("AB is the diameter of circle O", ("diameter", "A", "B", "O"))
-    f.say(
-        r.choice(
-            (
-                "CD is tangent to circle O at point C and intersects the extended line of AB at D",
-                "the tangent of circle O at point C crosses the extension line of AB at point D",
-            )
-        ),
-        ("tangent", "C", "O", "D"),
-    )
-    f.join(*r.choice((("OC",), ("BC",), ("OC", "BC"))))

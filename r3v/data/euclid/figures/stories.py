@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from r3v.data.euclid.exact import number
-from r3v.data.euclid.figure import Figure, mid, polar, sided
+from r3v.data.euclid.figure import Figure, mid, sided
 from r3v.data.euclid.figures.base import TRIPLES, construction, fair, length
 
 O = (0.0, 0.0)  # noqa: E741
@@ -13,7 +13,7 @@ O = (0.0, 0.0)  # noqa: E741
 
 @construction
 def ladder(f: Figure, r) -> None:
-    a, b, c = r.choice(TRIPLES[:6])
+    a, b, _c = r.choice(TRIPLES[:6])
     f.at(C=O, A=(0.0, float(max(a, b))), B=(float(min(a, b)), 0.0))
     f.join("AC", "BC", "AB")
     f.say("", ("right", "A", "C", "B"))
@@ -29,7 +29,6 @@ def ladder(f: Figure, r) -> None:
         "length B C": "the distance BC from the foot of the ladder to the wall",
     }
     f.goals = f.offers = [length(*s) for s in ("AB", "AC", "BC")]
-    _ = c
 
 
 @construction
@@ -125,7 +124,7 @@ def pond(f: Figure, r) -> None:
 @construction
 def walk(f: Figure, r) -> None:
     """A walk east and north: the way back is the hypotenuse."""
-    a, b, c = r.choice(TRIPLES[:5])
+    a, b, _c = r.choice(TRIPLES[:5])
     f.at(A=O, B=(float(a), 0.0), C=(float(a), float(b)))
     f.join("AB", "BC", "AC")
     f.say("", ("right", "A", "B", "C"))
@@ -137,4 +136,3 @@ def walk(f: Figure, r) -> None:
     )
     f.story = {"length A C": "the distance from A to C", "length A B": "AB", "length B C": "BC"}
     f.goals, f.offers = [length("A", "C"), length("B", "C")], [length("A", "B"), length("B", "C"), length("A", "C")]
-    _ = c, polar

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, combinations
 
-from r3v.data.euclid.engine import Equal, Ground, Instance, equal, ground
+from r3v.data.euclid.engine import Ground, equal, ground
 from r3v.data.euclid.exact import Exact, number
 from r3v.data.euclid.figure import Fact, Figure, Quantity
-from r3v.data.euclid.rules import circles, lines, quads, similar, triangles
+from r3v.data.euclid.rules import (
+    arcs,
+    cevians,
+    circles,
+    lines,
+    parallelograms,
+    quads,
+    right_triangles,
+    similar,
+    tangents,
+    triangles,
+)
 from r3v.data.euclid.rules.base import Rule, close, linear, product, same
-from r3v.data.euclid.rules.circles import touching
 from r3v.data.euclid.rules.quads import KINDS, shape
+from r3v.data.euclid.rules.tangents import touching
+from r3v.data.euclid.solve import Equal, Instance
 
 RULES: dict[str, Rule] = {
     **lines.RULES,
     **triangles.RULES,
+    **right_triangles.RULES,
+    **cevians.RULES,
     **similar.RULES,
     **quads.RULES,
+    **parallelograms.RULES,
     **circles.RULES,
+    **arcs.RULES,
+    **tangents.RULES,
 }
 TAGS: tuple[str, ...] = tuple(sorted({*lines.EXTEND, *(tag for rule in RULES.values() for tag in rule.tags)}))
 
@@ -81,7 +98,7 @@ def _paired(figure: Figure, kind: str, one: tuple[str, ...], other: tuple[str, .
 
 def written_out(figure: Figure) -> Ground:
     """Every rule for every place of the figure where it may hold."""
-    rooms = (lines.ground, triangles.ground, similar.ground, quads.ground, circles.ground)
+    rooms = (module.ground for module in (lines, triangles, similar, quads, circles, arcs, tangents))
     every = chain(*(room(figure) for room in rooms), _equalities(figure), _wanted(figure))
     return ground(figure, every)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from r3v.data.euclid.engine import Equal, Implies, Instance, Relation, Why
 from r3v.data.euclid.exact import Exact, number
 from r3v.data.euclid.figure import Fact, Figure, Quantity
 from r3v.data.euclid.names import Names
+from r3v.data.euclid.solve import Equal, Implies, Instance, Relation, Why
 
 Grounder = Callable[[Figure], Iterator[Instance]]
 RIGHT = number(90)
@@ -90,3 +90,17 @@ def close(a: float, b: float) -> bool:
 
 def known_words(names: Names, *quantities: Quantity) -> str:
     return " and ".join(names.quantity(q) for q in quantities)
+
+
+def corner(figure: Figure, tri: tuple[str, ...], vertex: str) -> Quantity:
+    """The angle of a drawn triangle at one of its vertices."""
+    p, q = (v for v in tri if v != vertex)
+    key = figure.angle(p, vertex, q)
+    assert key is not None
+    return key
+
+
+def side_of(figure: Figure, p: str, q: str, x: str) -> float:
+    """Positive or negative: on which side of the line pq the point x lies."""
+    (ax, ay), (bx, by), (cx, cy) = (figure.points[v] for v in (p, q, x))
+    return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)

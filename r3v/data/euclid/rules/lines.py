@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations, permutations
 
-from r3v.data.euclid.engine import Instance, equal
+from r3v.data.euclid.engine import equal
 from r3v.data.euclid.figure import EPS, Figure, Quantity, Ray
 from r3v.data.euclid.rules.base import close, implies, linear, right, same, table
+from r3v.data.euclid.solve import Instance
 
 RULES = table(
     ("linear_pair", "adjacent_complementary_angle", "Two adjacent angles on a straight line sum to 180."),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations, permutations
 
-from r3v.data.euclid.engine import Instance, equal
+from r3v.data.euclid.engine import equal
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Fact, Figure, Quantity
 from r3v.data.euclid.rules.base import close, implies, para, product, right, same, table
+from r3v.data.euclid.solve import Instance
 
 RULES = table(
     ("similar_aa", "similar_triangle_judgment_aa", "Triangles with two pairs of equal angles are similar."),
