@@ -35,19 +35,17 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from r3v.losses.products import using
 
 from r3v import prompts
 from r3v.data.geoworld import item_of, source
 from r3v.policies.base import SamplingParams
-from r3v.policies.model import linears
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.loading import Loaded, load
 from r3v.policies.sampling import cache, decoder_fit, hf, scoring, shared
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example, Problem
 from r3v.settings.config import ModelConfig, TrainConfig
-from r3v.training import blocks, forward, lora, module
+from r3v.training import forward, module
 from r3v.training.fit import fit
 from r3v.training.layout import attention
 
@@ -199,11 +197,6 @@ def _nothing(*_: Any) -> None:
 
 PATHS: dict[str, Callable[[], Any]] = {
     "decoder": _without((HFPolicy, "decoder", _nothing)),
-    "products": lambda: using("torch"),
-    "linears": _without((linears, "quicken", _nothing)),
-    "blocks": _without((blocks, "quicken", _nothing)),
-    "lora": _without((lora, "quicken", _nothing)),
-    "tree_cpu": _without((attention, "planned", lambda *_: False)),
     "runs": _without((attention, "SPLIT_ABOVE", 1 << 30)),
     "vision": _without((forward, "why_not_cached", lambda _: "it is left out")),
     "fuse": _without((module, "why_not_fusable", lambda _: "it is left out")),
@@ -217,9 +210,9 @@ PATHS: dict[str, Callable[[], Any]] = {
 }
 """How each path is left out."""
 OF = {
-    "sample": ("decoder", "products", "linears", "shared", "few", "spans", "kept"),
-    "evaluate": ("decoder", "products", "linears", "shared", "few", "spans", "kept"),
-    "fit": ("blocks", "products", "linears", "lora", "tree_cpu", "runs", "vision", "fuse"),
+    "sample": ("decoder", "shared", "few", "spans", "kept"),
+    "evaluate": ("decoder", "shared", "few", "spans", "kept"),
+    "fit": ("runs", "vision", "fuse"),
 }
 """The paths that a stage has."""
 

@@ -22,7 +22,6 @@ from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, 
 from r3v.losses import reduce, reflection
 from r3v.policies.model.loading import Loaded
 from r3v.policies.model.structure import base_model
-from r3v.training import quick
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import Batch, collate
 from r3v.training.layout.trie import Trie, build_trie
@@ -77,7 +76,6 @@ class Sides:
         self.loaded = with_lora(make())
         self.encoder = self.loaded.encoder
         self.model: Any = self.loaded.model.train()
-        quick.quicken(self.model)  # as the module does for a fit
         self.half = next(base_model(self.model).parameters()).dtype != torch.float32
         problem = bench_problem(1, self.encoder, side=side, question_tokens=question_tokens)
         examples = reflection_examples(problem, self.encoder, branches)

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
-from r3v.policies.model.exchange import own_layers
 from r3v.policies.model.structure import base_model
-from r3v.training.layout.attention import ASKED, attach
+from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 from r3v.training.layout.vision import features, why_not_cached
 
@@ -68,8 +67,7 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
         raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
     if path == "plain":
-        with own_layers():
-            logits = base(**_plain_inputs(base, batch)).logits
+        logits = base(**_plain_inputs(base, batch)).logits
         return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
     inner, head = base.base_model, base.get_output_embeddings()
     hidden = inner(**_inputs(base, batch, path)).last_hidden_state
@@ -105,7 +103,6 @@ def _tree_mask(base: Any, batch: Batch) -> Tensor:
     if getattr(text_config(base), "_attn_implementation", "eager") == "eager":
         # Eager attention adds its mask to the scores.
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-    setattr(mask, ASKED, batch.source_T)
     return attach(mask, batch.exit_RL, dtype)
 
 

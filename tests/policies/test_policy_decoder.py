@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from r3v.losses.products import LIBRARIES, Packed, has_onednn, using
 from some_prompts import some_prompts
 from tiny_models import FAMILIES, NAMES, need_torchvision
 from torch import nn
@@ -15,7 +14,7 @@ from torch import nn
 from r3v.policies.base import SamplingParams
 from r3v.policies.model.loading import Loaded, add_lora, load
 from r3v.policies.sampling import decoder, decoder_fit
-from r3v.policies.sampling.decoder import Decoder, why_no_decoder
+from r3v.policies.sampling.decoder import Decoder, Packed, why_no_decoder
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.settings.config import ModelConfig
 
@@ -135,13 +134,6 @@ def test_a_model_that_has_none_is_told_of_once(caplog: pytest.LogCaptureFixture)
     assert [r.getMessage().count("hooks on") for r in caplog.records] == [1]
     for row in found:
         assert [c.token_ids for some in row for c in some] == [c.token_ids for some in expected for c in some]
-
-
-@pytest.mark.skipif(not has_onednn(), reason="this build of torch has no products by oneDNN")
-def test_either_library_has_the_logits_of_the_model() -> None:
-    for library in LIBRARIES:
-        with using(library):
-            assert why_no_decoder(fresh("qwen3_vl").model) is None
 
 
 def test_positions_beyond_the_table_are_made() -> None:

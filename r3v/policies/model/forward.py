@@ -20,7 +20,6 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder, has_three_positions
-from r3v.policies.model.linears import quick_linears
 from r3v.policies.model.structure import base_model
 
 
@@ -171,7 +170,7 @@ def sampling_mode(model: Any) -> Iterator[None]:
     try:
         if kept:
             model.merge_adapter()
-        with torch.inference_mode(), quick_linears(model):
+        with torch.inference_mode():
             yield
     finally:
         if kept:

@@ -38,16 +38,16 @@ def linear_of(module: Any) -> Any:
     return base if folded else None
 
 
-def why_no_llama_layer(layer: Any, *, head_norms: bool = True) -> str | None:
+def why_no_llama_layer(layer: Any) -> str | None:
     """Why a decoder layer is not made of llama's parts (attention, gated SiLU, two norms); None when it is.
 
-    `head_norms`: with norms of queries and keys, as Qwen3 has them, it counts as one too.
+    With norms of queries and keys, as Qwen3 has them, it counts as one too.
     """
     kinds = {name: {child for child, _ in module.named_children()} for name, module in layer.named_children()}
     if set(kinds) != _CHILDREN:
         return f"layers of {', '.join(sorted(kinds))}"
     heads = kinds["self_attn"] - {"rotary_emb"}
-    if heads != set(ATTENTION) and not (head_norms and heads == {*ATTENTION, *HEAD_NORMS}):
+    if heads not in (set(ATTENTION), {*ATTENTION, *HEAD_NORMS}):
         return f"attention of {', '.join(sorted(heads))}"
     activation = getattr(layer.mlp, "act_fn", None)
     if kinds["mlp"] - {"act_fn"} != set(MLP) or not _is_silu(activation):

@@ -3,7 +3,7 @@
 A decode step of such a model costs less arithmetic than calls: transformers makes some sixty a layer, with modules,
 hooks and argument checks around them. `Decoder` makes a third as many on tensors alone. Query, key and value are one
 product; norms are folded into the products that follow them; weights stand as products read them best; gates and sums
-with the residual happen inside products (`losses.products`). It holds a copy of the weights for that, made again
+with the residual happen inside products. It holds a copy of the weights for that, made again
 whenever one of them was written to (a training step, an adapter folded in).
 
 Prompts go through the model's own forward, whose language model is exchanged for the time of the call, so that
@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from r3v.errors import ModelError
-from r3v.losses.products import Packed
 from r3v.policies.model.calls import bias_of, stacked
 from r3v.policies.model.rotary import signed, swapped
 from r3v.policies.model.structure import base_model, linear_of, text_model
@@ -38,6 +38,31 @@ from r3v.policies.sampling.shared import Ancestor, attend_rows, attend_step
 ROWS = 512
 """Tokens computed at a time, so that what lies between two products stays in the cache."""
 _TABLE = 1024
+
+
+class Packed:
+    """A copy of a frozen weight O K, and of its bias, by columns: products of few rows read it faster."""
+
+    def __init__(self, weight_OK: Tensor, bias_O: Tensor | None = None) -> None:
+        self.inputs = int(weight_OK.shape[1])
+        self.weight_KO, self.bias_O = weight_OK.t().contiguous(), None if bias_O is None else bias_O.clone()
+
+    def __call__(self, x_XK: Tensor) -> Tensor:
+        """x W^T + b, shape X O."""
+        return x_XK.mm(self.weight_KO) if self.bias_O is None else torch.addmm(self.bias_O, x_XK, self.weight_KO)
+
+    def silu(self, x_XK: Tensor) -> Tensor:
+        """silu(x W^T + b), shape X O."""
+        return silu(self(x_XK), inplace=True)
+
+    def times(self, x_XK: Tensor, other_XO: Tensor) -> Tensor:
+        """(x W^T + b) * other, shape X O."""
+        return self(x_XK).mul_(other_XO)
+
+    def plus(self, x_XK: Tensor, other_XO: Tensor) -> Tensor:
+        """x W^T + b + other, shape X O; `other` may be overwritten."""
+        other_XO.addmm_(x_XK, self.weight_KO)
+        return other_XO if self.bias_O is None else other_XO.add_(self.bias_O)
 
 
 @dataclass(frozen=True)

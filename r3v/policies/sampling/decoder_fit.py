@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from r3v.policies.model.linears import is_quick
 from r3v.policies.model.structure import ATTENTION, MLP, base_model, linear_of, text_model, why_no_llama_layer
 
 MOST_BYTES = 512 * 2**20
@@ -28,8 +27,7 @@ def why_no_structure(model: Any) -> str | None:
     if not isinstance(rope, str) or rope not in _STATIC_ROPE:
         return f"rotary positions of type {rope}"
     for module in (text, *text.modules()):
-        hooked = "forward" in vars(module) and not is_quick(module)
-        if hooked or module._forward_hooks or module._forward_pre_hooks:
+        if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
             return f"hooks on {type(module).__name__}"
     return next((reason for layer in text.layers if (reason := _why_no_layer(layer, text.norm))), None)
 
