@@ -1,6 +1,6 @@
 """What each fast path is worth: whole stages at the shape of a small real model, with one path left out at a time.
 
-    python recipes/leave_one_out.py sample fit evaluate --cycles 3
+    python -m r3v.bench.leave_one_out sample fit evaluate --cycles 3
 
 The model is an Idefics3 whose language model has the shape of SmolLM2-135M (30 layers of width 576, 9 heads, 3
 key-value heads, vocabulary 49,152) behind a tower of 6 layers of width 256 that makes 49 tokens of a picture; its
@@ -45,7 +45,7 @@ from r3v.policies.sampling import cache, hf, scoring, shared
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example, Problem
 from r3v.settings.config import ModelConfig, TrainConfig
-from r3v.training import forward, module
+from r3v.training import module
 from r3v.training.fit import fit
 from r3v.training.layout import attention
 
@@ -197,7 +197,6 @@ def _nothing(*_: Any) -> None:
 
 PATHS: dict[str, Callable[[], Any]] = {
     "runs": _without((attention, "SPLIT_ABOVE", 1 << 30)),
-    "vision": _without((forward, "why_not_cached", lambda _: "it is left out")),
     "fuse": _without((module, "why_not_fusable", lambda _: "it is left out")),
     "shared": _without((hf, "why_not_shared", lambda _: "it is left out")),
     "kept": _without((scoring.KeptPrompts, "keep", _nothing)),
@@ -211,7 +210,7 @@ PATHS: dict[str, Callable[[], Any]] = {
 OF = {
     "sample": ("shared", "few", "spans", "kept"),
     "evaluate": ("shared", "few", "spans", "kept"),
-    "fit": ("runs", "vision", "fuse"),
+    "fit": ("runs", "fuse"),
 }
 """The paths that a stage has."""
 
