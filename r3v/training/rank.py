@@ -14,12 +14,8 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from r3v import errors
 from r3v.io import atomic_write
-from r3v.policies.model.loading import device_of, load
-from r3v.training.fit import fit
 from r3v.training.strategies import sharded
 from r3v.training.workers import Job
 
@@ -51,6 +47,12 @@ def _end_with_starter() -> None:
 
 
 def _work(job: Job, local_rank: int) -> None:
+    # After the job is read: unpickling its callbacks may set up what these imports need.
+    import torch
+
+    from r3v.policies.model.loading import device_of, load
+    from r3v.training.fit import fit
+
     device = device_of(job.model)
     if device.type == "cuda":
         torch.cuda.set_device(local_rank)

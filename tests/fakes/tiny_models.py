@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torch
+import sitecustomize
 from places import ROOT
 
 from r3v.policies.model.loading import Loaded, load
@@ -32,11 +32,6 @@ NAMES = {
     "gemma3": "google/gemma-3-4b-it",
 }
 FAMILIES = tuple(NAMES)
-_OPERATORS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-_LIBRARY: list[torch.library.Library] = []
 
 
 @functools.cache
@@ -48,11 +43,7 @@ def torchvision_missing() -> str | None:
             return f"torchvision not found in {folder} (make test puts it there, or set R3V_TORCHVISION_DIR)"
         sys.path.append(str(folder))
         importlib.invalidate_caches()
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in _OPERATORS:
-            library.define(operator)
-        _LIBRARY.append(library)
+    sitecustomize.declare()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("torchvision")

@@ -1,4 +1,4 @@
-"""The README's code blocks run, its commands exist, and its file map is the tree."""
+"""The code blocks of README and tutorials run, their commands exist, and the places that the architecture names too."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = [
-    line.strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.strip() and not line.startswith("#")
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
+TEXT = "\n".join(path.read_text() for path in PAGES)
+PYTHON = list(dict.fromkeys(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)))
+SHELL = list(
+    dict.fromkeys(
+        line.strip()
+        for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
+    )
+)
 
 
 def test_there_are_blocks_to_run() -> None:
@@ -83,15 +86,13 @@ def test_shell_line_runs(command: str, tmp_path: Path) -> None:
         pytest.fail(f"no rule how to try this line: {command}")
 
 
-def test_the_file_map_is_the_tree() -> None:
-    """Every path in the map exists, and every Python module outside tests is in it."""
-    section = README.split("## File map")[1].split("\n## ")[0]
-    named = set(re.findall(r"^\s*([\w./-]+\.(?:py|yaml|md|toml|cfg)|[\w./-]+/|Makefile)", section, re.MULTILINE))
-    mapped = {path.rstrip("/") for path in named}
-    missing = [path for path in mapped if not (ROOT / path).exists()]
-    assert not missing, f"in the map but not in the tree: {missing}"
-    files = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    files = [f for f in files if f.split("/")[0] in {"r3v", "losses", "recipes"} and not f.endswith("__init__.py")]
-    assert len(files) > 40
-    left_out = [f for f in files if f not in mapped and not any(f.startswith(d + "/") for d in mapped)]
-    assert not left_out, f"in the tree but not in the map: {left_out}"
+def test_the_places_that_the_architecture_names_exist() -> None:
+    """Every file in the tables of docs/architecture.md; those without a folder are in the room that their row names."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml))`", text)
+    assert len(named) > 20
+    missing = [path for path in named if not any((ROOT / base / path).exists() for base in ("", "r3v"))]
+    assert not missing, missing
+    rooms = {path.name for path in (ROOT / "r3v").iterdir() if (path / "__init__.py").exists()}
+    untold = [room for room in rooms if f"`{room}/`" not in text]
+    assert not untold, f"rooms that the page does not name: {untold}"
