@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from .pieces import widen
-from .products import product
 
 CHUNK_LOGITS = {"cpu": 2**26, "cuda": 2**27}
 """Logits of one chunk by device: few enough to be small beside all of them, enough for an efficient product."""
@@ -166,12 +166,12 @@ def _slope(
     """d log p / d hidden of one chunk, shape C H, from exp(logits - max) and its sums. Writes into `powers_CV`."""
     dtype = weight_VH.dtype
     if softcap is None:
-        mean_CH = product(powers_CV.to(dtype), weight_VH.t()) / sum_C1.to(dtype)
+        mean_CH = powers_CV.to(dtype) @ weight_VH / sum_C1.to(dtype)
         return (weight_VH[target_C] - mean_CH) / temperature
     delta_CV = powers_CV.div_(sum_C1).neg_()
     delta_CV.scatter_add_(1, target_C[:, None], torch.ones_like(sum_C1))
     delta_CV *= (1 - torch.tanh(raw_CV / softcap) ** 2) / temperature
-    return product(delta_CV.to(dtype), weight_VH.t())
+    return delta_CV.to(dtype) @ weight_VH
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
@@ -228,7 +228,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                     grad_bias += delta_CV.sum(dim=0)
                 delta_CV = delta_CV.to(dtype)
                 if grad_hidden is not None:
-                    grad_hidden[rows] = product(delta_CV, weight.t()).to(grad_hidden.dtype)
+                    grad_hidden[rows] = (delta_CV @ weight).to(grad_hidden.dtype)
                 if grad_weight is not None:
                     grad_weight += delta_CV.T @ hidden_CH
         return (
@@ -242,4 +242,4 @@ class _ChunkedLogprobs(torch.autograd.Function):
 def _head(
     hidden_CH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float, softcap: float | None
 ) -> Tensor:
-    return _adjust(widen(product(hidden_CH, weight_VH, bias_V)), temperature, softcap)
+    return _adjust(widen(linear(hidden_CH, weight_VH, bias_V)), temperature, softcap)

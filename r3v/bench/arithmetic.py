@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from r3v.policies.model.structure import base_model
 from r3v.training.forward import text_config
 from r3v.training.layout.trie import Trie
-from r3v.training.layout.vision import tower_parameters
 
 
-def limit(model: Any, trie: Trie, *, kept: bool = False) -> float:
-    """Multiply-adds of the peer over ours; see the module docstring. `kept`: ours has the image features."""
+def limit(model: Any, trie: Trie) -> float:
+    """Multiply-adds of the peer over ours; see the module docstring."""
     sizes = [int(p.shape[0]) for p in trie.path_BL]
     targets = int(trie.target_T.shape[0])
     ours_pairs = pairs_of(trie)
     peer = _work(model, trie, sum(sizes), sum(n * (n + 1) // 2 for n in sizes), sum(sizes), len(sizes))
-    ours = _work(model, trie, trie.tokens, ours_pairs, targets, 0 if kept else 1)
+    ours = _work(model, trie, trie.tokens, ours_pairs, targets, 1)
     return peer / ours
 
 
@@ -39,7 +38,7 @@ def _work(model: Any, trie: Trie, tokens: int, pairs: int, head: int, passes: in
     config, vision = text_config(model), base.config.vision_config
     lora = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n)
     embedding = {id(base.get_input_embeddings().weight), id(base.get_output_embeddings().weight)}
-    tower = {id(p) for p in tower_parameters(base.base_model)}
+    tower = _tower(base)
     linear = _elements(
         [p for n, p in base.named_parameters() if p.dim() == 2 and "lora_" not in n and id(p) not in embedding | tower]
     )
@@ -48,6 +47,14 @@ def _work(model: Any, trie: Trie, tokens: int, pairs: int, head: int, passes: in
     text = tokens * (2 * linear + 3 * lora) + 3 * 2 * pairs * width * config.num_hidden_layers
     scores = head * 2 * base.get_output_embeddings().weight.shape[0] * config.hidden_size
     return text + scores + passes * _vision_work(base, vision, trie)
+
+
+def _tower(base: Any) -> set[int]:
+    """Ids of all weights outside the language model."""
+    embeddings = base.get_input_embeddings()
+    parts = [m for m in base.base_model.children() if any(inner is embeddings for inner in m.modules())]
+    language = {id(p) for part in parts[:1] for p in part.parameters()}
+    return {id(p) for p in base.base_model.parameters()} - language
 
 
 def _elements(parameters: list[nn.Parameter]) -> int:
@@ -62,7 +69,7 @@ def _vision_work(base: Any, vision: Any, trie: Trie) -> float:
     grid = trie.images.get("image_grid_thw")
     patches = int(grid.prod(-1).sum()) if grid is not None else _patches(pixels, vision.patch_size)
     tokens = int((trie.ids_L == base.config.image_token_id).sum())
-    tower = {id(p) for p in tower_parameters(base.base_model)}
+    tower = _tower(base)
     layers = 0.0
     for name, module in base.named_modules():
         weight = getattr(module, "weight", None)

@@ -30,7 +30,6 @@ from r3v.records import Example, Problem
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import Batch, collate
 from r3v.training.layout.trie import build_trie
-from r3v.training.layout.vision import cache_of
 
 GROUP, NEW_TOKENS, GOAL = 8, 64, 2.0
 _GRPO = make_loss("grpo")
@@ -81,7 +80,6 @@ class Ours:
         self.seed = 0
 
     def step(self) -> float:
-        cache_of(base_model(self.model).base_model).clear()
         self.seed += 1
         params = SamplingParams(temperature=1.0, max_new_tokens=NEW_TOKENS)
         (found,) = self.policy.generate([self.prompt], GROUP, params, seed=self.seed)

@@ -28,7 +28,6 @@ from r3v.policies.model.encode import Encoded, Encoder
 from r3v.policies.model.forward import prefill
 from r3v.policies.model.loading import Loaded
 from r3v.policies.sampling.decode import Job, Sampler
-from r3v.policies.sampling.decoder import Decoder, why_no_decoder
 from r3v.policies.sampling.noise import noise_key
 from r3v.policies.sampling.shared import why_not_shared
 from r3v.prompts import solve
@@ -105,7 +104,6 @@ class Sides:
         self.prompts = prompts_of(self.encoder, problems)
         self.lengths = [uneven_lengths(settings.seed * 1000 + i, k) for i in range(problems)]
         self.reason = why_not_shared(self.model)
-        self.decoder = Decoder(self.model) if self.reason is None and why_no_decoder(self.model) is None else None
         self.peer = Transformers(self.model, self.encoder)
 
     def case(self) -> Case:
@@ -128,9 +126,7 @@ class Sides:
 
     def paced(self, lengths: Sequence[Sequence[int]], slots: int) -> Paced:
         params = SamplingParams(temperature=0.9, max_new_tokens=MOST)
-        if self.decoder is not None:
-            self.decoder.refresh()
-        options = {"slots": slots, "shared": self.reason is None, "decoder": self.decoder}
+        options = {"slots": slots, "shared": self.reason is None}
         made = Paced(self.model, self.encoder, params, **options)
         made.lengths = lengths
         return made
@@ -151,7 +147,7 @@ class Sides:
         ordered = sorted(self.prompts, key=lambda e: len(e.ids))
         half = len(ordered) // 2
         fill = sum(
-            timed(lambda part=part: prefill(self.model, self.encoder, part, self.decoder), self.settings, times=3)
+            timed(lambda part=part: prefill(self.model, self.encoder, part), self.settings, times=3)
             for part in (ordered[:half], ordered[half:])
         )
         tokens = sum(map(sum, self.lengths))
@@ -172,7 +168,7 @@ class Sides:
     def check(self) -> str:
         """Greedy text equal, and sampled tokens of one distribution."""
         some = self.prompts[:: max(1, len(self.prompts) // 3)][:3]
-        how = {"shared": self.reason is None, "decoder": self.decoder}
+        how = {"shared": self.reason is None}
         compare_greedy(self.model, self.encoder, some, **how)
         p = compare_samples(self.model, self.encoder, some[0], self.settings.seed, **how)
         return f"greedy text equal on {len(some)} prompts, sampled tokens alike (least chi-square p {p:.2g})"
@@ -189,7 +185,6 @@ class Sides:
             "prompt_tokens_most": float(max(len(e.ids) for e in self.prompts)),
             "answer_tokens_mean": sum(map(sum, self.lengths)) / (len(self.prompts) * self.k),
             "prompts_shared": "yes" if self.reason is None else f"no: {self.reason}",
-            "decoder": "yes" if self.decoder is not None else f"no: {why_no_decoder(self.model)}",
         }
 
 
@@ -211,14 +206,11 @@ def compare_greedy(
     prompts: Sequence[Encoded],
     *,
     shared: bool,
-    decoder: Decoder | None = None,
     most: int = 24,
 ) -> None:
     """Raise BenchError unless ours and `generate` continue each prompt with the same likeliest tokens."""
-    if decoder is not None:
-        decoder.refresh()
     params = SamplingParams(temperature=0.0, max_new_tokens=most)
-    made = Sampler(model, encoder, params, slots=2, shared=shared, decoder=decoder)
+    made = Sampler(model, encoder, params, slots=2, shared=shared)
     ours = {d.job: list(d.ids) for d in made.run([Job(e, (0,)) for e in prompts])}
     theirs = Transformers(model, encoder, rows=1).sample(prompts, 1, most, temperature=0.0)
     for i, (expected,) in enumerate(theirs):
@@ -233,7 +225,6 @@ def compare_samples(
     seed: int,
     *,
     shared: bool,
-    decoder: Decoder | None = None,
     n: int = 192,
     most: int = 3,
 ) -> float:
@@ -241,11 +232,9 @@ def compare_samples(
 
     Raises BenchError below P_LEAST.
     """
-    if decoder is not None:
-        decoder.refresh()
     params = SamplingParams(temperature=0.9, max_new_tokens=most)
     keys = tuple(noise_key(seed, "distribution", i) for i in range(n))
-    made = Sampler(model, encoder, params, slots=64, shared=shared, decoder=decoder)
+    made = Sampler(model, encoder, params, slots=64, shared=shared)
     ours = [d.ids for d in made.run([Job(prompt, keys)])]
     torch.manual_seed(seed)
     (theirs,) = Transformers(model, encoder, rows=n).sample([prompt], n, most)

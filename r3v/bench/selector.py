@@ -185,7 +185,7 @@ class Sides:
         """Same greedy text, same probabilities of the same answers."""
         encoder, model = self.policy.encoder, self.policy.model
         some = [encoder.prompt(p) for p in self.prompts[:4]]
-        how = {"shared": why_not_shared(model) is None, "decoder": self.policy.decoder()}
+        how = {"shared": why_not_shared(model) is None}
         compare_greedy(model, encoder, some, **how, most=MOST)
         ours, theirs = self.matches(self.policy), self.matches(self.peer)
         gaps = [

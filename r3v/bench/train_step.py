@@ -1,8 +1,7 @@
 """`train-step`: one optimiser step on all branches of one problem, against TRL's SFTTrainer.
 
 Both get the same token ids, labels, pixels, weights and LoRA. The peer is given its best micro-batch (the fastest of
-all divisors of the number of branches, measured first); its metrics are its own. Ours is cold by default: the
-image features are computed once in every step and thrown away; the `kept` cases have them from an earlier epoch.
+all divisors of the number of branches, measured first); its metrics are its own.
 The limit is that of `arithmetic`.
 """
 
@@ -22,27 +21,23 @@ from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, 
 from r3v.losses import reduce, reflection
 from r3v.policies.model.loading import Loaded
 from r3v.policies.model.structure import base_model
-from r3v.training import quick
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import Batch, collate
 from r3v.training.layout.trie import Trie, build_trie
-from r3v.training.layout.vision import cache_of
 
 GOALS = {4: 2.4, 8: 3.4}
 GOAL_OF_LIMIT = 0.88
 
 
 def train_step(settings: Settings) -> dict[str, Result]:
-    """Cases G4 and G8 (cold image cache), and the same with kept image features."""
+    """Cases G4 and G8."""
     if settings.device == "cuda":
         return _on_gpu(settings)
     found: dict[str, Result] = {}
-    for kept in (False, True):
-        for branches, goal in GOALS.items():
-            side = Sides(small_idefics, branches, settings, kept=kept)
-            name = f"G{branches}{' kept' if kept else ''}"
-            found[name] = measure(side.case(None if kept else goal), settings, details=side.details())
-            side.close()
+    for branches, goal in GOALS.items():
+        side = Sides(small_idefics, branches, settings)
+        found[f"G{branches}"] = measure(side.case(goal), settings, details=side.details())
+        side.close()
     return found
 
 
@@ -68,16 +63,14 @@ class Sides:
         branches: int,
         settings: Settings,
         *,
-        kept: bool = False,
         side: int = 384,
         question_tokens: int = 96,
         with_peer: bool = True,
     ) -> None:
-        self.settings, self.branches, self.kept = settings, branches, kept
+        self.settings, self.branches = settings, branches
         self.loaded = with_lora(make())
         self.encoder = self.loaded.encoder
         self.model: Any = self.loaded.model.train()
-        quick.quicken(self.model)  # as the module does for a fit
         self.half = next(base_model(self.model).parameters()).dtype != torch.float32
         problem = bench_problem(1, self.encoder, side=side, question_tokens=question_tokens)
         examples = reflection_examples(problem, self.encoder, branches)
@@ -95,8 +88,6 @@ class Sides:
 
     def loss(self) -> Tensor:
         """Token mean over all branches, backward included."""
-        if not self.kept:
-            cache_of(base_model(self.model).base_model).clear()
         with autocast(self.half):
             logprobs_T = token_logprobs(self.model, self.batch, "fused")
             loss, _ = reduce(reflection(self.batch.loss_inputs(logprobs_T)), None, "tokens", {})
@@ -117,7 +108,7 @@ class Sides:
             peer=self.peer.step,
             check=self.check,
             peer_name=f"TRL SFTTrainer, micro-batch {self.peer.micro}",
-            limit=limit(self.model, self.trie, kept=self.kept),
+            limit=limit(self.model, self.trie),
             goal=goal,
             goal_of_limit=None if goal is None else GOAL_OF_LIMIT,
         )

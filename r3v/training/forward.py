@@ -1,10 +1,9 @@
 """Log-probabilities of a batch's target tokens under a vision-language model, by one of three paths.
 
 `fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask.
-Both run the inner model, take the image features of a frozen vision tower from its cache (`vision`), and apply
-the head to target positions only; `fused` computes attention run by run (`attention`). `plain`: `rows` through
-the model's own complete forward, which computes its positions itself: slow, and therefore the reference that the
-self-test compares with.
+Both run the inner model and apply the head to target positions only; `fused` computes attention run by run
+(`attention`). `plain`: `rows` through the model's own complete forward, which computes its positions itself: slow,
+and therefore the reference that the self-test compares with.
 
 Checked against transformers 5.23: a 4-D attention mask is handed through untouched
 (`_preprocess_mask_arguments`), and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as
@@ -14,8 +13,6 @@ they are, DeepStack included. Suffixes as in `batching`; H hidden width.
 from __future__ import annotations
 
 import inspect
-import logging
-import weakref
 from typing import Any, Literal
 
 import torch
@@ -23,15 +20,10 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
-from r3v.policies.model.exchange import own_layers
 from r3v.policies.model.structure import base_model
-from r3v.training.layout.attention import ASKED, attach
+from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
-from r3v.training.layout.vision import features, why_not_cached
 
-_LOG = logging.getLogger(__name__)
-_SAID: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Models of which it was said that their image features are not kept."""
 Path = Literal["fused", "rows", "plain"]
 FULL_LOGITS_LIMIT = 2**25
 """A head that is trained runs in one piece up to this many logits (128 MB in float32), above chunk by chunk."""
@@ -68,8 +60,7 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
         raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
     if path == "plain":
-        with own_layers():
-            logits = base(**_plain_inputs(base, batch)).logits
+        logits = base(**_plain_inputs(base, batch)).logits
         return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
     inner, head = base.base_model, base.get_output_embeddings()
     hidden = inner(**_inputs(base, batch, path)).last_hidden_state
@@ -93,7 +84,7 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
         "attention_mask": _tree_mask(base, batch) if path == "fused" else padding_mask(batch),
         "position_ids": batch.positions,
         "use_cache": False,
-        **_image_inputs(base.base_model, batch),
+        **batch.images,
     }
     if path == "rows" and _takes(base, "token_type_ids"):
         inputs["token_type_ids"] = _image_tokens(base, batch)
@@ -105,26 +96,7 @@ def _tree_mask(base: Any, batch: Batch) -> Tensor:
     if getattr(text_config(base), "_attn_implementation", "eager") == "eager":
         # Eager attention adds its mask to the scores.
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-    setattr(mask, ASKED, batch.source_T)
     return attach(mask, batch.exit_RL, dtype)
-
-
-def _image_inputs(inner: Any, batch: Batch) -> dict[str, Any]:
-    """Pixels, or what a frozen vision tower made of them."""
-    if not batch.images:
-        return {}
-    reason = why_not_cached(inner)
-    if reason is None:
-        each = [1 if batch.fused else t.n_branches for t in batch.tries]
-        rows = [(t.image_key, t.images) for t, n in zip(batch.tries, each, strict=True) for _ in range(n)]
-        found = features(inner, rows, batch.ids_RL.device)
-        if found is not None:
-            return {"mm_encoder_outputs": {"image": found}}
-        reason = f"{type(inner).__name__} computes them from more than its feature function takes"
-    if inner not in _SAID:
-        _SAID.add(inner)
-        _LOG.info("image features are computed in every pass, because %s", reason)
-    return dict(batch.images)
 
 
 def _plain_inputs(base: Any, batch: Batch) -> dict[str, Any]:

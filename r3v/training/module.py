@@ -31,7 +31,6 @@ from r3v.policies.model.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig
-from r3v.training import quick
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
 from r3v.training.layout.batching import Batch, collate, counts
@@ -232,8 +231,6 @@ class R3VModule(pl.LightningModule):
                 ok = self.trainer.strategy.reduce(ok, reduce_op="min")
             if not bool(ok):
                 self.path = slower
-                if slower == "plain":
-                    quick.restore(self.model)
                 warnings.warn(
                     f"parity self-test: path {path!r} disagrees with the model's own forward "
                     f"({found.describe()}); "
@@ -335,12 +332,7 @@ class R3VModule(pl.LightningModule):
                 torch.cuda.set_rng_state(self._rng["cuda"], self.device)
         self._rng = None
 
-    def on_fit_start(self) -> None:
-        if not self.sharded:
-            quick.quicken(self.model)
-
     def on_fit_end(self) -> None:
-        quick.restore(self.model)
         self.model.eval()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -48,13 +48,10 @@ def test_pairs_by_hand() -> None:
 
 
 def test_limit_lies_between_the_token_ratio_and_the_number_of_branches() -> None:
-    """Vision passes and all head positions come on top of the tokens; no saving beats computing one branch of G.
-    Features kept from before raise it further.
-    """
+    """Vision passes and all head positions come on top of the tokens; no saving beats computing one branch of G."""
     side = ours(8)
     tokens = side.trie.tokens_unfused / side.trie.tokens
-    cold, kept = limit(side.model, side.trie), limit(side.model, side.trie, kept=True)
-    assert tokens < cold < kept < 8
+    assert tokens < limit(side.model, side.trie) < 8
 
 
 def test_our_step_computes_the_plain_loss() -> None:

@@ -26,10 +26,10 @@ SHARING = tuple(family for family in FAMILIES if family != "gemma3")
 TEXTS = ["2 + 3 = 5. Answer: 5", "Answer: 1", "no"]
 
 
-def pair(family: str, *, decoder: bool = True) -> tuple[HFPolicy, HFPolicy]:
-    """One policy that shares prompts, with its own decoder or by the model's forward, and one that is told not to."""
+def pair(family: str) -> tuple[HFPolicy, HFPolicy]:
+    """One policy that shares prompts, and one that is told not to."""
     fast, plain = HFPolicy(tiny(family), slots=5), HFPolicy(tiny(family), slots=5)
-    plain._shared, fast._decoder_asked = False, not decoder
+    plain._shared = False
     return fast, plain
 
 
@@ -40,31 +40,28 @@ def select_prompts() -> list[Prompt]:
     return [*some, words.solve(problem(1), STYLE)]
 
 
-@pytest.mark.parametrize(("own_rows", "decoder"), [(8, True), (2, True), (2, False)])
+@pytest.mark.parametrize("own_rows", [8, 2])
 @pytest.mark.parametrize("family", SHARING)
-def test_samples_are_those_of_rows_with_copies(
-    family: str, own_rows: int, decoder: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_are_those_of_rows_with_copies(family: str, own_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five slots read their own columns together, or two at a time from where the older of them began."""
     monkeypatch.setattr(cache, "OWN_ROWS", own_rows)
     monkeypatch.setattr(cache, "OWN_COLUMNS", 1)
-    fast, plain = pair(family, decoder=decoder)
+    fast, plain = pair(family)
     params = SamplingParams(temperature=0.8, max_new_tokens=24)
     with torch.inference_mode():
         assert why_not_shared(fast.model) is None
     ours, expected = (policy.generate(some_prompts(), 4, params, seed=3) for policy in (fast, plain))
     assert fast._shared is True
-    assert (fast._decoder is not None) == decoder
     for left, right in zip((c for row in ours for c in row), (c for row in expected for c in row), strict=True):
         assert left.token_ids == right.token_ids
         assert left.logprobs == pytest.approx(right.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", SHARING)
-@pytest.mark.parametrize(("sampled_before", "decoder"), [(False, True), (True, True), (True, False)])
-def test_scores_of_a_tree_are_those_of_whole_rows(family: str, sampled_before: bool, decoder: bool) -> None:
+@pytest.mark.parametrize("sampled_before", [False, True])
+def test_scores_of_a_tree_are_those_of_whole_rows(family: str, sampled_before: bool) -> None:
     """Roots computed for the scores, or kept from sampling the same problems."""
-    fast, plain = pair(family, decoder=decoder)
+    fast, plain = pair(family)
     prompts = select_prompts()
     texts = [["[1] Answer: 5", "[2] Answer: 1", "None"]] * (len(prompts) - 2) + [["a longer one"], ["x", "Answer: 3"]]
     if sampled_before:
@@ -176,9 +173,9 @@ def test_longest_prompts_go_first_and_are_filled_beside_their_like(monkeypatch: 
     filled: list[list[int]] = []
     fill = decode.prefill
 
-    def noted(model: Any, encoder: Any, encoded: Any, decoder: Any) -> Prefill:
+    def noted(model: Any, encoder: Any, encoded: Any) -> Prefill:
         filled.append([len(e.ids) for e in encoded])
-        return fill(model, encoder, encoded, decoder)
+        return fill(model, encoder, encoded)
 
     monkeypatch.setattr(decode, "prefill", noted)
     policy = HFPolicy(tiny("idefics3"), slots=2)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from r3v.training.layout import attention
 from r3v.training.layout.attention import Runs, attach, runs_of, tree_attention
 from r3v.training.layout.batching import tree_mask
-from r3v.training.layout.tree_cpu import planned_attention
 from r3v.training.layout.trie import lay_out
 
 
@@ -46,33 +45,19 @@ def test_ancestors_that_are_not_the_first_of_the_row() -> None:
     assert mask.isfinite().int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
 
 
-def in_runs(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, runs: Runs) -> torch.Tensor:
-    return tree_attention(query, key, value, runs)
-
-
-def in_a_plan(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, runs: Runs) -> torch.Tensor:
-    return planned_attention(query, key, value, runs.plan, None)
-
-
-WAYS = (in_runs, in_a_plan)
-
-
-def all_ways(exit_RL: torch.Tensor) -> list[list[torch.Tensor]]:
-    """Outputs at real tokens and gradients of query, key, value: under the dense mask, in runs, in a plan."""
+def both_ways(exit_RL: torch.Tensor) -> list[list[torch.Tensor]]:
+    """Outputs at real tokens and gradients of query, key, value: under the dense mask, and in runs."""
     generator = torch.Generator().manual_seed(5)
     R, L = exit_RL.shape
     inputs = [torch.randn(R, 2, L, 4, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(3)]
     weights = torch.randn(R, 2, L, 4, generator=generator, dtype=torch.float64)
     real = (exit_RL > 0)[:, None, :, None]
-    found = []
-    for way in (None, *WAYS):
-        if way is None:
-            out = torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=tree_mask(exit_RL))
-        else:
-            out = way(inputs[0], inputs[1], inputs[2], runs_of(exit_RL, torch.float64))
-        out = out * real
-        found.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
-    return found
+    query, key, value = inputs
+    outputs = (
+        torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=tree_mask(exit_RL)),
+        tree_attention(query, key, value, runs_of(exit_RL, torch.float64)),
+    )
+    return [[out * real, *torch.autograd.grad((out * real * weights).sum(), inputs)] for out in outputs]
 
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=6)
@@ -82,32 +67,17 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_si
 @settings(max_examples=40)
 def test_runs_equal_the_dense_mask_on_any_tries(tries) -> None:
     """Whatever the branches, in batches of rows of several lengths: outputs and all gradients."""
-    dense, *others = all_ways(batch([row(*sequences) for sequences in tries]))
-    for found in others:
-        for a, b in zip(found, dense, strict=True):
-            torch.testing.assert_close(a, b)
+    for a, b in zip(*both_ways(batch([row(*sequences) for sequences in tries])), strict=True):
+        torch.testing.assert_close(a, b)
 
 
-def test_plan_by_hand() -> None:
-    """1 2 3 | 4 of 1 2 and a row of 1 2 3 4 5: the later token 4, at place 3 of row 0, sees 1 and 2 and itself."""
-    plan = runs_of(batch([row([1, 2, 3], [1, 2, 4]), row([1, 2, 3, 4, 5])]), torch.float32).plan
-    assert plan.first == 5
-    assert plan.valid_RF.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
-    assert (plan.real_X.tolist(), plan.at_X.tolist()) == ([0], [3])
-    assert plan.past_X.tolist() == [0, 1, 5, 5]
-    assert plan.bias_R1QU[0, 0, 0].tolist() == [0.0, 0.0]
-    assert [tokens.tolist() for tokens in plan.buckets] == [[[3]]]
-
-
-def test_runs_of_all_lengths_in_one_plan() -> None:
-    """Runs of 1 to 70 tokens fall into several buckets; ancestors that are not the first of a row are among them."""
+def test_runs_of_all_lengths() -> None:
+    """Runs of 1 to 70 tokens; ancestors that are not the first of a row are among them."""
     long = [
         row([1, 2, *range(100, 100 + n)], [1, 2, *range(200, 270)], [1, 2, 200, 201, 7, 8], [1, 9]) for n in (3, 40)
     ]
-    dense, *others = all_ways(batch(long))
-    for found in others:
-        for a, b in zip(found, dense, strict=True):
-            torch.testing.assert_close(a, b)
+    for a, b in zip(*both_ways(batch(long)), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_short_rows_keep_the_dense_mask_and_long_ones_carry_runs(monkeypatch) -> None:
@@ -119,9 +89,8 @@ def test_short_rows_keep_the_dense_mask_and_long_ones_carry_runs(monkeypatch) ->
     assert not hasattr(carried.clone(), "r3v_runs"), "a copied mask must fall back to the dense computation"
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-def test_transformers_interface_takes_the_runs(scaling, on_cpu, monkeypatch) -> None:
+def test_transformers_interface_takes_the_runs(scaling, monkeypatch) -> None:
     """Grouped heads (4 queries, 2 keys) through transformers' own entry: the same with and without the runs."""
     from types import SimpleNamespace
 
@@ -131,10 +100,7 @@ def test_transformers_interface_takes_the_runs(scaling, on_cpu, monkeypatch) -> 
     exits = batch([row([1, 2, 3, 4], [1, 2, 5, 6], [1, 7]), row([1, 2])])
     dense, split = tree_mask(exits), attach(tree_mask(exits), exits, torch.float32)
     calls: list[object] = []
-    way = "planned_attention" if on_cpu else "tree_attention"
-    plain = getattr(attention, way)
-    monkeypatch.setattr(attention, way, lambda *a: calls.append(a[3]) or plain(*a))
-    monkeypatch.setattr(attention, "planned", lambda *a: on_cpu)
+    monkeypatch.setattr(attention, "tree_attention", lambda *a: calls.append(a[3]) or tree_attention(*a))
     query = torch.randn(2, 4, exits.shape[1], 8, generator=torch.Generator().manual_seed(0))
     key, value = query[:, :2] * 0.5, query[:, 2:] + 1
     module = SimpleNamespace(num_key_value_groups=2, is_causal=True)

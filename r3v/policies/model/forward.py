@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,17 +20,7 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder, has_three_positions
-from r3v.policies.model.linears import quick_linears
 from r3v.policies.model.structure import base_model
-
-
-class PromptReader(Protocol):
-    """What may read prompts in place of the model's own forward."""
-
-    def prefill(self, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits R V after the last token, keys and values N R H L D, of left-padded prompts."""
-        ...
-
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -92,19 +82,14 @@ def images_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> dict[
     return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in joined.items()}
 
 
-def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded], decoder: PromptReader | None = None) -> Prefill:
-    """Run prompts through the model (its language model by `decoder`): each image is encoded and each prompt token
-    computed once.
-    """
+def prefill(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> Prefill:
+    """Run prompts through the model: each image is encoded and each prompt token computed once."""
     inputs, following = inputs_of(model, encoder, encoded)
     if takes(model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
-    if decoder is not None:
-        logits, keys, values = decoder.prefill(inputs)
-    else:
-        cache = DynamicCache()
-        logits = model(**inputs, **past_of(model, cache), use_cache=True).logits[:, -1]
-        keys, values = stacked(cache)
+    cache = DynamicCache()
+    logits = model(**inputs, **past_of(model, cache), use_cache=True).logits[:, -1]
+    keys, values = stacked(cache)
     return Prefill(keys, values, logits, tuple(len(e.ids) for e in encoded), tuple(following))
 
 
@@ -171,7 +156,7 @@ def sampling_mode(model: Any) -> Iterator[None]:
     try:
         if kept:
             model.merge_adapter()
-        with torch.inference_mode(), quick_linears(model):
+        with torch.inference_mode():
             yield
     finally:
         if kept:

@@ -24,7 +24,6 @@ from r3v.policies.model.encode import Encoded, Encoder
 from r3v.policies.model.forward import Prefill, prefill
 from r3v.policies.model.structure import base_model
 from r3v.policies.sampling.cache import SLACK, SlotCache, SlotMemory
-from r3v.policies.sampling.decoder import Decoder
 from r3v.policies.sampling.draw import draw, mask_of
 from r3v.policies.sampling.noise import SlotNoise
 from r3v.policies.sampling.prefixes import Prefixes, place_of, scattered, together
@@ -72,7 +71,7 @@ class Sampler:
     """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill.
 
     `shared`: the model attends to each prompt's keys and values in one place (see `shared.why_not_shared`).
-    `kept`: prefills to use again and to add to. `decoder`: runs the language model, where `shared` (see `decoder`).
+    `kept`: prefills to use again and to add to.
     """
 
     def __init__(
@@ -85,10 +84,9 @@ class Sampler:
         ahead: int = 32,
         shared: bool = False,
         kept: KeptPrompts | None = None,
-        decoder: Decoder | None = None,
     ) -> None:
         self.model, self.encoder, self.params = model, encoder, params
-        self.slots, self.ahead, self.kept, self.decoder = slots, ahead, kept, decoder
+        self.slots, self.ahead, self.kept = slots, ahead, kept
         self.calls = SharedCalls(model) if shared else None
         self.device = device_of(model)
         # Asking the accelerator whether anything has finished costs a wait, so it is not done at every token.
@@ -177,7 +175,7 @@ class Sampler:
         missing = [prompt for prompt, start in zip(prompts, found, strict=True) if start is None]
         fresh: Iterator[tuple[Prefill, int]] = iter(())
         if missing:
-            start = prefill(self.model, self.encoder, missing, self.decoder)
+            start = prefill(self.model, self.encoder, missing)
             if self.kept is not None:
                 self.kept.keep(missing, start)
             fresh = iter([(start, row) for row in range(len(missing))])
@@ -241,16 +239,13 @@ class Sampler:
     def _step(self) -> None:
         memory = self.memory
         memory.make_room()
-        if self.decoder is not None and self.prefixes is not None:
-            logits = self.decoder.step(memory, self.prefixes.ancestor(), self.token_S, self.position_S)
-        else:
-            logits = self._model_step()
+        logits = self._model_step()
         memory.now += 1
         self.position_S += 1
         self._emit(None, logits)
 
     def _model_step(self) -> Tensor:
-        """Logits S V by the model's own forward."""
+        """Logits S V of the tokens drawn last."""
         memory = self.memory
         inputs = {
             "input_ids": self.token_S[:, None],

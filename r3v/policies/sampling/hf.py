@@ -22,8 +22,6 @@ from r3v.policies.model.forward import (
 )
 from r3v.policies.model.loading import Loaded, load
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
-from r3v.policies.sampling.decoder import Decoder, why_no_decoder
-from r3v.policies.sampling.decoder_fit import why_no_structure
 from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
 from r3v.policies.sampling.shared import why_not_shared
@@ -57,8 +55,6 @@ class HFPolicy:
         self._plain_reason = why_no_slots(loaded.model)
         self._warned = False
         self._shared: bool | None = None
-        self._decoder: Decoder | None = None
-        self._decoder_asked = False
         self._kept = KeptPrompts()
 
     @classmethod
@@ -145,8 +141,7 @@ class HFPolicy:
         if self._plain_reason is None:
             shared = self._can_share()
             self._kept.begin(weights_state(self.model, self.name))
-            decoder = self.decoder() if shared else None
-            options = {"slots": self.slots, "shared": shared, "kept": self._kept, "decoder": decoder}
+            options = {"slots": self.slots, "shared": shared, "kept": self._kept}
             yield from Sampler(self.model, self.encoder, params, **options).run(jobs)
             return
         if not self._warned:
@@ -171,21 +166,6 @@ class HFPolicy:
                 )
         return self._shared
 
-    def decoder(self) -> Decoder | None:
-        """A decoder of the present weights where one can stand for the model; found out once, and said where not."""
-        if not self._decoder_asked:
-            self._decoder_asked = True
-            reason = why_no_decoder(self.model)
-            if reason is None:
-                self._decoder = Decoder(self.model)
-            else:
-                log.info("%s has %s: sampled and scored by its own forward", type(self.model).__name__, reason)
-        # An adapter that could not be folded in this time, or a hook, may have changed what it stood for.
-        if self._decoder is None or why_no_structure(self.model) is not None:
-            return None
-        self._decoder.refresh()
-        return self._decoder
-
     def _candidate(
         self, prompt: Prompt, prompt_hash: str, done: Sampled, index: int, seed: int, round: int
     ) -> Candidate:
@@ -208,7 +188,7 @@ class HFPolicy:
     ) -> list[list[list[float]]]:
         if self._can_share():
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS, "decoder": self.decoder()}
+            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS}
             return TreeScorer(self.model, self.encoder, self._kept, **options).score(encoded, targets)
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]

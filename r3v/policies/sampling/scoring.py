@@ -23,7 +23,6 @@ from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder
 from r3v.policies.model.forward import Prefill, prefill
 from r3v.policies.model.structure import base_model
-from r3v.policies.sampling.decoder import Decoder
 from r3v.policies.sampling.parts import parts_of
 from r3v.policies.sampling.prefixes import Place, ancestor_of, place_of
 from r3v.policies.sampling.shared import Ancestor, SharedCalls, ancestor
@@ -109,14 +108,8 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _text_of(inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Token ids and places R T of inputs that hold no picture: with three positions all are the same."""
-    place = inputs["position_ids"]
-    return inputs["input_ids"], place[0] if place.dim() == 3 else place
-
-
 class TreeScorer:
-    """Scores continuations of prompts with a model that can attend to shared blocks; `decoder` may stand for it."""
+    """Scores continuations of prompts with a model that can attend to shared blocks."""
 
     def __init__(
         self,
@@ -126,9 +119,8 @@ class TreeScorer:
         *,
         rows: int,
         logits: int,
-        decoder: Decoder | None = None,
     ) -> None:
-        self.model, self.encoder, self.kept, self.decoder = model, encoder, kept, decoder
+        self.model, self.encoder, self.kept = model, encoder, kept
         self.rows, self.logits = rows, logits
         self.calls = SharedCalls(model)
         self.device = device_of(model)
@@ -190,7 +182,7 @@ class TreeScorer:
                     roots.append(None)
                     missing.append((len(roots) - 1, Encoded(ids, first.images, first.image_key)))
         if missing:
-            start = prefill(self.model, self.encoder, [e for _, e in missing], self.decoder)
+            start = prefill(self.model, self.encoder, [e for _, e in missing])
             for row, (at, _) in enumerate(missing):
                 roots[at] = place_of(start, row)
         return [root for root in roots if root is not None], root_of
@@ -220,8 +212,6 @@ class TreeScorer:
 
     def _memories(self, blocks: Sequence[Ancestor], inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Keys and values N R H T D of new tokens that see these blocks."""
-        if self.decoder is not None:
-            return self.decoder.rows(blocks, *_text_of(inputs))[1:]
         cache = DynamicCache()
         self.calls(blocks, use_cache=True, **past_of(self.model, cache), **inputs, **self._keep)
         return stacked(cache)
@@ -249,11 +239,8 @@ class TreeScorer:
         sizes = [len(ids) for _, ids in part]
         # Padding has no logits.
         at_X = torch.tensor([r * max(sizes) + t for r, n in enumerate(sizes) for t in range(n)], device=self.device)
-        if self.decoder is not None:
-            logits_XV = self.decoder.logits(self.decoder.rows(blocks, *_text_of(inputs))[0].index_select(0, at_X))
-        else:
-            logits_RTV = self.calls(blocks, use_cache=False, **inputs)
-            logits_XV = logits_RTV.flatten(0, 1).index_select(0, at_X).float()
+        logits_RTV = self.calls(blocks, use_cache=False, **inputs)
+        logits_XV = logits_RTV.flatten(0, 1).index_select(0, at_X).float()
         ids_X1 = torch.tensor([i for _, ids in part for i in ids], device=self.device)[:, None]
         found = iter((logits_XV.gather(-1, ids_X1)[:, 0] - logits_XV.logsumexp(-1)).tolist())
         return [[next(found) for _ in range(n)] for n in sizes]

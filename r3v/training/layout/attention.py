@@ -5,8 +5,6 @@ attends to its ancestors and, causally, to itself. Runs follow from `exit` (see 
 earlier token is last seen, and all tokens of a run have the same ancestors, however deep the trie. The pairs
 computed are those the mask allows and the upper triangle of each later run.
 
-On a CPU the same pairs are computed for the whole batch at once (`tree_cpu`).
-
 The tree mask carries its runs with it as an attribute, and `scaled_dot_product_attention` of transformers is
 wrapped once so that it looks for them. A mask that lost the attribute on its way is still the whole truth, so
 the dense computation takes over with the same result; every other call passes through untouched.
@@ -24,14 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from r3v.training.layout.tree_cpu import Plan, plan_of, planned_attention
-
 SPLIT_ABOVE = 256
 """Rows up to this long are computed under the dense mask: below, many small products cost more than they save."""
 RUNS = "r3v_runs"
 """The attribute of a tree mask that holds its runs."""
-ASKED = "r3v_asked"
-"""The attribute of a tree mask that holds the tokens (of R L) whose last hidden states anybody wants."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +48,6 @@ class Runs:
     rows: tuple[tuple[Run, ...], ...]
     length: int
     dtype: torch.dtype
-
-    @functools.cached_property
-    def plan(self) -> Plan:
-        """The same for the CPU, made by the first layer that asks."""
-        return plan_of(self.rows, self.length, self.dtype)
 
 
 def runs_of(exit_RL: Tensor, dtype: torch.dtype) -> Runs:
@@ -116,17 +105,8 @@ def _sdpa(
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     dropout, scaling = options.get("dropout") or 0.0, options.get("scaling")
-    if planned(query, key, value, runs.dtype) and not dropout:
-        out = planned_attention(query, key, value, runs.plan, scaling)
-    else:
-        out = tree_attention(query, key, value, runs, dropout, scaling)
+    out = tree_attention(query, key, value, runs, dropout, scaling)
     return out.transpose(1, 2).contiguous(), None
-
-
-def planned(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype) -> bool:
-    """Whether `tree_cpu` has the kernel for these, with masks of `dtype`; autocast may have left several dtypes."""
-    same = query.dtype == key.dtype == value.dtype == dtype and query.shape[3] == value.shape[3]
-    return same and query.device.type == "cpu"
 
 
 def tree_attention(

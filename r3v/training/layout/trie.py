@@ -66,7 +66,7 @@ class Trie:
         from the last token of its prompt. target_T: the target ids. branch_T: the branch, in the order of
         the examples.
     path_BL, prompt_B: row indices of each branch and how many of them are its prompt (for unfused rows).
-    pair_P2: branch indices (chosen, rejected). images: pixel inputs, once; image_key names them ("": no name).
+    pair_P2: branch indices (chosen, rejected). images: pixel inputs, once.
     old_T: log-probabilities under the policy that sampled the tokens, NaN where there are none; None where no branch
     has any. importance_T: weights against an engine that samples with other probabilities, or None (all 1).
     """
@@ -87,7 +87,6 @@ class Trie:
     images: Mapping[str, Tensor] = field(default_factory=dict)
     old_T: Tensor | None = None
     importance_T: Tensor | None = None
-    image_key: str = ""
 
     @property
     def n_branches(self) -> int:
@@ -237,7 +236,6 @@ def build_trie(
         prompt_B=tuple(len(p) for p in prompts),
         images=images,
         old_T=_sampled_logprobs(branches, counts),
-        image_key=getattr(encoded[0], "image_key", ""),
     )
     stats = TrieStats(len(branches), dropped, trie.tokens, trie.tokens_unfused, sum(counts))
     return trie, stats
