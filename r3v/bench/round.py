@@ -32,7 +32,7 @@ from r3v.bench.selector import PeerPolicy
 from r3v.bench.updates import trl_settings
 from r3v.config import Config
 from r3v.policies.base import SamplingParams
-from r3v.policies.encode import Encoded, Encoder
+from r3v.policies.encode import Encoder
 from r3v.policies.forward import inputs_of
 from r3v.policies.hf import HFPolicy
 from r3v.policies.loading import add_lora, load
@@ -266,7 +266,7 @@ class Trainer:
         for row in rows:
             example = self.examples[row["row"]]
             prompt, ids = self.encoder.prompt(example.prompt), self.encoder.target(example.target)
-            whole.append(Encoded((*prompt.ids, *ids), prompt.images, prompt.image_key))
+            whole.append(replace(prompt, ids=(*prompt.ids, *ids)))
             targets.append(len(ids))
         inputs, _ = inputs_of(self.model, self.encoder, whole)
         inputs.pop("position_ids")

@@ -26,6 +26,20 @@ def text_model(model: Any) -> Any:
     return None
 
 
+def why_uneven(model: Any) -> str | None:
+    """Why keys and values of all layers do not fit into two blocks of one shape; None when they do."""
+    shapes: set[tuple[Any, Any]] = set()
+    for module in (text_model(model) or base_model(model)).modules():
+        if not hasattr(module, "layer_idx"):
+            continue
+        key, value = (getattr(module, name, None) for name in ("qk_head_dim", "v_head_dim"))
+        if key is not None and value is not None and key != value:
+            return f"values of another width ({value}) than keys ({key})"
+        if hasattr(module, "k_proj"):
+            shapes.add((getattr(module.k_proj, "out_features", None), getattr(module, "head_dim", None)))
+    return "layers whose keys and values have different shapes" if len(shapes) > 1 else None
+
+
 def linear_of(module: Any) -> Any:
     """The linear layer of a module: itself, or the one under adapters that are folded into it; None for more."""
     if type(module) is nn.Linear:

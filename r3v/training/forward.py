@@ -25,6 +25,7 @@ from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
 from r3v.policies.exchange import own_layers
 from r3v.policies.structure import base_model
+from r3v.policies.token_types import names_of
 from r3v.training.attention import ASKED, attach
 from r3v.training.batching import Batch, padding_mask, tree_mask
 from r3v.training.vision import features, why_not_cached
@@ -95,9 +96,7 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
         "use_cache": False,
         **_image_inputs(base.base_model, batch),
     }
-    if path == "rows" and _takes(base, "token_type_ids"):
-        inputs["token_type_ids"] = _image_tokens(base, batch)
-    return inputs
+    return inputs | _types(base.base_model, base, batch) if path == "rows" else inputs
 
 
 def _tree_mask(base: Any, batch: Batch) -> Tensor:
@@ -134,10 +133,13 @@ def _plain_inputs(base: Any, batch: Batch) -> dict[str, Any]:
         "use_cache": False,
         **batch.images,
     }
-    for name in ("token_type_ids", "mm_token_type_ids"):
-        if _takes(base, name):
-            inputs[name] = _image_tokens(base, batch)
-    return inputs
+    return inputs | _types(base, base, batch)
+
+
+def _types(model: Any, base: Any, batch: Batch) -> dict[str, Tensor]:
+    """Token types that `model` takes: the processor's own, or 1 for image tokens where it gives none."""
+    taken = [name for name in names_of([batch.aligned]) if _takes(model, name)]
+    return {name: batch.aligned[name] if name in batch.aligned else _image_tokens(base, batch) for name in taken}
 
 
 def _takes(base: Any, name: str) -> bool:

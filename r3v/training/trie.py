@@ -69,6 +69,7 @@ class Trie:
     pair_P2: branch indices (chosen, rejected). images: pixel inputs, once; image_key names them ("": no name).
     old_T: log-probabilities under the policy that sampled the tokens, NaN where there are none; None where no branch
     has any. importance_T: weights against an engine that samples with other probabilities, or None (all 1).
+    aligned: what the processor says of each token besides, by argument name, shape L.
     """
 
     problem_id: str
@@ -88,6 +89,7 @@ class Trie:
     old_T: Tensor | None = None
     importance_T: Tensor | None = None
     image_key: str = ""
+    aligned: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_branches(self) -> int:
@@ -238,9 +240,20 @@ def build_trie(
         images=images,
         old_T=_sampled_logprobs(branches, counts),
         image_key=getattr(encoded[0], "image_key", ""),
+        aligned=_aligned(encoded, layout),
     )
     stats = TrieStats(len(branches), dropped, trie.tokens, trie.tokens_unfused, sum(counts))
     return trie, stats
+
+
+def _aligned(encoded: Sequence[Any], layout: Layout) -> dict[str, Tensor]:
+    """Token types of the row, those of each branch; 0 for targets."""
+    rows: dict[str, Tensor] = {}
+    for e, path in zip(encoded, layout.path_BL, strict=True):
+        for name, values in getattr(e, "aligned", {}).items():
+            row = rows.setdefault(name, torch.zeros(len(layout.ids_L), dtype=torch.long))
+            row[torch.from_numpy(path[: len(values)])] = torch.tensor(values)
+    return rows
 
 
 def _sampled_logprobs(branches: Sequence[Example], counts: Sequence[int]) -> Tensor | None:

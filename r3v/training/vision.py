@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 CACHE_BYTES = 256 * 2**20
 """Memory for image features of one model; the least recently used ones go first."""
+_KNOWN = {"pooler_output", "deepstack_features", "last_hidden_state", "hidden_states", "attentions"}
+"""What feature functions return; a model that returns more needs it, so it is given its pixels."""
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 
 
@@ -122,8 +124,8 @@ def _drops(module: nn.Module) -> bool:
 def features(inner: Any, rows: Sequence[tuple[str, Mapping[str, Tensor]]], device: torch.device) -> Any:
     """Image features of rows (image key, pixel inputs by name) as the model's own output object, or None.
 
-    None: no row has images, or the model needs a pixel input that its feature function does not take. A row
-    without a key is computed and not kept. Equal keys are computed once.
+    None: no row has images, or the model needs a pixel input that its feature function does not take, or makes more
+    of them than is kept here. A row without a key is computed and not kept. Equal keys are computed once.
     """
     takes = inspect.signature(inner.get_image_features).parameters
     rows = [(key, images) for key, images in rows if images]
@@ -139,6 +141,8 @@ def features(inner: Any, rows: Sequence[tuple[str, Mapping[str, Tensor]]], devic
         known = fresh.get(key) or (cache.get(key) if name else None)
         if known is None:
             known = _compute(inner, {n: t.to(device) for n, t in images.items()})
+            if known is None:
+                return None
             if name:
                 cache.put(key, known)
         fresh[key] = known
@@ -146,10 +150,13 @@ def features(inner: Any, rows: Sequence[tuple[str, Mapping[str, Tensor]]], devic
     return _joined(found)
 
 
-def _compute(inner: Any, images: Mapping[str, Tensor]) -> Features:
+def _compute(inner: Any, images: Mapping[str, Tensor]) -> Features | None:
     # Kept beyond this call, so never inference tensors, which a later backward pass could not use.
     with torch.inference_mode(False), torch.no_grad():
         output = inner.get_image_features(**images, return_dict=True)
+    made = {name for name, value in output.items() if value is not None}
+    if "pooler_output" not in made or made - _KNOWN:
+        return None
     pooled = output.pooler_output
     levels = getattr(output, "deepstack_features", None)
     return Features(
