@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ class Transformers:
         found = [[0.0] * len(several) for several in targets]
         for begin in range(0, len(flat), self.rows):
             part = flat[begin : begin + self.rows]
-            whole = [Encoded((*prompts[i].ids, *ids), prompts[i].images, prompts[i].image_key) for i, _, ids in part]
+            whole = [replace(prompts[i], ids=(*prompts[i].ids, *ids)) for i, _, ids in part]
             inputs, _ = inputs_of(self.model, self.encoder, whole)
             longest = max(len(ids) for _, _, ids in part) + 1
             if takes(self.model, "logits_to_keep"):

@@ -31,7 +31,7 @@ from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
 from r3v.bench.selector import PeerPolicy
 from r3v.bench.updates import trl_settings
 from r3v.policies.base import SamplingParams
-from r3v.policies.model.encode import Encoded, Encoder
+from r3v.policies.model.encode import Encoder
 from r3v.policies.model.forward import inputs_of
 from r3v.policies.model.loading import add_lora, load
 from r3v.policies.sampling.hf import HFPolicy
@@ -265,7 +265,7 @@ class Trainer:
         for row in rows:
             example = self.examples[row["row"]]
             prompt, ids = self.encoder.prompt(example.prompt), self.encoder.target(example.target)
-            whole.append(Encoded((*prompt.ids, *ids), prompt.images, prompt.image_key))
+            whole.append(replace(prompt, ids=(*prompt.ids, *ids)))
             targets.append(len(ids))
         inputs, _ = inputs_of(self.model, self.encoder, whole)
         inputs.pop("position_ids")

@@ -29,7 +29,7 @@ from r3v.policies.model.forward import prefill
 from r3v.policies.model.loading import Loaded
 from r3v.policies.sampling.decode import Job, Sampler
 from r3v.policies.sampling.noise import noise_key
-from r3v.policies.sampling.shared import why_not_shared
+from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.prompts import solve
 
 K = 8

@@ -24,7 +24,7 @@ from r3v.bench.sampler import compare_greedy
 from r3v.data import load
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.sampling.hf import HFPolicy
-from r3v.policies.sampling.shared import why_not_shared
+from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.prompts import SelectTarget, solve_all, style
 from r3v.records import Candidate, Prompt
 from r3v.reflection.presets import PRESETS

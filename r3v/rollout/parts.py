@@ -40,6 +40,9 @@ class Job:
         last.
         """
         for attempt in range(self.attempts):
+            if attempt:
+                # Not in the handler below: the error holds what the failed attempt had made.
+                time.sleep(self.pause * 2 ** (attempt - 1))
             try:
                 return policy.generate(
                     prompts,
@@ -52,10 +55,9 @@ class Job:
             except EngineError:
                 if attempt + 1 == self.attempts:
                     raise
-                time.sleep(self.pause * 2**attempt)
         raise ConfigError(f"found attempts {self.attempts}, expected at least 1")
 
-    def lost(self, policy: Policy, prompt: Prompt, error: EngineError) -> list[Graded]:
+    def lost(self, policy: Policy, prompt: Prompt, error: str) -> list[Graded]:
         """What stands for candidates that the engine failed to give: UNAVAILABLE, never wrong."""
         verdict = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
         return [
@@ -75,11 +77,14 @@ class Job:
 
     def graded(self, policy: Policy, problems: Sequence[Problem], prompts: Sequence[Prompt]) -> list[Graded]:
         """Sample and grade a shard; if the engine fails on the whole, each problem is asked alone."""
+        sampled, why = None, ""
         try:
             sampled = self.ask(policy, prompts)
         except EngineError as whole:
+            why = str(whole)  # its words alone: its frames hold what the failed attempt had made
+        if sampled is None:
             if len(prompts) == 1:
-                return self.lost(policy, prompts[0], whole)
+                return self.lost(policy, prompts[0], why)
             return [
                 item
                 for problem, prompt in zip(problems, prompts, strict=True)

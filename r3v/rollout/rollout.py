@@ -23,6 +23,7 @@ from r3v.io import make_folder, write_json
 from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import Notes, Style
 from r3v.records import Graded, Problem, Prompt
+from r3v.rollout.lengths import tell_cut
 from r3v.rollout.parts import SETTINGS, Job, MakePrompt, Part, Shards, done, made
 from r3v.rollout.pool import Pool
 from r3v.rollout.shards import SHARD, shard_paths, shard_settings
@@ -170,7 +171,9 @@ def bootstrap(
         for count, found in made(policy, shards, missing()):
             told(count, found)
     _sweep(out)  # workers that were killed
-    return tally.stats(len(ids), time.monotonic() - start, resumed)
+    stats = tally.stats(len(ids), time.monotonic() - start, resumed)
+    tell_cut(stats.truncated, stats.candidates - stats.unavailable, "sample.max_new_tokens", sample.max_new_tokens)
+    return stats
 
 
 def never_solved(problems: Sequence[Problem], pool: Mapping[str, Sequence[Graded]]) -> list[Problem]:

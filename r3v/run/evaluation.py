@@ -21,6 +21,7 @@ from r3v.io import atomic_path
 from r3v.policies.base import Policy
 from r3v.prompts import Notes, Style, question_text
 from r3v.records import Candidate, Outcome, Problem, Verdict
+from r3v.rollout.lengths import tell_cut
 from r3v.selection.selector import ORACLE, SELECTORS, Selection, Selector
 from r3v.settings.config import SelectConfig, kept_settings
 from r3v.stats import wilson
@@ -69,10 +70,11 @@ class _Ask:
         try:
             return self._ask(problems)
         except EngineError as error:
-            if len(problems) == 1:
-                lost = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
-                return [_row(problems[0], m, metric_name(m, self.n), "", lost, 0) for m in self.methods]
-            return [row for problem in problems for row in self.rows([problem])]
+            why = str(error)  # its words alone: its frames hold what the failed attempt had made
+        if len(problems) == 1:
+            lost = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {why}")
+            return [_row(problems[0], m, metric_name(m, self.n), "", lost, 0) for m in self.methods]
+        return [row for problem in problems for row in self.rows([problem])]
 
     def _ask(self, problems: Sequence[Problem]) -> list[Row]:
         rows: list[Row] = []
@@ -129,7 +131,10 @@ def evaluate(
         shutil.rmtree(parts, ignore_errors=True)
     elif _written_with(out) != settings:
         raise RunError(f"{out}: written with another model, data or settings; delete it or choose another file")
-    return block(read_rows(out), selectors, select.n)
+    rows = read_rows(out)
+    ended = [row["stop"] for row in rows if row["stop"] and row["selector"] in (SAMPLE, "greedy")]
+    tell_cut(ended.count("length"), len(ended), "select.max_new_tokens", select.max_new_tokens)
+    return block(rows, selectors, select.n)
 
 
 def check_selectors(selectors: Sequence[str]) -> None:

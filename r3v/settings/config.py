@@ -74,6 +74,8 @@ class ModelConfig:
     prompt_style: Literal["full", "short"] = "full"
     letters: bool = False
     """Targets name the letter of a choice instead of its value."""
+    blank: bool = False
+    """The pictures are blank on purpose (a control run): nobody checks that the model looks at them."""
 
 
 FEWEST_PIXELS = 784

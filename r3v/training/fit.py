@@ -32,6 +32,7 @@ from r3v.training.keeper import Keeper
 from r3v.training.layout.trie import group_examples
 from r3v.training.loader import StepLoader, accumulation
 from r3v.training.module import R3VModule
+from r3v.training.precision import check_precision, leave_batches
 from r3v.training.strategies import (
     check_strategy,
     launched,
@@ -87,6 +88,7 @@ def fit(
     if not examples:
         raise DataError("found no training example, expected at least one", file=out)
     check_strategy(train, model)
+    check_precision(train.precision, model)
     fingerprint = _fingerprint(examples, train, model, seed, adapter)
     done = _finished(out, fingerprint)
     if done is not None:
@@ -119,6 +121,7 @@ def fit(
         with quiet_trainer(), torch.random.fork_rng():
             torch.manual_seed(seed)
             trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger, progress)
+            leave_batches(trainer)
             trainer.fit(module, datamodule=OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
     finally:
         if not module.sharded:
@@ -209,7 +212,8 @@ def _fingerprint(
     """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
     it, so that a fit can be resumed with other ones."""
     train = replace(train, strategy="auto", devices=1)
-    digest = hashlib.sha256(json.dumps([asdict(train), asdict(model), seed, str(adapter)], sort_keys=True).encode())
+    told = {k: v for k, v in asdict(model).items() if k != "blank" or v}  # fits of before it existed go on being theirs
+    digest = hashlib.sha256(json.dumps([asdict(train), told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
 from r3v.policies.model.structure import base_model
+from r3v.policies.model.token_types import names_of
 from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 
@@ -86,9 +87,7 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
         "use_cache": False,
         **batch.images,
     }
-    if path == "rows" and _takes(base, "token_type_ids"):
-        inputs["token_type_ids"] = _image_tokens(base, batch)
-    return inputs
+    return inputs | _types(base.base_model, base, batch) if path == "rows" else inputs
 
 
 def _tree_mask(base: Any, batch: Batch) -> Tensor:
@@ -106,10 +105,13 @@ def _plain_inputs(base: Any, batch: Batch) -> dict[str, Any]:
         "use_cache": False,
         **batch.images,
     }
-    for name in ("token_type_ids", "mm_token_type_ids"):
-        if _takes(base, name):
-            inputs[name] = _image_tokens(base, batch)
-    return inputs
+    return inputs | _types(base, base, batch)
+
+
+def _types(model: Any, base: Any, batch: Batch) -> dict[str, Tensor]:
+    """Token types that `model` takes: the processor's own, or 1 for image tokens where it gives none."""
+    taken = [name for name in names_of([batch.aligned]) if _takes(model, name)]
+    return {name: batch.aligned[name] if name in batch.aligned else _image_tokens(base, batch) for name in taken}
 
 
 def _takes(base: Any, name: str) -> bool:

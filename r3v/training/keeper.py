@@ -16,6 +16,7 @@ from torch import Tensor
 from r3v.errors import RunError
 from r3v.io import atomic_write, write_json
 from r3v.policies.model.loading import save_adapter
+from r3v.training.enough import check_kept
 from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
 from r3v.training.strategies import over_devices, whole
@@ -84,6 +85,7 @@ class Keeper(pl.Callback):
         assert isinstance(pl_module, R3VModule)
         self._settle()
         stats = over_devices(pl_module.progress, trainer.world_size)
+        check_kept(stats, pl_module.max_tokens)
         adapter = WholeAdapter(pl_module)
         if trainer.should_stop and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             logging.getLogger(__name__).warning("the fit was stopped early after %d steps", len(self.rows))

@@ -27,24 +27,27 @@ from torch import Tensor, nn
 from r3v.errors import ConfigError, ModelError
 from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
+from r3v.policies.model.room import tried
 from r3v.policies.model.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.training.checkpointing import checkpoint_activations
+from r3v.training.enough import nothing_fits
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
 from r3v.training.layout.batching import Batch, collate, counts
 from r3v.training.layout.trie import Trie, TrieStats, build_trie
-from r3v.training.loader import BatchMaker
-from r3v.training.parity import ParityWarning, check_parity, half_precision
+from r3v.training.loader import BatchMaker, StepLoader
 from r3v.training.schedule import lr_factor
+from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
+from r3v.training.selftest.pictures import check_pictures
+from r3v.training.selftest.tries import ENOUGH, MOST_TRIES, chosen
 from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
+from r3v.training.untaught import tell_untaught
 
 if TYPE_CHECKING:
     from r3v.policies.sampling.hf import HFPolicy
     from r3v.selection.methods import Selection
-
-PARITY_TRIES = 2
 
 
 class R3VModule(pl.LightningModule):
@@ -132,8 +135,8 @@ class R3VModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The batch's share of the loss of its optimiser step, scaled for Lightning's averaging."""
-        if not self._tested and self._all_have(batch):
-            self._self_test(batch)
+        if not self._tested:
+            self._begin(batch)
         scale = self.trainer.world_size * self.trainer.accumulate_grad_batches
         loss, metrics = self._share(batch)
         self.step_loss = loss.detach() * self.trainer.world_size
@@ -205,32 +208,36 @@ class R3VModule(pl.LightningModule):
     # --- self-test
     # --------------------------------------------------------------------------------------------
 
-    def _self_test(self, batch: Batch) -> None:
+    def _begin(self, batch: Batch) -> None:
+        """Before the first step: is there anything to train on, and the self-test, once all devices have a batch."""
+        half, cap = half_precision(self.model), int(self._everywhere(float(batch.ids_RL.numel()), "min"))
+        loader = getattr(self.trainer, "train_dataloader", None)
+        groups = loader.groups if isinstance(loader, StepLoader) else ()
+        tries = chosen(batch.tries, groups, self._trie, cap=cap, enough=ENOUGH["half" if half else "full"])
+        if groups and not tries and not batch.tries:
+            raise nothing_fits(self.max_tokens, min(len(groups), MOST_TRIES))
+        if self._all_have(batch):
+            self._self_test(tries or batch.tries[:1], half, cap)
+
+    def _self_test(self, tries: Sequence[Trie], half: bool, cap: int) -> None:
         """Fast path against the model's own forward; on a mismatch the next slower path is tried, with a
         warning."""
         self._tested = True
-        device = batch.ids_RL.device
-        whole = not in_parts(self.trainer.strategy)
+        if not self.config.blank:
+            tried(lambda: check_pictures(self.model, tries, self._moved, self.path))
         ways: tuple[tuple[Path, Path], ...] = (("fused", "rows"), ("rows", "plain"))
         for path, slower in ways:
             if self.path != path:
                 continue
-            found = check_parity(
-                self.model,
-                batch.tries[:PARITY_TRIES],
-                lambda tries, fused: self._collate(tries, fused).to(device),
-                path,
-                half=half_precision(self.model),
-                gradients=whole,
-            )
-            ok = torch.tensor(float(found.ok), device=device)
-            if not whole:
-                self._catch_up(sum(t.n_branches for t in batch.tries[:PARITY_TRIES]))
-            if self.trainer.world_size > 1:
-                # One device that disagrees slows them all, so that all run the same graph.
-                ok = self.trainer.strategy.reduce(ok, reduce_op="min")
-            if not bool(ok):
-                self.path = slower
+            found = self._compared(tries, path, half, cap)
+            if in_parts(self.trainer.strategy):
+                self._catch_up(0 if found is None else found.passes)
+            # One device that disagrees slows them all, so that all run the same graph.
+            ok = self._everywhere(float(found is None or found.ok), "min")
+            if ok:
+                continue
+            self.path = slower
+            if found is not None:  # else another device tells why
                 warnings.warn(
                     f"parity self-test: path {path!r} disagrees with the model's own forward "
                     f"({found.describe()}); "
@@ -241,16 +248,38 @@ class R3VModule(pl.LightningModule):
                     stacklevel=2,
                 )
 
+    def _compared(self, tries: Sequence[Trie], path: Path, half: bool, cap: int) -> Parity | None:
+        """None where memory ran out: the path is kept as it is, untested, and that is said."""
+        gradients = not in_parts(self.trainer.strategy)
+        fine, found = tried(
+            lambda: check_parity(self.model, tries, self._moved, path, half=half, gradients=gradients, cap=cap)
+        )
+        if fine:
+            return found
+        warnings.warn(
+            f"parity self-test: memory ran out, so path {path!r} is kept untested; to test it lower "
+            "train.problems_per_batch, or set train.gradient_checkpointing",
+            ParityWarning,
+            stacklevel=2,
+        )
+        return None
+
+    def _moved(self, tries: Sequence[Trie], fused: bool) -> Batch:
+        return self._collate(tries, fused).to(self.device)
+
     def _all_have(self, batch: Batch) -> bool:
         """Whether every device has something in its batch: the self-test is theirs together."""
-        has = torch.tensor(float(bool(batch.tries)), device=self.device)
-        if self.trainer.world_size > 1:
-            has = self.trainer.strategy.reduce(has, reduce_op="min")
-        return bool(has)
+        return bool(self._everywhere(float(bool(batch.tries)), "min"))
+
+    def _everywhere(self, value: float, how: str) -> float:
+        """A number of each device, reduced over all of them."""
+        if self.trainer.world_size == 1:
+            return value
+        return float(self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op=how))
 
     def _catch_up(self, passes: int) -> None:
         """Idle forward passes until this device has done as many as the busiest."""
-        most = self.trainer.strategy.reduce(torch.tensor(float(passes), device=self.device), reduce_op="max")
+        most = self._everywhere(float(passes), "max")
         with torch.no_grad():
             for _ in range(int(most) - passes):
                 self._idle()
@@ -286,6 +315,10 @@ class R3VModule(pl.LightningModule):
             )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, c))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self.trainer.global_step == 1 and not in_parts(self.trainer.strategy):
+            tell_untaught(self.model)
 
     def configure_gradient_clipping(
         self,

@@ -19,7 +19,8 @@ from r3v.policies.sampling.cache import SlotMemory
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.policies.sampling.parts import parts_of
 from r3v.policies.sampling.scoring import KeptPrompts, common_length, weights_state
-from r3v.policies.sampling.shared import ancestor, attend, attend_step, why_not_shared
+from r3v.policies.sampling.shared import ancestor, attend, attend_step
+from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.records import Prompt
 
 SHARING = tuple(family for family in FAMILIES if family != "gemma3")

@@ -21,8 +21,8 @@ from r3v.training.layout import attention
 from r3v.training.layout.batching import collate
 from r3v.training.layout.trie import build_trie
 from r3v.training.module import R3VModule
-from r3v.training.parity import ParityWarning, _judge
 from r3v.training.schedule import lr_factor
+from r3v.training.selftest.parity import ParityWarning
 
 # Lightning's loader asks torch's pytree in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
@@ -192,16 +192,6 @@ def test_wrong_positions_trip_the_self_test(monkeypatch):
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with pytest.warns(ParityWarning, match="fusing is off"):
         train(module)
-
-
-@pytest.mark.parametrize(
-    ("loss", "off", "ok"), [(1e-3, 1e-6, True), (1e-3, 5e-6, False), (1.0, 5e-5, True), (1.0, 2e-4, False)]
-)
-def test_targets_that_are_nearly_certain_may_differ_by_rounding(loss, off, ok):
-    """Allowed: a ten-thousandth of the loss, and 2e-6 nats besides."""
-    gradient = torch.ones(3)
-    plain, fast = (torch.full((4,), -value) for value in (loss, loss + off))
-    assert _judge((fast, gradient), (plain, gradient), half=False, gradients=True).ok is ok
 
 
 def test_bidirectional_attention_is_trained_unfused():

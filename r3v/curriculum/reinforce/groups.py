@@ -144,12 +144,15 @@ class Asker:
         """One group per problem, in order. An engine that fails on the whole is asked problem by problem; what it
         cannot give is UNAVAILABLE."""
         prompts = [self.prompt(problem, self.style) for problem in problems]
+        sampled, why = None, ""
         try:
             sampled = self._sample(prompts)
         except EngineError as error:
-            if len(problems) > 1:
-                return [group for problem in problems for group in self([problem])]
-            return [self._lost(problems[0], prompts[0], error)]
+            why = str(error)  # its words alone: its frames hold what the failed attempt had made
+        if sampled is None and len(problems) > 1:
+            return [group for problem in problems for group in self([problem])]
+        if sampled is None:
+            return [self._lost(problems[0], prompts[0], why)]
         return [self._group(p, q, c) for p, q, c in zip(problems, prompts, sampled, strict=True)]
 
     def _sample(self, prompts: Sequence[Prompt]) -> list[list[Candidate]]:
@@ -160,7 +163,7 @@ class Asker:
         graded = tuple(Graded(c, self.judge(problem, c.text)) for c in candidates)
         return Group(problem, prompt, graded, tuple(reward(g, self.rewards, self.group, self.style) for g in graded))
 
-    def _lost(self, problem: Problem, prompt: Prompt, error: EngineError) -> Group:
+    def _lost(self, problem: Problem, prompt: Prompt, error: str) -> Group:
         verdict = Verdict(Outcome.UNAVAILABLE, None, f"engine failed: {error}")
         blank = [Candidate(problem.id, self.iteration, i, self.seed, "") for i in range(self.group.n)]
         return Group(problem, prompt, tuple(Graded(c, verdict) for c in blank), (Reward(None),) * self.group.n)

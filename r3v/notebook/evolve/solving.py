@@ -93,7 +93,8 @@ class Asker:
             answers = self.policy.generate(prompts, 1, self.params, seed=seed, first_index=repeat)
             return [row[0] for row in answers]
         except EngineError:
-            return [self._patiently(prompt, seed, repeat) for prompt in prompts]
+            pass  # asked again outside, because the error holds what the failed attempt had made
+        return [self._patiently(prompt, seed, repeat) for prompt in prompts]
 
     def _patiently(self, prompt: Prompt, seed: int, repeat: int) -> Candidate | None:
         for attempt in range(self.attempts):

@@ -23,18 +23,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from r3v.errors import ImageError, ModelError
+from r3v.policies.model.token_types import TokenTypes, aligned_of
 from r3v.records import ImageSource, Prompt, image_hash
 
 CACHE_BYTES = 256 * 2**20
 """Memory for preprocessed images; the least recently used ones go first."""
-# What a processor returns beside the pixel inputs.
-_TEXT_KEYS = {
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "mm_token_type_ids",
-    "text_replacement_offsets",
-}
 _PROBE = "probe of the reply"
 
 
@@ -42,12 +35,14 @@ _PROBE = "probe of the reply"
 class Encoded:
     """A prompt as the model takes it: token ids with the image tokens expanded, and the pixel inputs by name.
 
-    `image_key` identifies the images: prompts with equal keys have equal `images`.
+    `image_key` identifies the images: prompts with equal keys have equal `images`. `aligned`: what else the processor
+    says of each token, by argument name (its type: text or picture).
     """
 
     ids: tuple[int, ...]
     images: Mapping[str, Tensor] = field(default_factory=dict)
     image_key: str = ""
+    aligned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,8 @@ class Encoder:
         self._cache: OrderedDict[tuple[str, ...], _Pictures] = OrderedDict()
         self._cache_bytes, self._cache_limit = 0, cache_bytes
         self._short_way: bool | None = None
+        self._types = TokenTypes(_special_ids(self.tokenizer, model_config))
+        self._by_processor: bool | None = None
 
     # ---- prompts ---------------------------------------------------------------------------------
 
@@ -106,17 +103,21 @@ class Encoder:
         """Token ids up to the start of the reply, and the pixel inputs. Raises ImageError, ModelError."""
         text = self._render(prompt)
         if not prompt.images:
-            return Encoded(self._tokens(text))
+            return Encoded(self._text_tokens(text))
         if self.image_token_id is None or self._placeholder is None:
             raise ModelError(f"found a prompt with images for {type(self.processor).__name__}, which takes none")
         key = tuple(image_hash(image) for image in prompt.images)
         pictures = self._pictures(key, prompt.images)
         name = ",".join(key)
         if pictures.replacements is None or self._short_way is False:
-            return Encoded(self._full_call(text, prompt.images)[0], pictures.tensors, name)
+            ids, output = self._full_call(text, prompt.images)
+            return Encoded(ids, pictures.tensors, name, aligned_of(output))
         ids = self._expand(text, pictures.replacements)
-        if self._short_way is None:
-            full = self._full_call(text, prompt.images)[0]
+        if self._short_way is None or not self._types.known(ids):
+            full, output = self._full_call(text, prompt.images)
+            if not self._types.learn(full, aligned_of(output)):
+                self._short_way = False
+                return Encoded(full, pictures.tensors, name, aligned_of(output))
             self._short_way = ids == full
             if not self._short_way:
                 warnings.warn(
@@ -125,7 +126,7 @@ class Encoder:
                     stacklevel=2,
                 )
                 ids = full
-        return Encoded(ids, pictures.tensors, name)
+        return Encoded(ids, pictures.tensors, name, self._types.of(ids))
 
     def target(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, ending in `eot_id`."""
@@ -205,6 +206,21 @@ class Encoder:
             )
         return lead, int(self.tokenizer.eos_token_id)
 
+    def _text_tokens(self, text: str) -> tuple[int, ...]:
+        """A prompt without pictures: by the tokenizer, or by the processor where that adds something (a BOS)."""
+        ids = self._tokens(text)
+        if self._by_processor is None and self.processor is not self.tokenizer:
+            try:
+                self._by_processor = self._processed(text) != ids
+            except (TypeError, ValueError, AttributeError, KeyError, IndexError):
+                self._by_processor = False  # it wants a picture
+        return self._processed(text) if self._by_processor else ids
+
+    def _processed(self, text: str) -> tuple[int, ...]:
+        bos = self.tokenizer.bos_token
+        options = {"add_special_tokens": False} if bos is not None and text.startswith(bos) else {}
+        return tuple(self.processor(text=[text], return_tensors="pt", **options)["input_ids"][0].tolist())
+
     def _tokens(self, text: str) -> tuple[int, ...]:
         bos = self.tokenizer.bos_token
         options = {"add_special_tokens": False} if bos is not None and text.startswith(bos) else {}
@@ -245,7 +261,8 @@ class Encoder:
         _, output = self._full_call(text, images, return_text_replacement_offsets=True)
         offsets = output.get("text_replacement_offsets")
         found = tuple(str(o["replacement"]) for o in offsets[0]) if offsets else ()
-        tensors = {k: v for k, v in output.items() if k not in _TEXT_KEYS and isinstance(v, Tensor)}
+        beside = {"input_ids", "attention_mask", "text_replacement_offsets", *aligned_of(output)}
+        tensors = {k: v for k, v in output.items() if k not in beside and isinstance(v, Tensor)}
         pictures = _Pictures(tensors, found if len(found) == len(images) else None)
         self._cache[key] = pictures
         self._cache_bytes += pictures.bytes

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,9 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder, has_three_positions
-from r3v.policies.model.structure import base_model
+from r3v.policies.model.lora_precision import as_in_training
+from r3v.policies.model.structure import base_model, why_uneven
+from r3v.policies.model.token_types import names_of, types_of
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -47,7 +49,7 @@ def why_no_slots(model: Any) -> str | None:
         return f"layers of kind {', '.join(sorted(kinds))}"
     if getattr(config, "num_kv_shared_layers", 0):
         return "layers that share keys and values"
-    return None
+    return why_uneven(model)
 
 
 def inputs_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> tuple[dict[str, Any], list[int]]:
@@ -70,8 +72,10 @@ def inputs_of(model: Any, encoder: Encoder, encoded: Sequence[Encoded]) -> tuple
         "position_ids": torch.stack(rows, dim=-2).to(device),
         **images_of(model, encoder, encoded),
     }
-    if encoder.image_token_id is not None and takes(model, "token_type_ids"):
-        inputs["token_type_ids"] = (ids_RL == encoder.image_token_id).long().mul(mask_RL).to(device)
+    for name in names_of(e.aligned for e in encoded):
+        if takes(model, name) and encoder.image_token_id is not None:
+            types = [types_of(e, name, encoder.image_token_id) for e in encoded]
+            inputs[name] = torch.tensor([(0,) * (length - len(t)) + t for t in types], device=device)
     return inputs, following
 
 
@@ -156,7 +160,7 @@ def sampling_mode(model: Any) -> Iterator[None]:
     try:
         if kept:
             model.merge_adapter()
-        with torch.inference_mode():
+        with as_in_training(model), torch.inference_mode():
             yield
     finally:
         if kept:
@@ -206,7 +210,7 @@ def batches(
 
 def plain_logprobs(model: Any, encoder: Encoder, encoded: Encoded, target: Sequence[int]) -> list[float]:
     """Log-probabilities of one target by one forward over prompt and target together."""
-    whole = Encoded((*encoded.ids, *target), encoded.images, encoded.image_key)
+    whole = replace(encoded, ids=(*encoded.ids, *target))
     inputs, _ = inputs_of(model, encoder, [whole])
     logits_TV = model(**inputs, use_cache=False).logits[0, len(encoded.ids) - 1 : -1].float()
     ids_T1 = torch.tensor(target, device=logits_TV.device)[:, None]

@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ import torch
 
 from r3v.errors import ModelError
 from r3v.io import atomic_dir
+from r3v.policies.model.adapter_names import as_they_stand, is_router, names_modules_of
+from r3v.policies.model.adapter_speaks import check_speaks
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
@@ -149,20 +151,22 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        with _quiet_peft():
+        with _quiet_peft(), as_they_stand():
             wrapped = get_peft_model(model, lora)
     return wrapped.eval()
 
 
 def lora_targets(model: Any, which: str) -> list[str]:
-    """Full names of the linear layers LoRA goes on: the language model's, or all but the output head."""
+    """Full names of the linear layers LoRA goes on: the language model's, or all but the output head; never routers."""
     head = model.get_output_embeddings()
-    decoder = _language_model(model)
-    wanted = {id(m) for m in decoder.modules()} if which == "language" else {id(m) for m in model.modules()}
+    wanted = {id(m) for m in (_language_model(model) if which == "language" else model).modules()}
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head and id(module) in wanted
+        if isinstance(module, torch.nn.Linear)
+        and module is not head
+        and id(module) in wanted
+        and not is_router(name, module)
     ]
     if not names:
         raise ModelError(f"found no linear layers for LoRA in {type(model).__name__} (lora_targets={which})")
@@ -195,11 +199,15 @@ def _name_targets(folder: Path) -> None:
 
 
 def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> Any:
-    """The model with the adapter of folder `path`. Raises ModelError when the folder is not one."""
+    """The model with the adapter of folder `path`. Raises ModelError when the folder is not one, or when a trained
+    adapter changes nothing."""
     from peft import PeftModel
 
     with _fitting(model, path) as folder:
-        return PeftModel.from_pretrained(model, folder, is_trainable=trainable).eval()
+        made = PeftModel.from_pretrained(model, folder, is_trainable=trainable).eval()
+    if not trainable:
+        check_speaks(made, path)
+    return made
 
 
 def add_adapter(model: Any, path: str | Path, name: str) -> None:
@@ -217,7 +225,7 @@ def _fitting(model: Any, path: str | Path) -> Iterator[str]:
     if not (folder / ADAPTER_FILE).is_file():
         raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
     try:
-        with _quiet_peft():
+        with _quiet_peft(), as_they_stand() if names_modules_of(model, folder) else nullcontext():
             yield str(folder)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -277,7 +285,7 @@ def device_of(config: ModelConfig) -> torch.device:
         raise ModelError(f"found device {config.device!r}, expected auto, cpu, cuda or cuda:N") from error
 
 
-def _quantization(config: ModelConfig) -> Any:
+def _quantization(path: Path, config: ModelConfig) -> Any:
     if config.quantization == "none":
         return None
     try:
@@ -289,9 +297,13 @@ def _quantization(config: ModelConfig) -> Any:
         ) from error
     from transformers import BitsAndBytesConfig
 
+    from r3v.policies.model.quantised import skip_names
+
+    whole = skip_names(_source(path, config))
     if config.quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=whole)
     return BitsAndBytesConfig(
+        llm_int8_skip_modules=whole,
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -334,11 +346,11 @@ def _model(path: Path, config: ModelConfig) -> Any:
     from transformers import AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
-    quantization = _quantization(config)
     device = device_of(config)
     bars = is_progress_bar_enabled()
     disable_progress_bar()
     try:
+        quantization = _quantization(path, config)
         model = AutoModelForImageTextToText.from_pretrained(
             **_source(path, config),
             dtype=getattr(torch, config.dtype) if quantization is None else torch.bfloat16,

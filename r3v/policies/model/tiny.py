@@ -6,6 +6,7 @@ caches as the models the recipes name, a few hundred thousand parameters, no dow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import torch
 
 from r3v.errors import ModelError
+
+_EXPERTS = re.compile(r"moe|-A\d+B\b", re.I)
+"""A mixture of experts, by its name: `Qwen3-VL-30B-A3B`."""
 
 # All widths are multiples of 64, the block size of nf4.
 _TEXT: dict[str, Any] = {
@@ -58,7 +62,7 @@ _GEMMA = (
 @dataclass(frozen=True)
 class Recipe:
     """How to make one family small: tokens its template needs, its chat template, configuration and
-    processor.
+    processor. `others`: parts of names that begin alike and belong to another family.
     """
 
     names: tuple[str, ...]
@@ -69,6 +73,7 @@ class Recipe:
     processor: Callable[[Any, Any, str], Any]
     bos: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def family_of(name: str) -> str | None:
@@ -78,7 +83,8 @@ def family_of(name: str) -> str | None:
     plain = "".join(c for c in name.lower() if c.isalnum())
     for family, recipe in FAMILIES.items():
         if any(known in plain for known in recipe.names):
-            return family
+            # Relatives that are built differently would be played by the wrong model.
+            return None if any(other in plain for other in recipe.others) or _EXPERTS.search(name) else family
     return None
 
 
@@ -310,6 +316,7 @@ FAMILIES: dict[str, Recipe] = {
         _llava_config,
         _llava_processor,
         extra=(("image_token", "<image>"),),
+        others=("onevision", "next", "video", "interleave", "llavav16", "vip"),
     ),
     "idefics3": Recipe(
         ("idefics3", "smolvlm", "geoworldtiny"),
@@ -328,5 +335,6 @@ FAMILIES: dict[str, Recipe] = {
         _gemma_processor,
         bos="<bos>",
         extra=_GEMMA_EXTRA,
+        others=("gemma3n",),
     ),
 }

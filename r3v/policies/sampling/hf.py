@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 
-import torch
-
-from r3v.errors import EngineError
 from r3v.policies.base import SamplingParams, Score
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import (
@@ -21,10 +18,12 @@ from r3v.policies.model.forward import (
     why_no_slots,
 )
 from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.room import no_room, tried
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
 from r3v.policies.sampling.noise import code, noise_key
+from r3v.policies.sampling.pictures import check_sampling
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
-from r3v.policies.sampling.shared import why_not_shared
+from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.records import Candidate, Prompt
 from r3v.settings.config import ModelConfig
 
@@ -36,10 +35,15 @@ SCORE_LOGITS = 2**27
 """Most logits (512 MB in float32) held at once while scoring."""
 ENCODED_AHEAD = 256
 """Prompts whose pixels are held in memory at once."""
+PREFILL_AHEAD = 32
+"""Prompts in one prefill."""
+HALVINGS = 6
+"""Times that batches are halved where memory runs out, slots besides, before it is an error."""
 
 
 class HFPolicy:
-    """Samples and scores with a loaded model; `slots` sequences are decoded at once.
+    """Samples and scores with a loaded model; `slots` sequences are decoded at once, fewer from then on where memory
+    runs out.
 
     `name` identifies weights and adapter; give a fresh one after each change of the weights, because caches
     key on it. A model in training mode is put back into it after every call.
@@ -54,6 +58,7 @@ class HFPolicy:
         self._name = name or loaded.name
         self._plain_reason = why_no_slots(loaded.model)
         self._warned = False
+        self._halved = 0
         self._shared: bool | None = None
         self._kept = KeptPrompts()
 
@@ -83,15 +88,15 @@ class HFPolicy:
         """`n` candidates per prompt; see `Policy.generate`.
 
         `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its
-        whole vocabulary at temperature 1, whatever the sampling parameters. Raises EngineError when memory
-        runs out.
+        whole vocabulary at temperature 1, whatever the sampling parameters. Where memory runs out, what has finished is
+        kept and the rest goes on in smaller batches; raises EngineError when they cannot be smaller.
         """
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
             raise ValueError(f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each")
         indices = range(first_index, first_index + n)
         coded = indices if params.noise == "arithmetic" else ()
-        with _memory_errors(self.slots), sampling_mode(self.model):
+        with sampling_mode(self.model):
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 part = prompts[begin : begin + ENCODED_AHEAD]
                 jobs = [
@@ -103,6 +108,8 @@ class HFPolicy:
                     for prompt in part
                 ]
                 hashes = [prompt.hash for prompt in part]
+                if not self.loaded.config.blank:
+                    tried(lambda part=part: check_sampling(self.model, self.encoder, part))
                 for done in self._run(jobs, params):
                     index = first_index + done.sample
                     out[begin + done.job][done.sample] = self._candidate(
@@ -113,36 +120,48 @@ class HFPolicy:
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
         """Log-probabilities of each continuation of each prompt, its end-of-turn token included.
 
-        Each prompt is computed once for all its continuations. Raises EngineError when memory runs out.
+        Each prompt is computed once for all its continuations. Where memory runs out, batches become smaller; raises
+        EngineError when they cannot.
         """
         if len(prompts) != len(continuations):
             raise ValueError(f"found {len(prompts)} prompts and {len(continuations)} lists of continuations")
         out: list[list[Score]] = [[] for _ in prompts]
-        rows = self.slots if self._plain_reason is None else 1
-        with _memory_errors(self.slots), sampling_mode(self.model):
+        with sampling_mode(self.model):
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
                 encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
-                lengths = {i: len(e.ids) for i, e in encoded.items()}
-                together = {i: e.image_key for i, e in encoded.items() if e.image_key}
-                for batch in batches(lengths, rows, SCORE_TOKENS, together):
-                    targets = [[self.encoder.target(text) for text in continuations[i]] for i in batch]
-                    if self._plain_reason is None:
-                        scored = self._score([encoded[i] for i in batch], targets)
-                    else:
-                        scored = [self._score_plain(encoded[batch[0]], targets[0])]
-                    for i, ids, logprobs in zip(batch, targets, scored, strict=True):
-                        out[i] = [Score(t, tuple(p)) for t, p in zip(ids, logprobs, strict=True)]
+                targets = {i: [self.encoder.target(text) for text in continuations[i]] for i in encoded}
+                while encoded:
+                    for i, scores in self._score_some(encoded, targets):
+                        out[i] = scores
+                        del encoded[i]
         return out
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _run(self, jobs: Sequence[Job], params: SamplingParams) -> Iterator[Sampled]:
+        """All samples of the jobs. A sample is a function of its noise alone, so one that is drawn again because memory
+        ran out before it had finished is the same."""
+        missing = {(job, sample) for job, some in enumerate(jobs) for sample in range(len(some.keys))}
+        while missing:
+            left, came_from = _left(jobs, missing)
+            found: list[Sampled] = []
+            fine, _ = tried(lambda left=left, found=found: self._draw(left, params, found))
+            for done in found:
+                job, samples = came_from[done.job]
+                missing.discard((job, samples[done.sample]))
+                yield replace(done, job=job, sample=samples[done.sample])
+            if not fine:
+                self._lower("while sampling", "sample.slots", "sample.max_new_tokens", "model.max_pixels")
+
+    def _draw(self, jobs: Sequence[Job], params: SamplingParams, found: list[Sampled]) -> None:
+        """Add the samples of the jobs to `found` as they finish."""
         if self._plain_reason is None:
             shared = self._can_share()
             self._kept.begin(weights_state(self.model, self.name))
             options = {"slots": self.slots, "shared": shared, "kept": self._kept}
-            yield from Sampler(self.model, self.encoder, params, **options).run(jobs)
+            ahead = max(1, PREFILL_AHEAD >> self._halved)
+            found.extend(Sampler(self.model, self.encoder, params, ahead=ahead, **options).run(jobs))
             return
         if not self._warned:
             self._warned = True
@@ -151,12 +170,27 @@ class HFPolicy:
                 stacklevel=3,
             )
         for index, job in enumerate(jobs):
-            yield from sample_plain(self.model, self.encoder, params, job, index)
+            for begin in range(0, len(job.keys), self.slots):
+                part = slice(begin, begin + self.slots)
+                some = replace(job, keys=job.keys[part], codes=job.codes[part])
+                for done in sample_plain(self.model, self.encoder, params, some, index):
+                    found.append(replace(done, sample=begin + done.sample))
+
+    def _lower(self, what: str, *fields: str) -> None:
+        """Ask for half as much from now on. Raises EngineError where there is nothing left to halve."""
+        if self.slots == 1 and self._halved >= HALVINGS:
+            raise no_room(f"{what} with 1 slot", *fields)
+        self._kept = KeptPrompts()
+        self._halved += 1
+        self.slots = max(1, self.slots // 2)
+        log.warning("the device ran out of memory %s: going on with %d slots and half the batch", what, self.slots)
 
     def _can_share(self) -> bool:
         """Whether the model attends to shared keys and values; found out once, and said where it does not."""
         if self._shared is None:
-            reason = why_not_shared(self.model)
+            fine, reason = tried(lambda: why_not_shared(self.model))
+            if not fine:
+                log.warning("memory ran out in the check of shared prompts: sharing is kept untested")
             self._shared = reason is None
             if reason is not None:
                 log.warning(
@@ -183,17 +217,36 @@ class HFPolicy:
             prompt_hash=prompt_hash,
         )
 
+    def _score_some(
+        self, encoded: dict[int, Encoded], targets: dict[int, list[tuple[int, ...]]]
+    ) -> Iterator[tuple[int, list[Score]]]:
+        """Prompts by number with their scores, as many as memory allows with what is asked for now."""
+        lengths = {i: len(e.ids) for i, e in encoded.items()}
+        together = {i: e.image_key for i, e in encoded.items() if e.image_key}
+        rows = self.slots if self._plain_reason is None else 1
+        for batch in list(batches(lengths, rows, SCORE_TOKENS >> self._halved, together)):
+            some, texts = [encoded[i] for i in batch], [targets[i] for i in batch]
+            fine, scored = tried(lambda some=some, texts=texts: self._score(some, texts))
+            if not fine or scored is None:
+                self._lower("while scoring", "sample.slots", "model.max_pixels", "select.max_new_tokens")
+                return
+            for i, ids, logprobs in zip(batch, texts, scored, strict=True):
+                yield i, [Score(t, tuple(p)) for t, p in zip(ids, logprobs, strict=True)]
+
     def _score(
         self, encoded: Sequence[Encoded], targets: Sequence[Sequence[tuple[int, ...]]]
     ) -> list[list[list[float]]]:
+        if self._plain_reason is not None:
+            return [self._score_plain(encoded[0], targets[0])]
+        logits = SCORE_LOGITS >> self._halved
         if self._can_share():
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"rows": 2 * self.slots, "logits": SCORE_LOGITS}
+            options = {"rows": 2 * self.slots, "logits": logits}
             return TreeScorer(self.model, self.encoder, self._kept, **options).score(encoded, targets)
         start = prefill(self.model, self.encoder, encoded)
         flat = [(row, ids) for row, several in enumerate(targets) for ids in several]
         longest = max(len(ids) for _, ids in flat)
-        size = max(1, min(2 * self.slots, SCORE_LOGITS // (longest * int(start.logits.shape[-1]))))
+        size = max(1, min(2 * self.slots, logits // (longest * int(start.logits.shape[-1]))))
         found: list[list[list[float]]] = [[] for _ in encoded]
         for begin in range(0, len(flat), size):
             part = flat[begin : begin + size]
@@ -207,11 +260,14 @@ class HFPolicy:
         return [plain_logprobs(self.model, self.encoder, encoded, ids) for ids in targets]
 
 
-@contextmanager
-def _memory_errors(slots: int) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            f"the device ran out of memory with {slots} slots: lower sample.slots or max_pixels, or use nf4"
-        ) from error
+def _left(jobs: Sequence[Job], missing: set[tuple[int, int]]) -> tuple[list[Job], list[tuple[int, list[int]]]]:
+    """Jobs of the missing (job, sample) pairs, and of each its number among `jobs` and those of its samples."""
+    left: list[Job] = []
+    came_from: list[tuple[int, list[int]]] = []
+    for number, job in enumerate(jobs):
+        samples = [s for s in range(len(job.keys)) if (number, s) in missing]
+        if samples:
+            codes = tuple(job.codes[s] for s in samples) if job.codes else ()
+            left.append(replace(job, keys=tuple(job.keys[s] for s in samples), codes=codes))
+            came_from.append((number, samples))
+    return left, came_from

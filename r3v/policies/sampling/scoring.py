@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -180,7 +180,7 @@ class TreeScorer:
                     roots.append(Place(start, row, begin, begin + length))
                 else:
                     roots.append(None)
-                    missing.append((len(roots) - 1, Encoded(ids, first.images, first.image_key)))
+                    missing.append((len(roots) - 1, replace(first, ids=ids)))
         if missing:
             start = prefill(self.model, self.encoder, [e for _, e in missing])
             for row, (at, _) in enumerate(missing):

@@ -6,7 +6,8 @@ belong to a whole group of rows. The rows of a group are one batched product wit
 by their log-sum-exps, which is exact (Juravsky et al. 2024, arXiv 2402.05099; cascade inference in FlashInfer).
 
 A model can take this way when its attention goes through transformers' table of attention functions and is the
-plain scaled product over everything before a token. `why_not_shared` finds out by asking the model both ways.
+plain scaled product over everything before a token. `why_not_shared` finds out by asking the model both ways; sums
+over scores are taken in float32 (`attention_math`).
 
 Suffixes: N layers, R rows, G blocks, K rows of a block, H key-value heads, J query heads of one of them, P block
 length, T new tokens, C own columns, D head width.
@@ -22,13 +23,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from r3v.errors import EngineError
-from r3v.policies.model.calls import bias_of, device_of, past_of, stacked
-from r3v.policies.model.encode import has_three_positions
-from r3v.policies.model.structure import base_model
+from r3v.policies.model.calls import bias_of
+from r3v.policies.sampling.attention_math import attention
 
 FEW = 8
 """On a CPU batched products are faster than torch's attention kernel for up to so many queries of a head and block:
@@ -179,7 +178,7 @@ def attend_rows(
     joined = (rows, groups, (heads // groups) * new, width)
     if heads != groups:
         key, value = (t.repeat_interleave(heads // groups, dim=1) for t in (key, value))
-    out, lse = _attention(query, key, value, bias, scale, causal=True)
+    out, lse = attention(query, key, value, bias, scale, causal=True)
     if not ancestors:
         return out
     # The query heads of one key head are further rows of its product with an ancestor.
@@ -194,10 +193,11 @@ def _merged(
     for left, block in enumerate(ancestors, 1 - len(ancestors)):
         more, more_lse = _ancestor(query_RHXD, block, layer, scale)
         weight = torch.sigmoid(more_lse - lse).unsqueeze(-1)
-        out = torch.lerp(out, more.to(out.dtype), weight.to(out.dtype))
+        # In float32: a weight near 1 has but eight bits in bfloat16.
+        out = torch.lerp(out.float(), more.float(), weight.float())
         if left:
             lse = torch.logaddexp(lse, more_lse)
-    return out
+    return out.to(query_RHXD.dtype)
 
 
 def _own_columns(
@@ -206,7 +206,7 @@ def _own_columns(
     """Attention of rows that began at different columns, without what lies before them."""
     if query.device.type == "cpu" and query.dtype == torch.float32:
         return _few(query, key, value, bias, scale, spans)
-    return _attention(query, key, value, bias, scale)
+    return attention(query, key, value, bias, scale)
 
 
 def _few(
@@ -263,26 +263,8 @@ def _blocks(query: Tensor, part: Blocks, keys: Tensor, values: Tensor, scale: fl
     bias = None if part.bias_GP is None else part.bias_GP[:, None, None, :]
     joined = asked.transpose(1, 2).reshape(g, heads, k * x, width)
     few = k * x <= FEW and query.device.type == "cpu" and query.dtype == torch.float32
-    out, lse = (_few if few else _attention)(joined, keys, values, bias, scale)
+    out, lse = (_few if few else attention)(joined, keys, values, bias, scale)
     return out.transpose(1, 2).reshape(g * k, x, heads, width), lse.transpose(1, 2).reshape(g * k, x, heads)
-
-
-def _attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, *, causal: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Attention and its log-sum-exps: torch's own CPU kernel, products elsewhere."""
-    if query.device.type == "cpu":
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, causal, attn_mask=bias, scale=scale
-        )
-    scores = (query @ key.transpose(-1, -2)).float() * scale
-    if bias is not None:
-        scores = scores + bias.float()
-    if causal:
-        size = scores.shape[-1]
-        scores = scores.masked_fill(torch.ones(size, size, dtype=torch.bool, device=scores.device).triu(1), -torch.inf)
-    lse = scores.logsumexp(-1)
-    return (scores - lse.unsqueeze(-1)).exp().to(value.dtype) @ value, lse
 
 
 class SharedCalls:
@@ -322,40 +304,3 @@ class SharedCalls:
             _CALL.reset(token)
             for config, name in zip(self._configs, before, strict=True):
                 config._attn_implementation = name
-
-
-@torch.inference_mode()
-def why_not_shared(model: Any) -> str | None:
-    """Why a model cannot attend to shared blocks, None when it can: five tokens at once, and two rows of two after
-    a shared three, must have the same logits. Call it in evaluation mode.
-    """
-
-    config = base_model(model).config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-    if kinds:
-        return f"layers of kind {', '.join(sorted(kinds))}"
-    device = device_of(model)
-    size = int(config.vocab_size)
-    ids = torch.tensor([[i * size // 7 % size for i in (1, 2, 3, 4, 5)]], device=device)
-    places = torch.arange(5, device=device)[None]
-    if has_three_positions(model):
-        places = places.expand(3, 1, 5)
-    cache = DynamicCache()
-    try:
-        expected = model(input_ids=ids, position_ids=places, use_cache=False).logits[0, 3:].float()
-        model(input_ids=ids[:, :3], position_ids=places[..., :3], **past_of(model, cache), use_cache=True)
-        keys, values = stacked(cache)
-        rest = places[..., 3:].expand(*places.shape[:-2], 2, 2)
-        block = ancestor([(keys, values, [(0, 3)])], [0, 0])
-        found = SharedCalls(model)(
-            [block],
-            input_ids=ids[:, 3:].expand(2, 2),
-            position_ids=rest,
-            use_cache=True,
-            **past_of(model, DynamicCache()),
-        )[1].float()
-    except (EngineError, NotImplementedError, TypeError, RuntimeError) as error:
-        return f"attention that cannot be exchanged ({str(error).splitlines()[0][:120]})"
-    tolerance = 1e-3 if base_model(model).dtype == torch.float32 else 5e-2
-    gap, scale = float((found - expected).abs().max()), float(expected.abs().max())
-    return None if gap <= tolerance * max(scale, 1.0) else f"other logits with shared keys (by {gap:.2g})"

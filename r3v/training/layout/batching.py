@@ -34,7 +34,7 @@ class Batch:
     group_B: trie of each branch. images: pixel inputs by argument name. tries: what this batch was made of,
     so that it can be collated again the other way. old_T, importance_T: see `Trie`. step_denominators_K:
     counted units of the whole optimiser step on this device, None when the batch is the whole step. stats:
-    what became of the examples it was made from.
+    what became of the examples it was made from. aligned: token types by argument name, R L.
     """
 
     ids_RL: Tensor
@@ -56,6 +56,7 @@ class Batch:
     stats: TrieStats = field(default_factory=TrieStats)
     old_T: Tensor | None = None
     importance_T: Tensor | None = None
+    aligned: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_branches(self) -> int:
@@ -69,7 +70,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; `tries` stay where they are."""
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved, images={k: v.to(device) for k, v in self.images.items()})
+        named = {name: {k: v.to(device) for k, v in getattr(self, name).items()} for name in ("images", "aligned")}
+        return replace(self, **moved, **named)
 
     def loss_inputs(
         self, logprobs_T: Tensor, reference_T: Tensor | None = None, old_T: Tensor | None = None
@@ -98,10 +100,11 @@ class _Row:
     positions: Tensor
     exit_L: Tensor
     images: Mapping[str, Tensor] = field(default_factory=dict)
+    aligned: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def _fused_rows(tries: Sequence[Trie]) -> tuple[list[_Row], list[Tensor], list[int]]:
-    rows = [_Row(t.ids_L, t.positions, t.exit_L, t.images) for t in tries]
+    rows = [_Row(t.ids_L, t.positions, t.exit_L, t.images, t.aligned) for t in tries]
     return rows, [t.source_T for t in tries], list(range(len(tries)))
 
 
@@ -110,7 +113,8 @@ def _branch_rows(tries: Sequence[Trie]) -> tuple[list[_Row], list[Tensor], list[
     for trie in tries:
         for path, prompt in zip(trie.path_BL, trie.prompt_B, strict=True):
             n = int(path.shape[0])
-            rows.append(_Row(trie.ids_L[path], trie.positions[..., path], torch.full((n,), n), trie.images))
+            types = {name: values[path] for name, values in trie.aligned.items()}
+            rows.append(_Row(trie.ids_L[path], trie.positions[..., path], torch.full((n,), n), trie.images, types))
             sources.append(torch.arange(prompt - 1, n - 1))
             owner.append(len(rows) - 1)
     return rows, sources, owner
@@ -164,6 +168,10 @@ def collate(
         tries=tuple(tries),
         old_T=_optional([t.old_T for t in tries], tries, float("nan")),
         importance_T=_optional([t.importance_T for t in tries], tries, 1.0),
+        aligned={
+            name: torch.stack(padded([r.aligned.get(name, torch.zeros_like(r.ids_L)) for r in rows], 0))
+            for name in dict.fromkeys(name for r in rows for name in r.aligned)
+        },
     )
 
 

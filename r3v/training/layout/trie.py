@@ -69,6 +69,7 @@ class Trie:
     pair_P2: branch indices (chosen, rejected). images: pixel inputs, once.
     old_T: log-probabilities under the policy that sampled the tokens, NaN where there are none; None where no branch
     has any. importance_T: weights against an engine that samples with other probabilities, or None (all 1).
+    aligned: what the processor says of each token besides, by argument name, shape L.
     """
 
     problem_id: str
@@ -87,6 +88,7 @@ class Trie:
     images: Mapping[str, Tensor] = field(default_factory=dict)
     old_T: Tensor | None = None
     importance_T: Tensor | None = None
+    aligned: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_branches(self) -> int:
@@ -236,9 +238,20 @@ def build_trie(
         prompt_B=tuple(len(p) for p in prompts),
         images=images,
         old_T=_sampled_logprobs(branches, counts),
+        aligned=_aligned(encoded, layout),
     )
     stats = TrieStats(len(branches), dropped, trie.tokens, trie.tokens_unfused, sum(counts))
     return trie, stats
+
+
+def _aligned(encoded: Sequence[Any], layout: Layout) -> dict[str, Tensor]:
+    """Token types of the row, those of each branch; 0 for targets."""
+    rows: dict[str, Tensor] = {}
+    for e, path in zip(encoded, layout.path_BL, strict=True):
+        for name, values in getattr(e, "aligned", {}).items():
+            row = rows.setdefault(name, torch.zeros(len(layout.ids_L), dtype=torch.long))
+            row[torch.from_numpy(path[: len(values)])] = torch.tensor(values)
+    return rows
 
 
 def _sampled_logprobs(branches: Sequence[Example], counts: Sequence[int]) -> Tensor | None:

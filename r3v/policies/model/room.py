@@ -1,0 +1,43 @@
+"""Out of memory: let go of the failed attempt, ask for less, go on.
+
+The exception of a failed attempt holds its frames, and they hold its keys, values and logits. So whoever catches it
+leaves the `except` block first, frees, and only then tries again with half of what it asked for.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from r3v.errors import EngineError
+
+T = TypeVar("T")
+
+
+def tried(work: Callable[[], T]) -> tuple[bool, T | None]:
+    """(True, what `work` returns), or (False, None) where the device ran out of memory; then everything that the
+    attempt had made is free again."""
+    try:
+        return True, work()
+    except torch.OutOfMemoryError:
+        pass
+    free_memory()
+    return False, None
+
+
+def free_memory() -> None:
+    """Give what nobody holds any more back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def no_room(what: str, *fields: str) -> EngineError:
+    """The error for when nothing is left to be halved: it names the settings to lower."""
+    return EngineError(
+        f"the device ran out of memory {what}, with nothing left to be halved: lower {', '.join(fields)}, or use "
+        "model.quantization nf4"
+    )
