@@ -127,7 +127,7 @@ def named_parallels(f: Figure, r) -> None:
     f.line("WPX")
     f.line("YQPZ")
     f.hidden = set("PQUVWXYZ")
-    names = r.choice((("a", "b", "c"), ("m", "n", "l"), ("l₁", "l₂", "l₃"), ("a", "b", "l")))
+    names = r.choice((("a", "b", "c"), ("m", "n", "l"), ("l", "m", "n"), ("a", "b", "l")))
     for line, name in zip(f.lines, names, strict=True):
         f.story[" ".join(("line", *line))] = name
     a, b, c = names
