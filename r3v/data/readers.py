@@ -52,15 +52,20 @@ def geoworld(spec: Spec, split: str | None) -> Source:
 
 
 def euclid(spec: Spec, split: str | None) -> Source:
-    """`euclid:SPLIT?n=N&seed=S&constructions=a,b`, the world of theorems; `limit` sets n where n is not given."""
+    """`euclid:SPLIT?n=N&seed=S&constructions=a,b&theorems=c,d`, the world of theorems.
+
+    `limit` sets n where n is not given.
+    """
     from r3v.data import euclid as world
 
-    spec.only(("n", "seed", "constructions"))
+    spec.only(("n", "seed", "constructions", "theorems"))
     if split is not None and split != spec.path:
         raise ConfigError(f"{spec.text}: the split is {spec.path!r} already, found split={split!r} as well")
     n = spec.number("n", None if spec.flag("skip_bad") else spec.number("limit"))
-    chosen = spec.options["constructions"].split(",") if "constructions" in spec.options else None
-    problems = world.source(spec.path, n=n, seed=spec.number("seed", 0) or 0, constructions=chosen)
+    chosen, theorems = (
+        spec.options[k].split(",") if k in spec.options else None for k in ("constructions", "theorems")
+    )
+    problems = world.source(spec.path, n, spec.number("seed", 0) or 0, chosen, theorems)
     return Source(_Ready(problems, f"euclid:{spec.path}"), lambda row: row.value["problem"])
 
 

@@ -6,9 +6,11 @@ import hashlib
 import random
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from PIL import __version__ as PILLOW
+from r3v.recipes.research.euclid_theorems import coverage, example, occurring, read_table, training_theorems
 
 from r3v.data import load
 from r3v.data.euclid import CONSTRUCTIONS, RULES, Item, item_of, lessons, make, reading, source
@@ -23,6 +25,7 @@ from r3v.records import BytesImage, Problem, image_hash
 from r3v.reflection.arithmetic import steps as arithmetic_steps
 
 A_FEW = 60
+BOOK = Path(__file__).resolve().parent.parent / "docs" / "theorems.md"
 GEOWORLD = (
     "d82f128a4e5e9b1dc7f260355c331e3061facb45775c5e2b7fecfe5b5afeaf8d",
     "3f0d845fb3df12845a33a841b112978a247b71384a1abff0944b32a23dbcba88",
@@ -95,9 +98,7 @@ def test_parallels_and_isosceles() -> None:
 
 def test_similar_triangles_in_proportion() -> None:
     """DE ∥ BC, AD = 4, AB = 6, DE = 3: BC = 3 · 6 / 4 = 4.5."""
-    b, c, a = sided(6.0, 6.0, 4.5)[0], (4.5, 0.0), (0.0, 0.0)
-    a = sided(4.5, 6.0, 6.0)[0]
-    _, b, c = sided(4.5, 6.0, 6.0)
+    a, b, c = sided(4.5, 6.0, 6.0)
     f = figure(A=a, B=b, C=c, D=mid(a, b, 4 / 6), E=mid(a, c, 4 / 6))
     for line in ("ADB", "AEC", "BC", "DE"):
         f.line(line)
@@ -341,10 +342,23 @@ def test_reader_and_lessons() -> None:
     assert {p.meta["construction"] for p in only} <= {"two_tangents", "ladder"}
     with pytest.raises(ConfigError, match="found euclid split 'nowhere'"):
         load("euclid:nowhere")
+    with pytest.raises(ConfigError, match="found theorems"):
+        load("euclid:train?theorems=nothing")
     with pytest.raises(ConfigError, match="found constructions"):
         load("euclid:train?constructions=nothing")
     with pytest.raises(DataError, match="expected a problem of the world euclid"):
         item_of(Problem("x", "q", "1", "number", images=(BytesImage(b""),)))
+
+
+def test_problems_of_one_theorem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem uses the theorem asked for, and the first n are the same whatever n."""
+    homes = {"circle_property_angle_of_osculation": ("tangent_chord", "tangent_by_angle")}
+    monkeypatch.setattr("r3v.data.euclid.source.theorem_homes", lambda: homes)
+    spec = "euclid:train?theorems=circle_property_angle_of_osculation&n="
+    found = list(load(f"{spec}4"))
+    assert all("circle_property_angle_of_osculation" in p.skills for p in found)
+    assert len({p.id for p in found}) == 4
+    assert list(load(f"{spec}2")) == found[:2]
 
 
 def test_geoworld_stays_what_it_was() -> None:
@@ -365,3 +379,38 @@ def test_geoworld_stays_what_it_was() -> None:
 def test_exact_is_hashable_and_readable() -> None:
     assert len({number(2), number(2), Exact(())}) == 2
     assert repr(number(2)) == "Exact(2)"
+
+
+# -- the book of theorems --------------------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_book_can_be_made_again() -> None:
+    """docs/theorems.md has a row for each rule with a theorem, and its example follows from the problem it names."""
+    rows = read_table(BOOK.read_text(encoding="utf-8"))
+    missing = [name for name in RULES if name not in rows]
+    assert not missing, "run python -m r3v.recipes.research.euclid_theorems table"
+    for name, (tags, step, construction, index) in rows.items():
+        assert tags == RULES[name].tags, name
+        assert example(name, construction, index).step == step, name
+
+
+def test_coverage_counts_training_problems_alone(tmp_path: Path) -> None:
+    """Two training problems, one with a theorem that no rule has: 1 of 2. The test row is never parsed."""
+    (tmp_path / "join_multiple_choice.jsonl").write_text(
+        '{"split": "train", "problem_id": 1}\n{"split": "train", "problem_id": 2}\n{"split": "test", not json\n'
+    )
+    (tmp_path / "formalgeo_raw_text.jsonl").write_text(
+        '{"problem_id": 1, "theorem_seqs": ["triangle_property_angle_sum(ABC)", "vertical_angle(AOB,COD)"]}\n'
+        '{"problem_id": 2, "theorem_seqs": ["vertical_angle(AOB,COD)", "unheard_of(ABC)"]}\n'
+        '{"problem_id": 3, not json\n'
+    )
+    problems = training_theorems(tmp_path)
+    assert problems == [
+        frozenset(("triangle_property_angle_sum", "vertical_angle")),
+        frozenset(("vertical_angle", "unheard_of")),
+    ]
+    covered, unknown = coverage(problems, occurring(["angle_sum", "vertical_angles"]))
+    assert covered == 1
+    assert unknown == {"unheard_of": 1}
+    with pytest.raises(DataError, match="no such file"):
+        training_theorems(tmp_path / "nowhere")

@@ -9,7 +9,7 @@ from r3v.data.euclid.figures import CONSTRUCTIONS
 from r3v.data.euclid.make import EuclidImage, Item, item_of, make
 from r3v.data.euclid.reading import READINGS, Reading, reading, readings
 from r3v.data.euclid.rules import RULES, TAGS, Rule
-from r3v.data.euclid.source import SIZES, EuclidSource, Lesson, lessons, rationale_of, source
+from r3v.data.euclid.source import SIZES, EuclidSource, Lesson, lessons, rationale_of, source, theorem_homes
 
 __all__ = [
     "CONSTRUCTIONS",
@@ -31,4 +31,5 @@ __all__ = [
     "reading",
     "readings",
     "source",
+    "theorem_homes",
 ]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+FONTS = Path(__file__).parent / "fonts"
 SCALE = 3
 """Pictures are drawn so many times too large and averaged down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """The shape of letters or digits: height of the font in pixels, slant, boldness and width."""
+    """The shape of letters or digits: face of the font, its height in pixels, slant, boldness and width."""
 
+    face: str
     size: float
     slant: float
     bold: int
@@ -51,9 +54,14 @@ def draw_style(rng: random.Random, upright: bool) -> Style:
     """A style; `upright` figures (stories) are not turned."""
     side = min(300, max(96, round(rng.lognormvariate(5.0, 0.27))))
     size = min(20.0, max(10.5, rng.gauss(13.0, 1.2) * (1.0 + (side - 140) / 500)))
-    slanted = rng.random() < 0.75
-    letters = Hand(size, rng.uniform(0.16, 0.3) if slanted else 0.0, rng.choice((0, 0, 0, 1)), rng.uniform(0.88, 1.08))
+    face = rng.choices(("italic", "serif", "sans"), weights=(60, 8, 32))[0]
+    slanted = face == "sans" and rng.random() < 0.7
+    size *= 1.12 if face != "sans" else 1.0  # serif letters are smaller in the same square
+    letters = Hand(
+        face, size, rng.uniform(0.16, 0.3) if slanted else 0.0, rng.choice((0, 0, 0, 1)), rng.uniform(0.88, 1.08)
+    )
     digits = Hand(
+        "sans" if face == "sans" or rng.random() < 0.2 else "serif",
         size * rng.uniform(0.9, 1.02),
         0.2 if rng.random() < 0.15 else 0.0,
         rng.choice((0, 0, 1)),
@@ -81,14 +89,19 @@ def draw_style(rng: random.Random, upright: bool) -> Style:
 
 
 @functools.lru_cache(maxsize=256)
-def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(pixels)
+def _font(face: str, pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font for "sans"; "serif" and "italic" are the letters of most printed figures."""
+    if face == "sans":
+        return ImageFont.load_default(pixels)
+    name = {"serif": "serif.ttf", "italic": "serif-italic.ttf"}[face]
+    return ImageFont.truetype(str(FONTS / name), pixels, layout_engine=ImageFont.Layout.BASIC)
 
 
 @functools.lru_cache(maxsize=8192)
 def glyphs(text: str, hand: Hand) -> Image.Image:
     """The ink of a text as a mask, `SCALE` mask pixels to one picture pixel, cropped."""
-    font = _font(round(hand.size * SCALE))
+    face = "serif" if "√" in text else hand.face  # the only one that has the sign
+    font = _font(face, round(hand.size * SCALE))
     left, top, right, bottom = font.getbbox(text)
     pad = int(2 * SCALE + hand.slant * (bottom - top)) + 2
     mask = Image.new("L", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), 0)

@@ -135,6 +135,10 @@ def sentence(names: Names, node: Node) -> str:
     if node.source:
         return f"{why}, so {name} = {names.quantity(node.source)} = {node.value.text}."
     working = node.working
+    if working.replace(" ", "") == node.value.text:
+        working = ""
+    if not working and why.lower().startswith(f"{name} = ".lower()):
+        return f"{why} = {node.value.text}."
     if working and why.lower().startswith(f"{name} = ".lower()):
         return f"{why} = {working} = {node.value.text}."
     if working:

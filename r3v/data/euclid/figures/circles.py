@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.figure import Figure, meet, mid, polar
 from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length
@@ -11,12 +12,12 @@ O = (0.0, 0.0)  # noqa: E741
 R = 5.0
 
 
-def ring(f: Figure, centre: str = "O", radius: float = R, **turns: float) -> None:
-    """Points on a circle by their direction from the centre."""
-    f.put(centre, O)
+def ring(f: Figure, radius: float = R, **turns: float) -> None:
+    """Points on a circle round O by their direction from the centre."""
+    f.put("O", O)
     for name, turn in turns.items():
         f.put(name, polar(O, turn, radius))
-    f.circle(centre, *turns)
+    f.circle("O", *turns)
 
 
 def apart(*turns: float, least: float = 18) -> None:
@@ -25,7 +26,7 @@ def apart(*turns: float, least: float = 18) -> None:
     fair(min(gaps) >= least)
 
 
-def say_on(f: Figure, r, names: str) -> None:
+def say_on(f: Figure, r: Random, names: str) -> None:
     listed = ", ".join(names[:-1])
     f.say(
         r.choice(
@@ -39,7 +40,7 @@ def say_on(f: Figure, r, names: str) -> None:
 
 
 @construction
-def central_inscribed(f: Figure, r) -> None:
+def central_inscribed(f: Figure, r: Random) -> None:
     arc = degrees(r, 40, 160, 2)
     c = degrees(r, arc + 30, 330, 1)
     apart(0, arc, c, least=25)
@@ -67,7 +68,7 @@ def central_inscribed(f: Figure, r) -> None:
 
 
 @construction
-def reflex_inscribed(f: Figure, r) -> None:
+def reflex_inscribed(f: Figure, r: Random) -> None:
     """C on the smaller arc AB."""
     arc = degrees(r, 90, 160, 2)
     ring(f, A=0, B=arc, C=arc / 2 + r.uniform(-15, 15))
@@ -91,7 +92,7 @@ def reflex_inscribed(f: Figure, r) -> None:
 
 
 @construction
-def diameter_chords(f: Figure, r) -> None:
+def diameter_chords(f: Figure, r: Random) -> None:
     """AB a diameter, C and D on the circle."""
     c = degrees(r, 40, 140, 2)
     d = -degrees(r, 30, 150, 2)
@@ -131,7 +132,7 @@ def diameter_chords(f: Figure, r) -> None:
 
 
 @construction
-def cyclic_quadrilateral(f: Figure, r) -> None:
+def cyclic_quadrilateral(f: Figure, r: Random) -> None:
     turns = [0.0]
     for _ in range(3):
         turns.append(turns[-1] + degrees(r, 50, 120, 2))
@@ -163,7 +164,7 @@ def cyclic_quadrilateral(f: Figure, r) -> None:
 
 
 @construction
-def crossing_chords(f: Figure, r) -> None:
+def crossing_chords(f: Figure, r: Random) -> None:
     """Chords AB and CD cross at P."""
     a, c, b, d = 0, degrees(r, 50, 110, 2), degrees(r, 130, 200, 2), degrees(r, 230, 320, 2)
     apart(a, b, c, d, least=35)
@@ -185,7 +186,7 @@ def crossing_chords(f: Figure, r) -> None:
 
 
 @construction
-def chord_lengths(f: Figure, r) -> None:
+def chord_lengths(f: Figure, r: Random) -> None:
     """Crossing chords with whole parts: PA · PB = PC · PD by similar triangles."""
     f.gives = (3,)
     x, y, z, w = r.choice(
@@ -219,7 +220,7 @@ def chord_lengths(f: Figure, r) -> None:
 
 
 @construction
-def perpendicular_radius(f: Figure, r) -> None:
+def perpendicular_radius(f: Figure, r: Random) -> None:
     """OC perpendicular to the chord AB at D, C on the circle."""
     half = degrees(r, 25, 70)
     numbers = r.random() < 0.6
@@ -255,7 +256,7 @@ def perpendicular_radius(f: Figure, r) -> None:
 
 
 @construction
-def perpendicular_diameter(f: Figure, r) -> None:
+def perpendicular_diameter(f: Figure, r: Random) -> None:
     """Diameter AB perpendicular to the chord CD at E."""
     half = degrees(r, 25, 75)
     numbers = r.random() < 0.4
@@ -281,7 +282,7 @@ def perpendicular_diameter(f: Figure, r) -> None:
 
 
 @construction
-def equal_arcs(f: Figure, r) -> None:
+def equal_arcs(f: Figure, r: Random) -> None:
     """Arc AB = arc CD (or BC), an inscribed angle over one and a central or inscribed one over the other."""
     arc = degrees(r, 35, 80, 2)
     gap = r.choice((0, degrees(r, 20, 60, 2)))
@@ -304,6 +305,10 @@ def equal_arcs(f: Figure, r) -> None:
     else:
         f.join(*two)
         f.say(f"{two[0]} = {two[1]}", equal(two[0][0], two[0][1], two[1][0], two[1][1]))
+    if r.random() < 0.35:
+        f.join(*(p + name for p in dict.fromkeys("".join(two))))
+        say_on(f, r, "".join([*turns, name]))
+        return
     f.join(f"O{two[0][0]}", f"O{two[0][1]}", f"{two[1][0]}{name}", f"{two[1][1]}{name}")
     if r.random() < 0.3 and gap:
         f.join("OC", "OD")
@@ -311,7 +316,7 @@ def equal_arcs(f: Figure, r) -> None:
 
 
 @construction
-def radius_triangle(f: Figure, r) -> None:
+def radius_triangle(f: Figure, r: Random) -> None:
     """Chord AB and radii; C on the circle on either side."""
     base = degrees(r, 15, 70)
     arc = 180 - 2 * base

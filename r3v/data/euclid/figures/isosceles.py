@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.figure import Figure, foot, meet, mid, polar, triangle
 from r3v.data.euclid.figures.base import construction, degrees, equal, fair, length
 
 
-def isosceles(f: Figure, r, low: int = 20, high: int = 120) -> int:
+def isosceles(f: Figure, r: Random, low: int = 20, high: int = 120) -> int:
     """A, B, C with AB = AC and an even angle at A; returns the base angle."""
     apex = degrees(r, low, high, 2)
     base = (180 - apex) // 2
@@ -17,13 +18,13 @@ def isosceles(f: Figure, r, low: int = 20, high: int = 120) -> int:
     return base
 
 
-def say_isosceles(f: Figure, r) -> None:
+def say_isosceles(f: Figure, r: Random) -> None:
     f.say(r.choice(("in triangle ABC", "triangle ABC is an isosceles triangle")))
     f.say("AB = AC", equal("A", "B", "A", "C"))
 
 
 @construction
-def isosceles_cut(f: Figure, r) -> None:
+def isosceles_cut(f: Figure, r: Random) -> None:
     """AB = AC with a median, altitude, bisector or a chain of equal segments."""
     base = isosceles(f, r)
     a, b, c = (f.points[p] for p in "ABC")
@@ -75,7 +76,7 @@ def cos(a: float) -> float:
 
 
 @construction
-def equal_chain(f: Figure, r) -> None:
+def equal_chain(f: Figure, r: Random) -> None:
     """D on BC with AB = AD = DC, or D on AC with AD = BD."""
     if r.random() < 0.5:
         c = degrees(r, 20, 40)
@@ -109,7 +110,7 @@ def equal_chain(f: Figure, r) -> None:
 
 
 @construction
-def perpendicular_bisector(f: Figure, r) -> None:
+def perpendicular_bisector(f: Figure, r: Random) -> None:
     """The perpendicular bisector DE of AB meets AC at E."""
     a, b = degrees(r, 25, 50), degrees(r, 55, 100)
     alike = r.random() < 0.45
@@ -162,7 +163,7 @@ def acos(x: float) -> float:
 
 
 @construction
-def equilateral(f: Figure, r) -> None:
+def equilateral(f: Figure, r: Random) -> None:
     p, q, s = triangle(60, 60, float(r.randint(3, 12)))
     f.at(B=p, C=q, A=s)
     kind = r.randrange(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, foot, meet, mid, polar, sided, triangle
@@ -11,7 +12,7 @@ from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, 
 O = (0.0, 0.0)  # noqa: E741
 
 
-def right_triangle(f: Figure, r, say: bool = True) -> tuple[float, float, float]:
+def right_triangle(f: Figure, r: Random, say: bool = True) -> tuple[float, float, float]:
     """C the right angle, legs a = BC and b = AC from a triple, in either order; returns (a, b, c)."""
     a, b, c = r.choice(TRIPLES)
     if r.random() < 0.5:
@@ -24,7 +25,7 @@ def right_triangle(f: Figure, r, say: bool = True) -> tuple[float, float, float]
 
 
 @construction
-def right_triangle_sides(f: Figure, r) -> None:
+def right_triangle_sides(f: Figure, r: Random) -> None:
     right_triangle(f, r)
     f.polygon("A", "B", "C")
     trig = [(k, v, *sorted(x for x in "ABC" if x != v)) for k in ("sin", "cos", "tan") for v in "AB"]
@@ -34,7 +35,7 @@ def right_triangle_sides(f: Figure, r) -> None:
 
 
 @construction
-def altitude_on_hypotenuse(f: Figure, r) -> None:
+def altitude_on_hypotenuse(f: Figure, r: Random) -> None:
     r.choice((1, 1, 2))
     a, b, _c = r.choice(((15, 20, 25), (3, 4, 5), (6, 8, 10), (30, 40, 50)))
     if r.random() < 0.5:
@@ -51,7 +52,7 @@ def altitude_on_hypotenuse(f: Figure, r) -> None:
 
 
 @construction
-def acute_right_triangle(f: Figure, r) -> None:
+def acute_right_triangle(f: Figure, r: Random) -> None:
     """A right triangle with its altitude, angles only."""
     a = degrees(r, 20, 70)
     fair(abs(a - 45) > 3)
@@ -74,7 +75,7 @@ def acute_right_triangle(f: Figure, r) -> None:
 
 
 @construction
-def hypotenuse_median(f: Figure, r) -> None:
+def hypotenuse_median(f: Figure, r: Random) -> None:
     a, b, _ = right_triangle(f, r)
     f.put("D", mid(f.points["A"], f.points["B"]))
     f.line("ADB")
@@ -84,7 +85,7 @@ def hypotenuse_median(f: Figure, r) -> None:
 
 
 @construction
-def special_triangle(f: Figure, r) -> None:
+def special_triangle(f: Figure, r: Random) -> None:
     """A right triangle with an angle of 30, 45 or 60."""
     angle = r.choice((30, 45, 60, 30, 60))
     short = r.choice((1, 2, 3, 4, 5, 6, 8, 10, 12))
@@ -109,7 +110,7 @@ def special_triangle(f: Figure, r) -> None:
 
 
 @construction
-def law_of_cosines(f: Figure, r) -> None:
+def law_of_cosines(f: Figure, r: Random) -> None:
     a = r.choice((60, 120))
     x, y, _z = r.choice(
         ((3, 8, 7), (5, 8, 7), (7, 15, 13), (5, 21, 19)) if a == 60 else ((3, 5, 7), (7, 8, 13), (5, 16, 19))
@@ -124,7 +125,7 @@ def law_of_cosines(f: Figure, r) -> None:
 
 
 @construction
-def midline(f: Figure, r) -> None:
+def midline(f: Figure, r: Random) -> None:
     a, b, c = r.randint(3, 10), r.randint(3, 10), r.randint(3, 10)
     fair(a + b > c + 1 and b + c > a + 1 and a + c > b + 1)
     p, q, s = sided(2 * a, 2 * b, 2 * c)
@@ -173,7 +174,7 @@ def midline(f: Figure, r) -> None:
 
 
 @construction
-def bisector_of_right_triangle(f: Figure, r) -> None:
+def bisector_of_right_triangle(f: Figure, r: Random) -> None:
     """Angle C = 90, AD bisects angle A, DE perpendicular to AB: CD = DE."""
     a, b, c = r.choice(((3, 4, 5), (6, 8, 10), (9, 12, 15), (12, 16, 20), (8, 6, 10), (12, 9, 15), (5, 12, 13)))
     d = a * b / (b + c)
@@ -191,7 +192,7 @@ def bisector_of_right_triangle(f: Figure, r) -> None:
 
 
 @construction
-def perimeter_triangle(f: Figure, r) -> None:
+def perimeter_triangle(f: Figure, r: Random) -> None:
     """Parallel to a base through the meeting point of two bisectors: DE = DB + EC."""
     f.gives = (2, 3)
     ab, ac, bc = r.randint(5, 12), r.randint(5, 12), r.randint(5, 12)
@@ -218,7 +219,7 @@ def perimeter_triangle(f: Figure, r) -> None:
 
 
 @construction
-def area_by_height(f: Figure, r) -> None:
+def area_by_height(f: Figure, r: Random) -> None:
     f.gives = (2,)
     base, height = r.randint(3, 14), r.randint(2, 12)
     shift = r.uniform(0.2, 0.8) * base
@@ -232,7 +233,7 @@ def area_by_height(f: Figure, r) -> None:
 
 
 @construction
-def median_area(f: Figure, r) -> None:
+def median_area(f: Figure, r: Random) -> None:
     area = r.randint(2, 15) * 4
     p, q, s = triangle(degrees(r, 45, 75), degrees(r, 40, 75), 6.0)
     scale = math.sqrt(area / (6.0 * s[1] / 2))

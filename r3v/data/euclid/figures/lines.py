@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.figure import Figure, meet, mid, polar
 from r3v.data.euclid.figures.base import construction, degrees, fair
@@ -11,7 +12,7 @@ O = (0.0, 0.0)  # noqa: E741
 
 
 @construction
-def crossing_lines(f: Figure, r) -> None:
+def crossing_lines(f: Figure, r: Random) -> None:
     a = degrees(r, 25, 155)
     f.at(O=O, A=polar(O, 180, 5), B=polar(O, 0, 5), C=polar(O, a, 5), D=polar(O, a + 180, 5))
     f.line("AOB")
@@ -36,7 +37,7 @@ def crossing_lines(f: Figure, r) -> None:
 
 
 @construction
-def rays_on_line(f: Figure, r) -> None:
+def rays_on_line(f: Figure, r: Random) -> None:
     a, b = degrees(r, 20, 80), degrees(r, 100, 160)
     kind = r.randrange(4)
     if kind == 0:
@@ -59,7 +60,7 @@ def rays_on_line(f: Figure, r) -> None:
 
 
 @construction
-def angle_bisected_twice(f: Figure, r) -> None:
+def angle_bisected_twice(f: Figure, r: Random) -> None:
     a = degrees(r, 30, 85) * 2
     f.at(O=O, A=polar(O, 0, 5), B=polar(O, a, 5), C=polar(O, a / 2, 5))
     f.join("OA", "OB", "OC")
@@ -71,7 +72,7 @@ def angle_bisected_twice(f: Figure, r) -> None:
 
 
 @construction
-def rays_round_point(f: Figure, r) -> None:
+def rays_round_point(f: Figure, r: Random) -> None:
     a, b = degrees(r, 70, 150), degrees(r, 70, 150)
     fair(80 <= 360 - a - b <= 165)
     f.at(O=O, A=polar(O, 90, 5), B=polar(O, 90 + a, 5), C=polar(O, 90 + a + b, 5))
@@ -81,7 +82,7 @@ def rays_round_point(f: Figure, r) -> None:
 
 
 @construction
-def transversal(f: Figure, r) -> None:
+def transversal(f: Figure, r: Random) -> None:
     a, gap = degrees(r, 35, 145), 3.0
     g = O
     h = (gap / _tan(a), gap) if a != 90 else (0.0, gap)
@@ -117,7 +118,7 @@ def _tan(a: float) -> float:
 
 
 @construction
-def named_parallels(f: Figure, r) -> None:
+def named_parallels(f: Figure, r: Random) -> None:
     """Lines a, b and c without points, angles called by numbers."""
     transversal_angle, gap = degrees(r, 40, 140), 2.6
     h = (gap / _tan(transversal_angle), gap) if transversal_angle != 90 else (0.0, gap)
@@ -127,7 +128,7 @@ def named_parallels(f: Figure, r) -> None:
     f.line("WPX")
     f.line("YQPZ")
     f.hidden = set("PQUVWXYZ")
-    names = r.choice((("a", "b", "c"), ("m", "n", "l"), ("l₁", "l₂", "l₃"), ("a", "b", "l")))
+    names = r.choice((("a", "b", "c"), ("m", "n", "l"), ("l", "m", "n"), ("a", "b", "l")))
     for line, name in zip(f.lines, names, strict=True):
         f.story[" ".join(("line", *line))] = name
     a, b, c = names
@@ -142,7 +143,7 @@ def named_parallels(f: Figure, r) -> None:
 
 
 @construction
-def through_vertex_parallel(f: Figure, r) -> None:
+def through_vertex_parallel(f: Figure, r: Random) -> None:
     """A line through the apex of a triangle, parallel to its base."""
     a, b = degrees(r, 35, 80), degrees(r, 35, 80)
     fair(a + b < 150)
@@ -158,7 +159,7 @@ def through_vertex_parallel(f: Figure, r) -> None:
 
 
 @construction
-def zigzag(f: Figure, r) -> None:
+def zigzag(f: Figure, r: Random) -> None:
     """A bend between two parallels, with the helping line drawn."""
     a, b = degrees(r, 25, 70), degrees(r, 25, 70)
     e = O
@@ -171,7 +172,7 @@ def zigzag(f: Figure, r) -> None:
 
 
 @construction
-def bisector_and_parallel(f: Figure, r) -> None:
+def bisector_and_parallel(f: Figure, r: Random) -> None:
     a = degrees(r, 20, 65) * 2
     fair(a < 125)
     c = polar(O, a, 4)
@@ -189,7 +190,7 @@ def bisector_and_parallel(f: Figure, r) -> None:
 
 
 @construction
-def points_on_segment(f: Figure, r) -> None:
+def points_on_segment(f: Figure, r: Random) -> None:
     x, y = r.randint(2, 12), r.randint(2, 12)
     kind = r.randrange(4)
     if kind == 0:  # C on AB, M and N midpoints of the parts
@@ -218,7 +219,7 @@ def points_on_segment(f: Figure, r) -> None:
 
 
 @construction
-def folded_strip(f: Figure, r) -> None:
+def folded_strip(f: Figure, r: Random) -> None:
     """A strip of paper folded along EF: the crease bisects, the edges are parallel."""
     a = degrees(r, 50, 80)
     width = 3.0
@@ -239,7 +240,7 @@ def folded_strip(f: Figure, r) -> None:
 
 
 @construction
-def bend_outside(f: Figure, r) -> None:
+def bend_outside(f: Figure, r: Random) -> None:
     """AB parallel CD, and a point E from which one arm crosses a parallel."""
     a, b = degrees(r, 60, 120), degrees(r, 20, 50)
     fair(a - b > 15)

@@ -5,6 +5,7 @@ that are congruent or similar.
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, foot, mid, polar, sided, triangle
@@ -19,7 +20,7 @@ def shear(a: float, height: float) -> tuple[float, float]:
 
 
 @construction
-def becoming_parallel(f: Figure, r) -> None:
+def becoming_parallel(f: Figure, r: Random) -> None:
     """Two lines cut by two others; angles at the first show that they are parallel."""
     a, b = degrees(r, 50, 80), degrees(r, 100, 130)
     top, other = shear(a, 3.0), shear(b, 3.0)
@@ -56,7 +57,7 @@ def becoming_parallel(f: Figure, r) -> None:
 
 
 @construction
-def three_parallel_lines(f: Figure, r) -> None:
+def three_parallel_lines(f: Figure, r: Random) -> None:
     """AB and CD both parallel to EF; a bend between them."""
     a, b = degrees(r, 25, 75), degrees(r, 25, 75)
     up, down = polar(O, a, 4), polar(O, -b, 4)
@@ -73,7 +74,7 @@ def three_parallel_lines(f: Figure, r) -> None:
 
 
 @construction
-def two_perpendiculars(f: Figure, r) -> None:
+def two_perpendiculars(f: Figure, r: Random) -> None:
     """CD and EF perpendicular to AB: parallel, so angles pass on."""
     b, a = degrees(r, 40, 70), degrees(r, 35, 65)
     p, q, s = triangle(a, b, 6.0)
@@ -93,7 +94,7 @@ def two_perpendiculars(f: Figure, r) -> None:
 
 
 @construction
-def becoming_parallelogram(f: Figure, r) -> None:
+def becoming_parallelogram(f: Figure, r: Random) -> None:
     """A quadrilateral whose sides, angles or parallels show what it is."""
     ab, ad = r.sample(range(3, 10), 2)
     a = degrees(r, 50, 75)
@@ -124,7 +125,7 @@ def becoming_parallelogram(f: Figure, r) -> None:
 
 
 @construction
-def becoming_rectangle(f: Figure, r) -> None:
+def becoming_rectangle(f: Figure, r: Random) -> None:
     """Two pairs of parallels and a right angle, or four equal sides."""
     if r.random() < 0.5:
         x, y, _ = r.choice(TRIPLES)
@@ -133,6 +134,10 @@ def becoming_rectangle(f: Figure, r) -> None:
         f.say("AB parallel CD", ("para", "A", "B", "C", "D"))
         f.say("AD parallel BC", ("para", "A", "D", "B", "C"))
         f.say("angle B = 90", ("right", "A", "B", "C"))
+        if r.random() < 0.6:
+            f.gives = (1,)
+            f.goals = [length(*side) for side in ("BD", "OB", "OD", "AC", "OA")]
+            f.offers = [length(*side) for side in ("AC", "OA", "OC", "BD")]
         f.put("O", mid(f.points["A"], f.points["C"]))
     else:
         p, q, _ = r.choice(TRIPLES[:6])
@@ -150,7 +155,7 @@ def becoming_rectangle(f: Figure, r) -> None:
 
 
 @construction
-def congruent_by_sides(f: Figure, r) -> None:
+def congruent_by_sides(f: Figure, r: Random) -> None:
     """Right triangles with a common hypotenuse, or B, F, C, E on a line with AC = DF."""
     if r.random() < 0.5:
         b = degrees(r, 25, 65)
@@ -190,11 +195,14 @@ def congruent_by_sides(f: Figure, r) -> None:
 
 
 @construction
-def similar_by_proportion(f: Figure, r) -> None:
-    """D on AB and E on AC with AD * AB = AE * AC: triangle ADE is similar to triangle ACB."""
-    ad, ab, ae, ac = r.choice(((3, 8, 4, 6), (2, 6, 3, 4), (3, 10, 5, 6), (2, 9, 3, 6), (4, 12, 6, 8), (5, 12, 6, 10)))
+def similar_by_proportion(f: Figure, r: Random) -> None:
+    """D on AB and E on AC with AD * AB = AE * AC or AD / AB = AE / AC: triangle ADE is similar to ACB or ABC."""
+    crossed = ((3, 8, 4, 6), (2, 6, 3, 4), (3, 10, 5, 6), (2, 9, 3, 6), (4, 12, 6, 8), (5, 12, 6, 10))
+    straight = ((2, 6, 3, 9), (4, 6, 6, 9), (3, 12, 2, 8), (6, 10, 9, 15), (4, 10, 6, 15))
+    ad, ab, ae, ac = r.choice((*crossed, *straight))
     bc = r.randint(abs(ab - ac) + 1, ab + ac - 1)
-    fair(bc * ad % ac == 0 and bc < ab + ac - 1)
+    whole = ac if ad * ab == ae * ac else ab
+    fair(bc * ad % whole == 0 and bc < ab + ac - 1)
     a, b, c = sided(bc, ac, ab)
     f.at(A=a, B=b, C=c, D=mid(a, b, ad / ab), E=mid(a, c, ae / ac))
     f.line("ADB")
@@ -212,7 +220,7 @@ def similar_by_proportion(f: Figure, r) -> None:
 
 
 @construction
-def three_sides(f: Figure, r) -> None:
+def three_sides(f: Figure, r: Random) -> None:
     """Three given sides show a right angle; the median CD or the area is asked for."""
     a, b, c = r.choice(TRIPLES[:6])
     f.at(C=O, B=(float(a), 0.0), A=(0.0, float(b)))
@@ -228,7 +236,7 @@ def three_sides(f: Figure, r) -> None:
 
 
 @construction
-def sines(f: Figure, r) -> None:
+def sines(f: Figure, r: Random) -> None:
     """Angles 45 and 60 (or 30 and 45) and a side: the law of sines."""
     x, y = r.choice(((45, 60), (30, 45), (60, 45), (45, 30), (120, 30), (30, 120)))
     k = r.randint(1, 5)
@@ -246,7 +254,7 @@ def sines(f: Figure, r) -> None:
 
 
 @construction
-def bisector_lengths(f: Figure, r) -> None:
+def bisector_lengths(f: Figure, r: Random) -> None:
     """AD bisects angle A: BD : DC = AB : AC."""
     m, n = r.sample(range(2, 6), 2)
     k, j = r.randint(1, 3), r.randint(1, 3)
@@ -266,7 +274,7 @@ def bisector_lengths(f: Figure, r) -> None:
 
 
 @construction
-def bisector_feet(f: Figure, r) -> None:
+def bisector_feet(f: Figure, r: Random) -> None:
     """A point of a bisector with perpendiculars to both arms."""
     a = degrees(r, 40, 90, 2)
     reach = r.randint(3, 8)
@@ -290,7 +298,7 @@ def bisector_feet(f: Figure, r) -> None:
 
 
 @construction
-def median_and_altitude(f: Figure, r) -> None:
+def median_and_altitude(f: Figure, r: Random) -> None:
     """D the midpoint of BC and AD perpendicular BC: AB = AC."""
     base = degrees(r, 35, 75)
     p, q, s = triangle(base, base, 6.0)
@@ -303,7 +311,7 @@ def median_and_altitude(f: Figure, r) -> None:
 
 
 @construction
-def sixty_degrees(f: Figure, r) -> None:
+def sixty_degrees(f: Figure, r: Random) -> None:
     """AB = AC and an angle of 60: the triangle is equilateral."""
     side = r.randint(2, 15)
     p, q, s = triangle(60, 60, float(side))
@@ -319,7 +327,7 @@ def sixty_degrees(f: Figure, r) -> None:
 
 
 @construction
-def halves_of_sides(f: Figure, r) -> None:
+def halves_of_sides(f: Figure, r: Random) -> None:
     """AD = DB and AE = EC: a midline, though nobody calls it so."""
     bc = r.randint(3, 12)
     p, q, s = sided(2 * bc * r.uniform(0.7, 1.2), 2 * bc * r.uniform(0.7, 1.2), 2.0 * bc)
@@ -342,7 +350,7 @@ def halves_of_sides(f: Figure, r) -> None:
 
 
 @construction
-def midpoint_and_parallel(f: Figure, r) -> None:
+def midpoint_and_parallel(f: Figure, r: Random) -> None:
     """In a parallelogram with centre O, E on CD: OE is a midline."""
     side, wide = r.randint(3, 9), r.randint(4, 11)
     a = degrees(r, 50, 75)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.figure import Figure, mid, pair, sided, triangle
 from r3v.data.euclid.figures.base import construction, degrees, fair, length
 
 
 @construction
-def parallel_cut(f: Figure, r) -> None:
+def parallel_cut(f: Figure, r: Random) -> None:
     """DE parallel to BC with lengths in proportion; sometimes the diagonals BE and CD as well."""
     f.gives = (2, 3)
     m, n = r.randint(1, 6), r.randint(1, 6)
@@ -53,7 +54,7 @@ def parallel_cut(f: Figure, r) -> None:
 
 
 @construction
-def crossing_parallels(f: Figure, r) -> None:
+def crossing_parallels(f: Figure, r: Random) -> None:
     """AB parallel CD, AD and BC cross at O."""
     f.gives = (2, 3)
     m, n = r.sample(range(1, 7), 2)
@@ -69,12 +70,14 @@ def crossing_parallels(f: Figure, r) -> None:
     f.say(r.choice(("AB parallel CD", "AB ∥ CD")), ("para", "A", "B", "C", "D"))
     sides = [length(*x) for x in ("AB", "CD", "OA", "OD", "OB", "OC", "AD", "BC")]
     ratios = [pair("ratio", length("O", "B"), length("O", "C")), pair("ratio", length("A", "B"), length("C", "D"))]
-    f.goals = [*sides, *ratios, pair("ratio", ("area", "A", "B", "O"), ("area", "C", "D", "O"))]
+    f.goals = [*sides, *ratios]
+    if r.random() < 0.25:
+        f.goals = [pair("ratio", ("area", "A", "B", "O"), ("area", "C", "D", "O"))]
     f.offers = [*sides, *ratios]
 
 
 @construction
-def similar_inside(f: Figure, r) -> None:
+def similar_inside(f: Figure, r: Random) -> None:
     """D on AC with angle ABD = angle C (mirror similar), or angle ADE = angle C."""
     f.gives = (2, 2, 3)
     ad, dc = r.choice(((1, 3), (4, 5), (2, 6), (3, 9), (4, 12), (9, 7), (1, 8), (2, 16), (5, 15), (3, 24), (8, 10)))
@@ -96,7 +99,7 @@ def similar_inside(f: Figure, r) -> None:
 
 
 @construction
-def similar_stated(f: Figure, r) -> None:
+def similar_stated(f: Figure, r: Random) -> None:
     """Triangle ABC similar to triangle DEF."""
     f.gives = (2, 3)
     a, b, c = r.choice(((3, 4, 5), (4, 5, 6), (2, 3, 4), (4, 6, 7), (5, 6, 7), (6, 8, 9)))

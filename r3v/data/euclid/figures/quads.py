@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, foot, meet, mid, pair, polar
@@ -17,7 +18,7 @@ def slanted(f: Figure, a: float, ab: float, ad: float) -> None:
     f.at(A=O, B=(float(ab), 0.0), D=d, C=(d[0] + ab, d[1]))
 
 
-def say_parallelogram(f: Figure, r) -> None:
+def say_parallelogram(f: Figure, r: Random) -> None:
     f.say(
         r.choice(("in parallelogram ABCD", "in the parallelogram ABCD", "the quadrilateral ABCD is a parallelogram")),
         ("pgram", "A", "B", "C", "D"),
@@ -25,7 +26,7 @@ def say_parallelogram(f: Figure, r) -> None:
 
 
 @construction
-def parallelogram(f: Figure, r) -> None:
+def parallelogram(f: Figure, r: Random) -> None:
     ab, ad = r.randint(4, 12), r.randint(3, 9)
     slanted(f, degrees(r, 50, 75), ab, ad)
     fair(ab != ad)
@@ -48,7 +49,7 @@ def parallelogram(f: Figure, r) -> None:
 
 
 @construction
-def parallelogram_diagonals(f: Figure, r) -> None:
+def parallelogram_diagonals(f: Figure, r: Random) -> None:
     """Half diagonals p and q and a side, all whole."""
     p, q, side = r.randint(3, 9), r.randint(3, 9), r.randint(3, 12)
     fair(p + q > side + 0.8 and abs(p - q) < side - 0.8 and p != q)
@@ -75,7 +76,7 @@ def parallelogram_diagonals(f: Figure, r) -> None:
 
 
 @construction
-def parallelogram_bisector(f: Figure, r) -> None:
+def parallelogram_bisector(f: Figure, r: Random) -> None:
     """AE bisects angle A and meets BC (or DC) at E."""
     ab, ec = r.randint(3, 9), r.randint(1, 6)
     a = degrees(r, 50, 120, 2)
@@ -100,7 +101,7 @@ def parallelogram_bisector(f: Figure, r) -> None:
 
 
 @construction
-def parallelogram_height(f: Figure, r) -> None:
+def parallelogram_height(f: Figure, r: Random) -> None:
     """An altitude of a parallelogram: angles, or base times height."""
     ab, h = r.randint(5, 12), r.randint(2, 8)
     a = degrees(r, 50, 75)
@@ -120,7 +121,7 @@ def parallelogram_height(f: Figure, r) -> None:
 
 
 @construction
-def parallelogram_crossed(f: Figure, r) -> None:
+def parallelogram_crossed(f: Figure, r: Random) -> None:
     """E on AD (or beyond D), CE... BE meets AC: similar triangles in a parallelogram."""
     m, n = r.randint(1, 4), r.randint(1, 4)
     unit = r.randint(1, 2)
@@ -147,12 +148,14 @@ def parallelogram_crossed(f: Figure, r) -> None:
         pair("ratio", length("E", "F"), length("F", "B")),
     ]
     sides = [length(*x) for x in ("AE", "BC", "AF", "FC", "AC", "AD", "ED")]
-    f.goals = [*sides, *ratios, pair("ratio", ("area", "A", "E", "F"), ("area", "B", "C", "F"))]
+    f.goals = [*sides, *ratios]
+    if r.random() < 0.2:
+        f.goals = [pair("ratio", ("area", "A", "E", "F"), ("area", "B", "C", "F"))]
     f.offers = sides
 
 
 @construction
-def trapezoid_midline(f: Figure, r) -> None:
+def trapezoid_midline(f: Figure, r: Random) -> None:
     top, h = r.randint(2, 8), r.uniform(2.5, 5)
     bottom = top + 2 * r.randint(1, 4)
     left = r.uniform(0.3, 0.7) * (bottom - top)
@@ -173,7 +176,7 @@ def trapezoid_midline(f: Figure, r) -> None:
 
 
 @construction
-def trapezoid_angles(f: Figure, r) -> None:
+def trapezoid_angles(f: Figure, r: Random) -> None:
     same = r.random() < 0.5
     b = degrees(r, 45, 80)
     c = b if same else degrees(r, 45, 80)
@@ -189,7 +192,12 @@ def trapezoid_angles(f: Figure, r) -> None:
         )
         if r.random() < 0.4:
             f.join("AC", "BD")
-        if r.random() < 0.4:
+            if r.random() < 0.5:
+                scale = r.randint(4, 15) / f.distance("A", "C")
+                f.points = {name: (x * scale, y * scale) for name, (x, y) in f.points.items()}
+                f.goals = f.offers = [length("A", "C"), length("B", "D")]
+                f.gives = (1,)
+        elif r.random() < 0.6:
             legs, top = r.randint(3, 8), r.randint(2, 8)
             rise, run = legs * math.sin(math.radians(60)), legs / 2
             f.at(B=O, C=(2 * run + top, 0.0), A=(run, rise), D=(run + top, rise))
@@ -205,7 +213,7 @@ def trapezoid_angles(f: Figure, r) -> None:
 
 
 @construction
-def any_quadrilateral(f: Figure, r) -> None:
+def any_quadrilateral(f: Figure, r: Random) -> None:
     f.gives = (2, 3)
     a, b, c = (degrees(r, 65, 120) for _ in range(3))
     fair(60 <= 360 - a - b - c <= 130)
@@ -227,7 +235,7 @@ def any_quadrilateral(f: Figure, r) -> None:
 
 
 @construction
-def right_trapezoid(f: Figure, r) -> None:
+def right_trapezoid(f: Figure, r: Random) -> None:
     """A trapezoid with two right angles: area, or the height that closes a rectangle."""
     top, height = r.randint(2, 9), r.choice((3, 4, 6, 8, 5, 12))
     more = {3: 4, 4: 3, 6: 8, 8: 6, 5: 12, 12: 5}[height]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.figure import Figure, meet, mid, mirror, polar
 from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length
@@ -12,7 +13,7 @@ O = (0.0, 0.0)  # noqa: E741
 
 
 @construction
-def rectangle_diagonals(f: Figure, r) -> None:
+def rectangle_diagonals(f: Figure, r: Random) -> None:
     f.say(
         r.choice(("in rectangle ABCD", "in the rectangle ABCD", "the quadrilateral ABCD is a rectangle")),
         ("rectangle", "A", "B", "C", "D"),
@@ -36,7 +37,7 @@ def rectangle_diagonals(f: Figure, r) -> None:
 
 
 @construction
-def rectangle_measures(f: Figure, r) -> None:
+def rectangle_measures(f: Figure, r: Random) -> None:
     a, b, _ = r.choice(TRIPLES)
     if r.random() < 0.5:
         a, b = r.randint(2, 12), r.randint(2, 12)
@@ -51,7 +52,7 @@ def rectangle_measures(f: Figure, r) -> None:
 
 
 @construction
-def rhombus(f: Figure, r) -> None:
+def rhombus(f: Figure, r: Random) -> None:
     p, q, _side = r.choice(TRIPLES[:6])
     kind = r.randrange(3)
     if kind == 0:
@@ -85,7 +86,7 @@ def rhombus(f: Figure, r) -> None:
 
 
 @construction
-def rhombus_angles(f: Figure, r) -> None:
+def rhombus_angles(f: Figure, r: Random) -> None:
     a = degrees(r, 40, 80, 2)
     slanted(f, a, 5.0, 5.0)
     f.say(r.choice(("in the diamond ABCD", "in rhombus ABCD")), ("rhombus", "A", "B", "C", "D"))
@@ -94,7 +95,7 @@ def rhombus_angles(f: Figure, r) -> None:
 
 
 @construction
-def square_with_triangle(f: Figure, r) -> None:
+def square_with_triangle(f: Figure, r: Random) -> None:
     """A square with an equilateral triangle inside or outside, or a point on its diagonal."""
     s = 5.0
     f.at(A=(0.0, s), B=O, C=(s, 0.0), D=(s, s))
@@ -128,7 +129,7 @@ def square_with_triangle(f: Figure, r) -> None:
 
 
 @construction
-def folded_rectangle(f: Figure, r) -> None:
+def folded_rectangle(f: Figure, r: Random) -> None:
     """The corner D of a rectangle folded along AE onto F."""
     t = degrees(r, 15, 40)
     w, h = 7.0, 4.5

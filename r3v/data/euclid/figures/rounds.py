@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from random import Random
 
 from r3v.data.euclid.figure import Figure, meet, mid, polar
 from r3v.data.euclid.figures.base import TRIPLES, construction, degrees, equal, fair, length
@@ -11,7 +12,7 @@ from r3v.data.euclid.figures.circles import O, R, ring, say_on
 
 
 @construction
-def circle_measures(f: Figure, r) -> None:
+def circle_measures(f: Figure, r: Random) -> None:
     """Area and circumference of a circle from its radius or diameter."""
     radius = r.randint(1, 12)
     turn = r.uniform(0, 360)
@@ -24,7 +25,7 @@ def circle_measures(f: Figure, r) -> None:
 
 
 @construction
-def right_angle_in_circle(f: Figure, r) -> None:
+def right_angle_in_circle(f: Figure, r: Random) -> None:
     """A, B, C on a circle with angle C = 90: AB is a diameter."""
     a, b, c = r.choice(TRIPLES[:6])
     half = math.degrees(math.atan2(a, b))
@@ -40,7 +41,7 @@ def right_angle_in_circle(f: Figure, r) -> None:
 
 
 @construction
-def through_the_centre(f: Figure, r) -> None:
+def through_the_centre(f: Figure, r: Random) -> None:
     """A chord AB that is only seen to pass through the centre."""
     c = degrees(r, 50, 130, 2)
     ring(f, A=180, B=0, C=c)
@@ -64,7 +65,7 @@ def through_the_centre(f: Figure, r) -> None:
 
 
 @construction
-def midpoint_of_chord(f: Figure, r) -> None:
+def midpoint_of_chord(f: Figure, r: Random) -> None:
     """D the midpoint of the chord AB: OD is perpendicular to it."""
     numbers = r.random() < 0.5
     if numbers:
@@ -84,7 +85,7 @@ def midpoint_of_chord(f: Figure, r) -> None:
 
 
 @construction
-def equal_arcs_lengths(f: Figure, r) -> None:
+def equal_arcs_lengths(f: Figure, r: Random) -> None:
     """Arc AB = arc CD: equal chords, and a triangle or perimeter from them."""
     arc, gap = degrees(r, 50, 80, 2), degrees(r, 20, 50, 2)
     size = r.randint(3, 12)
@@ -102,7 +103,7 @@ def equal_arcs_lengths(f: Figure, r) -> None:
 
 
 @construction
-def arcs_of_semicircle(f: Figure, r) -> None:
+def arcs_of_semicircle(f: Figure, r: Random) -> None:
     """AB a diameter, C and D divide the arc; arcs given or asked in degrees."""
     b = degrees(r, 35, 85, 2)
     same = r.random() < 0.5
@@ -129,7 +130,7 @@ def arcs_of_semicircle(f: Figure, r) -> None:
 
 
 @construction
-def arcs_round_circle(f: Figure, r) -> None:
+def arcs_round_circle(f: Figure, r: Random) -> None:
     """Arcs of a circle given in degrees; an inscribed angle is asked."""
     a, b = degrees(r, 70, 140, 2), degrees(r, 70, 140, 2)
     fair(70 <= 360 - a - b <= 160)
@@ -144,7 +145,7 @@ def arcs_round_circle(f: Figure, r) -> None:
 
 
 @construction
-def equal_thirds(f: Figure, r) -> None:
+def equal_thirds(f: Figure, r: Random) -> None:
     """Points that divide a circle into equal arcs."""
     k = r.choice((3, 4, 5, 6))
     names = "ABCDEF"[:k]
@@ -169,7 +170,7 @@ def equal_thirds(f: Figure, r) -> None:
 
 
 @construction
-def bisected_inscribed(f: Figure, r) -> None:
+def bisected_inscribed(f: Figure, r: Random) -> None:
     """AB a diameter and AD the bisector of angle BAC: equal arcs, equal angles."""
     c = degrees(r, 50, 110, 4)
     ring(f, A=180, B=0, C=c, D=c / 2)
@@ -188,7 +189,7 @@ def bisected_inscribed(f: Figure, r) -> None:
 
 
 @construction
-def parallel_to_diameter(f: Figure, r) -> None:
+def parallel_to_diameter(f: Figure, r: Random) -> None:
     """Radius OD parallel to the chord AC (or BC): alternate and inscribed angles."""
     a = degrees(r, 25, 65)
     ring(f, A=180, B=0, C=180 - (180 - 2 * a), D=a)

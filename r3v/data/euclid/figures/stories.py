@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, mid, sided
@@ -12,7 +13,7 @@ O = (0.0, 0.0)  # noqa: E741
 
 
 @construction
-def ladder(f: Figure, r) -> None:
+def ladder(f: Figure, r: Random) -> None:
     a, b, _c = r.choice(TRIPLES[:6])
     f.at(C=O, A=(0.0, float(max(a, b))), B=(float(min(a, b)), 0.0))
     f.join("AC", "BC", "AB")
@@ -32,7 +33,7 @@ def ladder(f: Figure, r) -> None:
 
 
 @construction
-def slope(f: Figure, r) -> None:
+def slope(f: Figure, r: Random) -> None:
     angle = r.choice((30, 45, 60, 30))
     rise = r.choice((1, 2, 3, 4, 5, 6, 10, 20, 50, 100))
     run = rise / math.tan(math.radians(angle))
@@ -57,7 +58,7 @@ def slope(f: Figure, r) -> None:
 
 
 @construction
-def elevation(f: Figure, r) -> None:
+def elevation(f: Figure, r: Random) -> None:
     angle = r.choice((30, 45, 60))
     away = r.choice((6, 9, 10, 12, 15, 20, 30, 50, 60))
     f.at(B=O, A=(0.0, away * math.tan(math.radians(angle))), C=(float(away), 0.0))
@@ -74,7 +75,7 @@ def elevation(f: Figure, r) -> None:
 
 
 @construction
-def shadow(f: Figure, r) -> None:
+def shadow(f: Figure, r: Random) -> None:
     """A person CD and a tree AB whose shadows end at the same point E."""
     f.gives = (3,)
     k, small, near = r.randint(2, 6), r.choice((1, 2, 1.5)), r.choice((1, 2, 3, 4))
@@ -100,7 +101,7 @@ def shadow(f: Figure, r) -> None:
 
 
 @construction
-def pond(f: Figure, r) -> None:
+def pond(f: Figure, r: Random) -> None:
     """A pond AB measured by a midline or by similar triangles."""
     de = r.randint(4, 30)
     oa, ob = 1.3 * de * r.uniform(0.8, 1.2), 1.3 * de * r.uniform(0.8, 1.2)
@@ -122,7 +123,7 @@ def pond(f: Figure, r) -> None:
 
 
 @construction
-def walk(f: Figure, r) -> None:
+def walk(f: Figure, r: Random) -> None:
     """A walk east and north: the way back is the hypotenuse."""
     a, b, _c = r.choice(TRIPLES[:5])
     f.at(A=O, B=(float(a), 0.0), C=(float(a), float(b)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from r3v.data.euclid.exact import number
 from r3v.data.euclid.figure import Figure, meet, mid, polar, second, sided
@@ -11,7 +12,7 @@ from r3v.data.euclid.figures.circles import O, R, apart, ring
 
 
 @construction
-def tangent_and_secant(f: Figure, r) -> None:
+def tangent_and_secant(f: Figure, r: Random) -> None:
     """PA touches the circle at A, PO crosses it at B."""
     a = degrees(r, 25, 60)
     p = polar(O, 180, R / math.sin(math.radians(a)))
@@ -62,7 +63,7 @@ def tangent_and_secant(f: Figure, r) -> None:
 
 
 @construction
-def two_tangents(f: Figure, r) -> None:
+def two_tangents(f: Figure, r: Random) -> None:
     tip = degrees(r, 30, 90, 2)
     far = R / math.sin(math.radians(tip / 2))
     central = 180 - tip
@@ -102,7 +103,7 @@ def two_tangents(f: Figure, r) -> None:
 
 
 @construction
-def tangent_chord(f: Figure, r) -> None:
+def tangent_chord(f: Figure, r: Random) -> None:
     """A tangent at A, a chord AB and an inscribed angle C over it."""
     t = degrees(r, 30, 80)
     ring(f, A=270, B=270 + 2 * t, C=270 - degrees(r, 40, 110, 1))
@@ -123,7 +124,7 @@ def tangent_chord(f: Figure, r) -> None:
 
 
 @construction
-def tangent_at_diameter(f: Figure, r) -> None:
+def tangent_at_diameter(f: Figure, r: Random) -> None:
     """AB a diameter, the tangent at B (or C on it); AC meets the circle again at D."""
     a = degrees(r, 25, 60)
     ring(f, A=180, B=0)
@@ -145,7 +146,7 @@ def tangent_at_diameter(f: Figure, r) -> None:
 
 
 @construction
-def incircle_lengths(f: Figure, r) -> None:
+def incircle_lengths(f: Figure, r: Random) -> None:
     """A triangle whose sides touch a circle: tangent lengths x, y, z."""
     x, y, z = (r.randint(1, 8) for _ in range(3))
     fair(len({x, y, z}) > 1)
@@ -178,7 +179,7 @@ def incircle_lengths(f: Figure, r) -> None:
 
 
 @construction
-def tangent_triangle(f: Figure, r) -> None:
+def tangent_triangle(f: Figure, r: Random) -> None:
     """Tangents PA, PB and a third tangent CD at E: the perimeter of PCD is twice PA."""
     tip = degrees(r, 40, 80)
     pa = r.randint(4, 18)
@@ -210,7 +211,7 @@ def tangent_triangle(f: Figure, r) -> None:
 
 
 @construction
-def sector(f: Figure, r) -> None:
+def sector(f: Figure, r: Random) -> None:
     f.gives = (2,)
     angle = r.choice((30, 45, 60, 90, 120, 135, 150, 72, 40))
     radius = r.choice((2, 3, 4, 5, 6, 8, 9, 10, 12))
@@ -222,7 +223,7 @@ def sector(f: Figure, r) -> None:
 
 
 @construction
-def sector_in_circle(f: Figure, r) -> None:
+def sector_in_circle(f: Figure, r: Random) -> None:
     """An inscribed angle and a radius lead to a sector."""
     f.gives = (1, 2)
     inscribed = r.choice((30, 45, 60, 15, 36, 20, 40))
@@ -235,7 +236,7 @@ def sector_in_circle(f: Figure, r) -> None:
 
 
 @construction
-def chord_of_special_angle(f: Figure, r) -> None:
+def chord_of_special_angle(f: Figure, r: Random) -> None:
     """A chord over an inscribed angle of 30, 45 or 60 and the radius or diameter."""
     c = r.choice((30, 45, 60, 30))
     radius = r.choice((1, 2, 3, 4, 5, 6, 8))
@@ -248,7 +249,7 @@ def chord_of_special_angle(f: Figure, r) -> None:
 
 
 @construction
-def tangent_by_angle(f: Figure, r) -> None:
+def tangent_by_angle(f: Figure, r: Random) -> None:
     """OA perpendicular to AD at the point A of the circle: a tangent, and then its angle with a chord."""
     t = degrees(r, 30, 75)
     ring(f, A=270, B=270 + 2 * t, C=270 - degrees(r, 45, 110, 1))
@@ -262,7 +263,7 @@ def tangent_by_angle(f: Figure, r) -> None:
 
 
 @construction
-def power_of_tangent(f: Figure, r) -> None:
+def power_of_tangent(f: Figure, r: Random) -> None:
     """PT touches the circle, PAB cuts it: PT² = PA · PB."""
     pa, pb, pt = r.choice(((1, 4, 2), (2, 8, 4), (4, 9, 6), (3, 12, 6), (1, 9, 3), (2, 18, 6), (4, 16, 8), (5, 20, 10)))
     half = (pb - pa) / 2
@@ -288,7 +289,7 @@ def power_of_tangent(f: Figure, r) -> None:
 
 
 @construction
-def tangent_with_parallel(f: Figure, r) -> None:
+def tangent_with_parallel(f: Figure, r: Random) -> None:
     """The tangent at C meets the diameter AB produced at D."""
     a = degrees(r, 20, 38)
     ring(f, A=180, B=0, C=2 * a)

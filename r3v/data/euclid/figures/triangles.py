@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from r3v.data.euclid.figure import Figure, foot, meet, mid, polar, triangle
 from r3v.data.euclid.figures.base import construction, degrees, equal, fair, length
 
 
-def any_triangle(f: Figure, r, low: int = 30, high: int = 100) -> tuple[int, int]:
+def any_triangle(f: Figure, r: Random, low: int = 30, high: int = 100) -> tuple[int, int]:
     """A, B, C placed with whole angles at B and C; returns those."""
     b, c = degrees(r, low, high), degrees(r, low, high)
     fair(low <= 180 - b - c <= 120)
@@ -16,7 +18,7 @@ def any_triangle(f: Figure, r, low: int = 30, high: int = 100) -> tuple[int, int
 
 
 @construction
-def extended_side(f: Figure, r) -> None:
+def extended_side(f: Figure, r: Random) -> None:
     any_triangle(f, r)
     f.put("D", mid(f.points["B"], f.points["C"], r.uniform(1.35, 1.6)))
     f.join("AB", "AC")
@@ -34,7 +36,7 @@ def extended_side(f: Figure, r) -> None:
 
 
 @construction
-def point_on_side(f: Figure, r) -> None:
+def point_on_side(f: Figure, r: Random) -> None:
     any_triangle(f, r)
     apex = f.points["A"]
     turn = degrees(r, 15, 60)
@@ -48,7 +50,7 @@ def point_on_side(f: Figure, r) -> None:
 
 
 @construction
-def bisector(f: Figure, r) -> None:
+def bisector(f: Figure, r: Random) -> None:
     """The bisector from A, sometimes with the altitude from A as well."""
     a, b = degrees(r, 24, 100, 2), degrees(r, 30, 80)
     fair(30 <= 180 - a - b <= 110)
@@ -87,7 +89,7 @@ def bisector(f: Figure, r) -> None:
 
 
 @construction
-def two_altitudes(f: Figure, r) -> None:
+def two_altitudes(f: Figure, r: Random) -> None:
     any_triangle(f, r, 40, 80)
     a, b, c = (f.points[p] for p in "ABC")
     fair(f.turn("A", "B") != 0)
@@ -110,7 +112,7 @@ def two_altitudes(f: Figure, r) -> None:
 
 
 @construction
-def two_bisectors(f: Figure, r) -> None:
+def two_bisectors(f: Figure, r: Random) -> None:
     b, c = degrees(r, 30, 90, 2), degrees(r, 30, 90, 2)
     fair(30 <= 180 - b - c <= 110)
     p, q, s = triangle(b, c, 6.0)
@@ -139,7 +141,7 @@ def two_bisectors(f: Figure, r) -> None:
 
 
 @construction
-def parallel_in_triangle(f: Figure, r) -> None:
+def parallel_in_triangle(f: Figure, r: Random) -> None:
     """DE parallel to BC, angles only."""
     any_triangle(f, r)
     a, b, c = (f.points[p] for p in "ABC")
@@ -163,7 +165,7 @@ def parallel_in_triangle(f: Figure, r) -> None:
 
 
 @construction
-def turned_triangle(f: Figure, r) -> None:
+def turned_triangle(f: Figure, r: Random) -> None:
     """Triangle ABC turned round A to ADE: congruent, and two isosceles triangles at A."""
     any_triangle(f, r, 35, 85)
     a = f.points["A"]
@@ -190,7 +192,7 @@ def turned_triangle(f: Figure, r) -> None:
 
 
 @construction
-def congruent_pair(f: Figure, r) -> None:
+def congruent_pair(f: Figure, r: Random) -> None:
     """Segments AC and BD that cross in their midpoint O, or triangles with a shared side."""
     kind = r.randrange(3)
     if kind == 0:

@@ -138,5 +138,5 @@ def _wanted(figure: Figure) -> Iterator[Instance]:
             yield linear("sum_of_two", lambda n, q=q: n.quantity(q), [(1, a), (sign, b), (-1, q)])
         elif q[0] == "ratio":
             a, b = parts_of(q)
-            why = lambda n, a=a, b=b: f"{n.quantity(a)} / {n.quantity(b)}"  # noqa: E731
+            why = lambda n, a=a, b=b: f"{n.quantity(a)} : {n.quantity(b)} = {n.quantity(a)} / {n.quantity(b)}"  # noqa: E731
             yield product("ratio", why, [(1, q), (1, b), (-1, a)], number(1))

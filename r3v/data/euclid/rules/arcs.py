@@ -119,16 +119,18 @@ def _equal_arcs(figure: Figure, o: str, names: tuple[str, ...], one, other) -> I
                 yield same("equal_arcs_inscribed", words, x, y, [fact])
                 yield same("equal_arcs_inscribed", lambda n, x=x, y=y: n.fact(equal(x, y)), a, b, [equal(x, y)])
     if central[0] and central[1]:
+        angle_fact = equal(central[0], central[1])
         yield same("equal_arcs_central", words, central[0], central[1], [fact])
-        yield same("equal_arcs_central", lambda n: n.fact(equal(*central)), a, b, [equal(*central)])
+        yield same("equal_arcs_central", lambda n: n.fact(angle_fact), a, b, [angle_fact])
     for middle, inscribed in ((central[0], angles[1]), (central[1], angles[0])):
         for x in inscribed:
             if middle:
                 yield linear("equal_arcs_half", words, [(1, middle), (-2, x)], 0, [fact])
     chords = figure.length(*one), figure.length(*other)
     if chords[0] and chords[1]:
+        chord_fact = equal(chords[0], chords[1])
         yield same("equal_chords", words, chords[0], chords[1], [fact])
-        yield same("arcs_of_equal_chords", lambda n: n.fact(equal(*chords)), a, b, [equal(*chords)])
+        yield same("arcs_of_equal_chords", lambda n: n.fact(chord_fact), a, b, [chord_fact])
 
 
 def _chords(figure: Figure, o: str, names: tuple[str, ...]) -> Iterator[Instance]:

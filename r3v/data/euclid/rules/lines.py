@@ -145,8 +145,8 @@ def _parallels(figure: Figure) -> Iterator[Instance]:
     ]
     facts = {two: ("para", *two) for two in flat}
     for two, fact in facts.items():
-        yield from _transversals(figure, *two)
         yield from _perpendiculars(figure, *two)
+        yield from _transversals(figure, *two)
         for k in range(len(turns)):
             a, b = (min(two[0], k), max(two[0], k)), (min(two[1], k), max(two[1], k))
             if a in facts and b in facts:
@@ -157,20 +157,23 @@ def _parallels(figure: Figure) -> Iterator[Instance]:
 
 
 def _perpendiculars(figure: Figure, i: int, j: int) -> Iterator[Instance]:
+    """Right angles of both lines with a third one."""
     for p in figure.lines[i]:
         for q in figure.lines[j]:
             k = figure.line_of.get((p, q))
             if k is None:
                 continue
-            angles = []
-            for vertex, other, line in ((p, q, i), (q, p, j)):
-                ray = next((r for r in figure.rays[vertex] if r.line == line), None)
-                key = figure.between(figure.ray_of[vertex, other], ray) if ray else None
-                if key and close(figure.angles[key], 90.0):
-                    angles.append(key)
-            if len(angles) == 2:
-                why = lambda n, k=k: f"both are perpendicular to {n.line(k)}"  # noqa: E731
-                yield implies("parallel_by_perpendiculars", why, [right(a) for a in angles], ("para", i, j))
+            why = lambda n, k=k: f"both are perpendicular to {n.line(k)}"  # noqa: E731
+            for a in _right_angles(figure, p, i, k):
+                for b in _right_angles(figure, q, j, k):
+                    yield implies("parallel_by_perpendiculars", why, [right(a), right(b)], ("para", i, j))
+
+
+def _right_angles(figure: Figure, vertex: str, line: int, other: int) -> list[Quantity]:
+    """The angles of 90 degrees between two lines at a point of both."""
+    rays = figure.rays[vertex]
+    found = [figure.between(r, s) for r in rays for s in rays if (r.line, s.line) == (line, other)]
+    return [angle for angle in found if angle and close(figure.angles[angle], 90.0)]
 
 
 def _transversals(figure: Figure, i: int, j: int) -> Iterator[Instance]:

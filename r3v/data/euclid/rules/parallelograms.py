@@ -126,7 +126,7 @@ def _halved_diagonals(figure: Figure, names: tuple[str, ...], need: Fact) -> Ite
         return
     for p, q in ((names[0], names[2]), (names[1], names[3])):
         why = lambda n: f"{n.fact(need)} and its diagonals halve one another"  # noqa: E731
-        halves = [figure.length_key(o, p), figure.length_key(o, q)]
+        halves = figure.length_key(o, p), figure.length_key(o, q)
         yield same("parallelogram_diagonals", why, *halves, [need])
         for half in halves:
             yield linear("parallelogram_diagonals", why, [(1, figure.length_key(p, q)), (-2, half)], 0, [need])

@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 
 from r3v.data.euclid.engine import equal
 from r3v.data.euclid.exact import number
-from r3v.data.euclid.figure import Fact, Figure, Quantity
+from r3v.data.euclid.figure import Fact, Figure, Quantity, pair
 from r3v.data.euclid.rules.base import close, implies, para, product, right, same, table
 from r3v.data.euclid.solve import Instance
 
@@ -202,7 +202,6 @@ def _by_proportion(figure: Figure, at, by, fact: Fact, mirror: str) -> Iterator[
 
 
 def _proportions(one: Triangle, other: Triangle, by, fact: Fact, mirror: str) -> Iterator[Instance]:
-    names = lambda n: f"triangle {''.join(one)} is similar to triangle {''.join(other)}"  # noqa: E731
     for (a, b), (c, d) in combinations(by, 2):
         yield product(
             f"{mirror}similar_ratio",
@@ -228,14 +227,11 @@ def _proportions(one: Triangle, other: Triangle, by, fact: Fact, mirror: str) ->
             number(1),
             [fact],
         )
-        ratio = ("ratio", " ".join(a), " ".join(b))
-        yield product(
-            f"{mirror}similar_area",
-            names,
-            [(1, ("ratio", " ".join(area[0]), " ".join(area[1]))), (-2, ratio)],
-            number(1),
-            [fact],
-        )
+        for (x, y), (p, q) in (((a, b), (area[0], area[1])), ((b, a), (area[1], area[0]))):
+            of_areas = pair("ratio", p, q)
+            why = lambda n, x=x, y=y, r=of_areas: f"{n.quantity(r)} = ({n.quantity(x)} / {n.quantity(y)})²"  # noqa: E731
+            yield product(f"{mirror}similar_area", why, [(1, of_areas), (-2, x), (2, y)], number(1), [fact])
+            yield product(f"{mirror}similar_area", why, [(1, of_areas), (-2, pair("ratio", x, y))], number(1), [fact])
 
 
 def _divided(figure: Figure) -> Iterator[Instance]:

@@ -128,10 +128,10 @@ def _two_tangents(figure: Figure, o: str, x: str, p: str, q: str) -> Iterator[In
 
 def _measures(figure: Figure, o: str) -> Iterator[Instance]:
     radius = ("radius", o)
-    yield product("circle_area", lambda n: f"area = π * {n.quantity(radius)}²", [(1, ("disc", o)), (-2, radius)], PI)
+    yield product("circle_area", lambda n: f"{n.quantity(('disc', o))} = π * r²", [(1, ("disc", o)), (-2, radius)], PI)
     yield product(
         "circumference",
-        lambda n: f"circumference = 2 * π * {n.quantity(radius)}",
+        lambda n: f"{n.quantity(('round', o))} = 2 * π * r",
         [(1, ("round", o)), (-1, radius)],
         PI * number(2),
     )
@@ -142,13 +142,13 @@ def _measures(figure: Figure, o: str) -> Iterator[Instance]:
         sector, curve = ("sector", o, *sorted((p, q))), ("curve", o, *sorted((p, q)))
         yield product(
             "sector_area",
-            lambda n, a=angle: f"area of the sector = {n.quantity(a)} / 360 * π * {n.quantity(radius)}²",
+            lambda n, q=sector: f"{n.quantity(q)} = n / 360 * π * r²",
             [(1, sector), (-1, angle), (-2, radius)],
             PI * number(Fraction(1, 360)),
         )
         yield product(
             "arc_length",
-            lambda n, a=angle: f"length of the arc = {n.quantity(a)} / 180 * π * {n.quantity(radius)}",
+            lambda n, q=curve: f"{n.quantity(q)} = n / 180 * π * r",
             [(1, curve), (-1, angle), (-1, radius)],
             PI * number(Fraction(1, 180)),
         )
