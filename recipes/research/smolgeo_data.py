@@ -19,6 +19,8 @@ from r3v.recipes.research.smolgeo_model import FAKE, GLOBAL, IMAGE, SIZE, SPREAD
 from torch import Tensor
 
 from r3v import prompts
+from r3v.data import euclid
+from r3v.data.euclid import picture as euclid_pictures
 from r3v.data.geoworld import Item, item_of, source
 from r3v.data.geoworld.render import draw
 from r3v.prompts import STYLES
@@ -93,7 +95,59 @@ def geoworld_solve(split: str, index: int) -> Lesson:
     return Lesson("geoworld_solve", ((text, item.rationale),), picture, item.problem.gold_text)
 
 
-WORLDS: dict[str, World] = {"geoworld_read": geoworld_read, "geoworld_solve": geoworld_solve}
+# ---- Euclid --------------------------------------------------------------------------------------
+
+
+def euclid_item(split: str, index: int, seed: int) -> euclid.Item:
+    return euclid.make({"train": "train", "held": "gate"}[split], seed, index)
+
+
+def euclid_picture(item: euclid.Item) -> Picture:
+    image, layout = euclid_pictures.draw(item)
+    labels = []
+    for label in layout.labels:
+        about = (label.text,) if label.kind == "letter" else _measured(label.text, item)
+        labels.append(Label(label.text, tuple(float(v) for v in label.box), about))  # pyright: ignore[reportArgumentType]
+    return Picture(np.asarray(image.convert("L")), tuple(labels), dict(layout.points))
+
+
+def _measured(text: str, item: euclid.Item) -> tuple[str, ...]:
+    """Vertex of the angle, or ends of the segment, that a number in the picture states; nothing where two could be
+    meant."""
+    found = [q for q, value in item.pictured if value.text == text.rstrip("°")]
+    if len(found) != 1 or found[0][0] not in ("angle", "length"):
+        return ()
+    return found[0][1:2] if found[0][0] == "angle" else found[0][1:3]
+
+
+def euclid_read(split: str, index: int) -> Lesson:
+    """A few of Euclid's reading tasks about one picture."""
+    rng = random.Random(f"smolgeo-euclid-read-{split}-{index}")
+    item = euclid_item(split, index, READ_SEED)
+    turns: dict[str, tuple[str, str]] = {}
+    for _ in range(rng.choice((1, 2, 3, 3))):
+        found = euclid.reading(item, rng)
+        turns[found.task] = (found.question, found.target)
+    told = tuple(turns.values())
+    return Lesson("euclid_read", told, euclid_picture(item), told[-1][1])
+
+
+def euclid_solve(split: str, index: int) -> Lesson:
+    """A problem with its solution; choices are shown to half of them."""
+    rng = random.Random(f"smolgeo-euclid-solve-{split}-{index}")
+    item = euclid_item(split, index, SOLVE_SEED)
+    problem = item.problem.open() if split == "held" or rng.random() < 0.5 else item.problem
+    text = prompts.solve(problem, STYLE).messages[0].text
+    return Lesson("euclid_solve", ((text, item.rationale),), euclid_picture(item), item.problem.gold_text)
+
+
+READ_SEED, SOLVE_SEED = 1, 2
+WORLDS: dict[str, World] = {
+    "geoworld_read": geoworld_read,
+    "geoworld_solve": geoworld_solve,
+    "euclid_read": euclid_read,
+    "euclid_solve": euclid_solve,
+}
 """By the name a mix gives them. Their lessons hold right rationales only."""
 
 
