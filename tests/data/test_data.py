@@ -48,7 +48,7 @@ def test_wrong_specs_are_config_errors(spec: str, what: str) -> None:
 
 def test_every_reader_says_what_is_missing(tmp_path: Path) -> None:
     assert set(READERS) == {
-        "geoworld", "geoqa", "geometry3k", "tabmwp", "chartqa", "clevr_math", "m3cot", "jsonl", "hub",
+        "geoworld", "euclid", "geoqa", "geometry3k", "tabmwp", "chartqa", "clevr_math", "m3cot", "jsonl", "hub",
     }  # fmt: skip
     for name in ("geoqa", "geometry3k", "tabmwp", "chartqa", "jsonl"):
         with pytest.raises(DataError, match=str(tmp_path)):
