@@ -19,6 +19,8 @@ MOST_MODULES = 15
 ROOMS = (
     ("r3v.losses", "r3v.checkpoints"),
     ("r3v.errors", "r3v.records", "r3v.prompts", "r3v.io", "r3v.stats", "r3v.version", "r3v.moved"),
+    # How far long work is, and when it is asked to stop: said and asked by whatever works long, engines included.
+    ("r3v.run.progress", "r3v.run.signals"),
     ("r3v.settings",),
     ("r3v.data", "r3v.grading"),
     ("r3v.policies.base", "r3v.policies.scripted"),

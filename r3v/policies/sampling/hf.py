@@ -28,6 +28,7 @@ from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
 from r3v.policies.sampling.shared import why_not_shared
 from r3v.records import Candidate, Prompt
+from r3v.run.progress import answered
 from r3v.settings.config import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class HFPolicy:
                 ]
                 hashes = [prompt.hash for prompt in part]
                 for done in self._run(jobs, params):
+                    answered(1, len(done.ids))
                     index = first_index + done.sample
                     out[begin + done.job][done.sample] = self._candidate(
                         part[done.job], hashes[done.job], done, index, seed, round

@@ -36,6 +36,7 @@ from r3v.policies.server.wire import (
     sampling_fields,
 )
 from r3v.records import Candidate, Prompt
+from r3v.run.progress import answered
 from r3v.settings.config import ModelConfig
 from r3v.settings.server import Kind, ServerConfig, check
 
@@ -232,6 +233,7 @@ class OpenAIPolicy:
             reply = self._post(lambda: {"messages": messages(prompts[p]), **fields}, read_reply, stop)
             self.meter.answered(reply.tokens_in, reply.tokens_out, len(prompts[p].images))
             self._store(key, reply.to_dict())
+            answered(1, reply.tokens_out)
             return reply
 
         return self._run(one, asked)
