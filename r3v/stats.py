@@ -70,11 +70,17 @@ def mcnemar_exact(a: Any, b: Any) -> float:
     if not (np.isin(a_N, (0, 1)).all() and np.isin(b_N, (0, 1)).all()):
         raise ValueError("found values other than 0 and 1, expected right or wrong for each item")
     only_a, only_b = int(((a_N == 1) & (b_N == 0)).sum()), int(((a_N == 0) & (b_N == 1)).sum())
-    n, least = only_a + only_b, min(only_a, only_b)
-    if n == 0:
-        return 1.0
-    tail = sum(math.comb(n, k) for k in range(least + 1))  # exact integers: n may be thousands
-    return min(1.0, float(2 * tail / 2**n)) if n < 1000 else min(1.0, 2 * _ratio(tail, n))
+    n = only_a + only_b
+    return min(1.0, 2 * binomial_tail(max(only_a, only_b), n))
+
+
+def binomial_tail(least: int, n: int) -> float:
+    """P(at least `least` heads in `n` throws of a fair coin), exact whatever n. Raises ValueError for impossible
+    counts."""
+    if not 0 <= least <= n:
+        raise ValueError(f"found {least} of {n}, expected 0 <= least <= n")
+    tail = sum(math.comb(n, k) for k in range(n - least + 1))  # exact integers: n may be thousands
+    return float(tail / 2**n) if n < 1000 else _ratio(tail, n)
 
 
 def _ratio(count: int, n: int) -> float:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from r3v.app.commands import bench as bench_commands
 from r3v.app.commands import diagnose as diagnose_commands
@@ -23,16 +24,19 @@ from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
 from r3v.errors import ConfigError, R3VError
+from r3v.run.signals import INTERRUPTED, Stopped, watched
 from r3v.settings.help import add_fields_help
 from r3v.version import __version__
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
+RESUMING = ("train", "compare", "eval", "sample", "evolve", "reinforce", "diagnose")
 _FIELD = re.compile(r"--\w+\.\w")
 EPILOG = "Fields of the config are flags of their own, such as --train.lr 1e-4; `r3v train --help` lists them all."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`), 2 an error."""
+    """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`), 2 an error, 75
+    stopped by SIGTERM or SIGUSR1 (a scheduler is to queue it again), 130 by Ctrl-C."""
     own, fields = split_fields(list(sys.argv[1:] if argv is None else argv))
     parser = build_parser()
     try:
@@ -41,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         handler: Handler = args.handler
         if rest and not args.takes_fields:
             raise ConfigError(f"found {' '.join(rest)}; `r3v {args.command} --help` lists what this command takes")
-        return handler(args, rest)
+        with watched() if _resumes(args) else nullcontext():
+            return handler(args, rest)
     except R3VError as error:
         print(f"r3v: error: {error}", file=sys.stderr)
         return 2
@@ -51,9 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder without permission
         print(f"r3v: error: {error.filename or 'files'}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"r3v: stopped by {stopped}; the same command goes on where it stopped", file=sys.stderr)
+        return stopped.exit_code
     except KeyboardInterrupt:
         print("r3v: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+
+
+def _resumes(args: argparse.Namespace) -> bool:
+    """Whether the command keeps its work and goes on with it when it is called again."""
+    return args.command in RESUMING or getattr(args, "notebook_command", None) in ("evolve", "qualify")
 
 
 def split_fields(argv: list[str]) -> tuple[list[str], list[str]]:

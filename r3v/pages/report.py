@@ -14,6 +14,7 @@ from r3v.pages import charts, gallery
 from r3v.pages.charts import Point
 from r3v.pages.kit import card, details, page, standalone, table, tile
 from r3v.run.evaluation import read_rows
+from r3v.run.gate import rule
 
 MAX_ROWS = 40
 """Skills or families drawn in one chart."""
@@ -108,12 +109,18 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
     n = reports[0]["eval"][names[0]]["n"]
     return (
         "<h2>Accuracy by round and selector</h2>"
-        f"<p class='soft'>On {n} held-out problems, with 95 % Wilson intervals. Hollow points: the round did worse on "
-        f"the gate problems and was not accepted. Highest unparsed rate: {100 * worst:.1f}%.</p>"
+        f"<p class='soft'>On {n} held-out problems, with 95 % Wilson intervals. Hollow points: rounds that were not "
+        f"accepted.{_rule(reports)} Highest unparsed rate: {100 * worst:.1f}%.</p>"
         + card(_accuracy_chart(reports))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(r))}: {escape(r['reason'])}.</p>" for r in reports[1:])
     )
+
+
+def _rule(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The rule by which the newest round was judged; rounds of older versions have none written down."""
+    decision = reports[-1].get("decision") or {}
+    return f" {escape(rule(decision['alpha']))}" if "alpha" in decision else ""
 
 
 def _chooser(value: Mapping[str, Any]) -> str:
@@ -122,12 +129,14 @@ def _chooser(value: Mapping[str, Any]) -> str:
         return ""
     found = value["chooser"]
     names = list(found["eval"])
+    used = "Used" if found.get("accepted", True) else "Not used"
+    reason = escape(f" {used}: {found['reason']}.") if found.get("reason") else ""
     row = [f"round {found['accepted_round']}, chooser", *(_percent(found["eval"][n]) for n in names)]
     n = found["eval"][names[0]]["n"]
     return (
         "<h2>With the chooser</h2>"
         f"<p class='soft'>A second adapter, taught on {found['problems']} further problems, weighs the candidates of "
-        f"the accepted round (self_select, fused); n = {n}.</p>"
+        f"the accepted round (self_select, fused); n = {n}.{reason}</p>"
         + card(table("Accuracy in % (95 % interval)", ["", *names], [row]))
     )
 

@@ -7,8 +7,10 @@ them; wherever a set of its candidates holds right and wrong answers, the right 
 prompt is preferred to each wrong one by its log-probability per token (`losses.simpo`), which is what `self_select`
 compares at test time. It begins from the accepted adapter and leaves that one as it is, so answers stay the same.
 
+The fair gate decides whether it is used: `fused` on the gate problems with the chooser and without it, paired.
+
 `teach` resumes like a round of the loop, in the folder `chooser` of the run: candidates, examples.parquet, adapter,
-eval.parquet, report.json.
+eval.parquet, gate.parquet and gate_without.parquet, report.json.
 """
 
 from __future__ import annotations
@@ -21,12 +23,18 @@ from typing import Any
 from r3v.errors import ConfigError, RunError
 from r3v.io import write_json
 from r3v.records import Problem
-from r3v.reflection.loop import CHOOSER, Run, Splits, Stages, finished, open_run, stage, write_run
+from r3v.reflection.loop import CHOOSER, Splits, Stages, adapter_of, finished, write_run
+from r3v.reflection.settings import FIXED
 from r3v.reflection.stages import read_json
+from r3v.run.core import Run, answered, open_run, stage
+from r3v.run.evaluation import metric_name, read_rows
+from r3v.run.gate import decide
 from r3v.settings.config import Config
 
 SELECTORS = ("greedy", "majority", "likelihood", "self_select", "fused", "oracle")
 """What the chooser is measured beside."""
+JUDGED_BY = "fused"
+"""The selector whose answers with and without the chooser are compared."""
 
 
 def teach(
@@ -43,7 +51,7 @@ def teach(
     Raises ConfigError where `data.train` holds no problem beyond those of the rounds, or the run is not finished;
     RunError where its chooser was begun with other settings; otherwise what `r3v.reflection.loop.train` raises.
     """
-    with open_run(config, recipe, say) as run:
+    with open_run(config, FIXED, recipe=recipe, say=say, rounds=config.run.rounds) as run:
         if not finished(run):
             raise ConfigError(
                 f"{run.folder}: a chooser is taught after the last round; run `r3v train` to its end first"
@@ -74,19 +82,30 @@ def _same_settings(folder: Path, config: Config, accepted: int) -> None:
 def _teach(run: Run, folder: Path, stages: Stages, say: Callable[[str], None], dry_run: bool) -> dict[str, Any]:
     config, number = lessons(run.config, direct=dry_run), run.config.run.rounds + 1
     splits, fresh = problems_of(run.config, stages)
+    answers = adapter_of(run)
     candidates, examples, adapter = folder / "candidates", folder / "examples.parquet", folder / "adapter"
 
     def sampler() -> Any:
-        return stages.policy(config, run.adapter)
+        return stages.policy(config, answers)
 
     def fit() -> dict[str, Any]:
-        return stages.fit(fresh, examples, run.adapter, adapter, config, number)
+        return stages.fit(fresh, examples, answers, adapter, config, number)
 
     def measure() -> dict[str, Any]:
         asked = choosing(run.config, adapter)
-        return stages.evaluate(
-            stages.policy(asked, run.adapter), splits.eval, SELECTORS, folder / "eval.parquet", asked
-        )
+        return stages.evaluate(stages.policy(asked, answers), splits.eval, SELECTORS, folder / "eval.parquet", asked)
+
+    def judge() -> dict[str, Any]:
+        metric = metric_name(JUDGED_BY, config.select.n)
+        rows = []
+        for asked, name in ((run.config, "gate_without.parquet"), (choosing(run.config, adapter), "gate.parquet")):
+            path = folder / name
+            measured = stages.evaluate(stages.policy(asked, answers), splits.gate, (JUDGED_BY,), path, asked)
+            answered(path, measured, len(splits.gate), metric)
+            rows.append(read_rows(path))
+        return decide(
+            *rows, alpha=config.run.gate_alpha, against="choosing without the chooser", metric=metric
+        ).to_dict()
 
     say(f"chooser: {len(fresh)} further problems, candidates of round {run.accepted}")
     done = {
@@ -94,9 +113,14 @@ def _teach(run: Run, folder: Path, stages: Stages, say: Callable[[str], None], d
         "build": stage(folder, "build", lambda: stages.build(fresh, [candidates], examples, config, number, sampler)),
         "fit": stage(folder, "fit", fit),
         "evaluate": stage(folder, "evaluate", measure),
+        "accept": stage(folder, "accept", judge),
     }
+    say(f"chooser: {'accepted' if done['accept']['accepted'] else 'not accepted'}: {done['accept']['reason']}")
     return {
         "accepted_round": run.accepted,
+        "accepted": done["accept"]["accepted"],
+        "reason": done["accept"]["reason"],
+        "decision": done["accept"],
         "problems": len(fresh),
         "eval": done["evaluate"]["eval"],
         "pool": done["sample"],

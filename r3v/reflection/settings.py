@@ -13,6 +13,7 @@ from r3v.errors import ConfigError
 from r3v.reflection.build import check_build
 from r3v.reflection.presets import apply_preset
 from r3v.run.evaluation import check_selectors
+from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
 from r3v.settings.checks import check_numbers
 from r3v.settings.config import Config, check_pixels
 from r3v.settings.tree import flatten, read_tree
@@ -24,6 +25,33 @@ _SELECT_EXAMPLES = (
 
 
 _CHOOSER = ("chooser.k", "chooser.sets", "chooser.lr", "chooser.epochs", "chooser.beta")
+
+FIXED = Table(
+    first={
+        "run": "evaluate", "run.dir": ALWAYS, "run.rounds": ALWAYS, "run.keep_rounds": ALWAYS,
+        "run.restart": "fit", "run.gate_alpha": "accept",
+        "data": "evaluate", "data.n_train": "sample",
+        "model": "evaluate", "model.lora_r": "fit", "model.lora_alpha": "fit", "model.lora_dropout": "fit",
+        "model.lora_targets": "fit",
+        "sample": "sample", "sample.slots": ALWAYS,
+        "build": "build",
+        # How a step is spread over devices and cut for their memory has no part in what is learned.
+        "train": "fit", "train.strategy": ALWAYS, "train.devices": ALWAYS, "train.problems_per_batch": ALWAYS,
+        "train.gradient_checkpointing": ALWAYS,
+        "select": "evaluate",
+        "chooser": ALWAYS,  # keeps its own settings
+        "server": "evaluate", **SERVER_ALWAYS,
+        "policy": ALWAYS,
+    },
+    begun={
+        "evaluate": ("round_00/.*.parts/*", "round_00/*.parquet", "round_00/stages.json"),
+        "sample": ("round_*/candidates/*.parquet",),
+        "build": ("round_*/examples.parquet", "round_*/hint/*.parquet", "round_*/prefix/*.parquet"),
+        "fit": ("round_*/.fit/*", "round_*/adapter/*"),
+        "accept": ("round_01/DONE",),
+    },
+)  # fmt: skip
+"""Which stage of `r3v train` reads a setting first; from then on it is fixed for the run."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
         words = style(config.model.prompt_style)
         measured = measure(
             policy, problems, selectors, config.select, words, config.run.seed,
-            out=out, letters=config.model.letters, notes=notes, say=say,
+            out=out, letters=config.model.letters, notes=notes,
         )  # fmt: skip
         rows = read_rows(out)
         found = {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
@@ -236,7 +236,7 @@ def _fit(
         )
     result = fit(
         base, items, train=config.train, model=config.model, out=out.parent, adapter=start or first,
-        seed=round_seed(config, number), dry_run=dry_run,
+        seed=round_seed(config, number), dry_run=dry_run, progress=True,
     )  # fmt: skip
     if result.adapter != out:
         raise ModelError(f"the fit wrote {result.adapter}, expected {out}")

@@ -14,20 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from r3v import prompts as words
 from r3v.data.source import Problems
 from r3v.errors import ConfigError, RunError
 from r3v.io import make_folder, write_json
 from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import Notes, Style
-from r3v.records import Graded, Problem, Prompt
+from r3v.records import Graded, Outcome, Problem, Prompt
 from r3v.rollout.lengths import tell_cut
 from r3v.rollout.parts import SETTINGS, Job, MakePrompt, Part, Shards, done, made
 from r3v.rollout.pool import Pool
 from r3v.rollout.shards import SHARD, shard_paths, shard_settings
 from r3v.rollout.tally import RolloutStats, Tally
+from r3v.run.progress import task
 from r3v.settings.config import BuildConfig, SampleConfig, kept_settings
 
 HINT_INDEX, PREFIX_INDEX = 10_000, 20_000
@@ -145,14 +144,12 @@ def bootstrap(
     lazy = problems if isinstance(problems, Problems) else None
     shards = Shards(job, out, settings, lazy, prompts, style)
     tally, start, resumed = Tally(), time.monotonic(), 0
-    with tqdm(
-        total=len(ids), desc=f"sample round {round}", unit="problem", disable=not progress, dynamic_ncols=True
-    ) as bar:
+    with task(f"sample round {round}", len(ids) * sample.k, "answer", shown=progress) as told:
 
-        def told(count: int, found: Tally) -> None:
+        def count(found: Tally) -> None:
             tally.merge(found)
-            bar.update(count)
-            bar.set_postfix_str(tally.postfix(time.monotonic() - start))
+            answers = sum(tally.count.values())
+            told.reach(answers, tally.new_tokens, right=tally.share(Outcome.CORRECT))
 
         def missing() -> Iterator[Part]:
             nonlocal resumed
@@ -160,16 +157,15 @@ def bootstrap(
                 rows = range(number * sample.shard_size, len(ids))[: sample.shard_size]
                 if (found := done(out / SHARD.format(index=number))) is not None:
                     resumed += 1
-                    if progress:
-                        bar.initial += len(rows)
-                    told(len(rows), found)
+                    told.skip(sum(found.count.values()))
+                    count(found)
                     continue
                 chunk = None if lazy is not None and notes is None else [problems[i] for i in rows]
                 asked = None if notes is None or chunk is None else words.solve_all(chunk, style, notes)
                 yield Part(number, rows, chunk, asked)
 
-        for count, found in made(policy, shards, missing()):
-            told(count, found)
+        for _, found in made(policy, shards, missing()):
+            count(found)
     _sweep(out)  # workers that were killed
     stats = tally.stats(len(ids), time.monotonic() - start, resumed)
     tell_cut(stats.truncated, stats.candidates - stats.unavailable, "sample.max_new_tokens", sample.max_new_tokens)

@@ -58,15 +58,9 @@ class Tally:
         self.tokens += other.tokens
         self.new_tokens += other.new_tokens
 
-    def postfix(self, seconds: float) -> str:
-        available = max(1, sum(self.count.values()) - self.count[Outcome.UNAVAILABLE])
-        text = (
-            f"{self.new_tokens / max(seconds, 1e-9):.0f} tok/s, "
-            f"right {100 * self.count[Outcome.CORRECT] / available:.1f}%, "
-            f"unparsed {100 * self.count[Outcome.UNPARSED] / available:.1f}%"
-        )
-        lost = self.count[Outcome.UNAVAILABLE]
-        return text + (f", unavailable {lost}" if lost else "")
+    def share(self, outcome: Outcome) -> float:
+        """Of the answers whose verdict is available."""
+        return self.count[outcome] / max(1, sum(self.count.values()) - self.count[Outcome.UNAVAILABLE])
 
     def stats(self, problems: int, seconds: float, resumed: int) -> RolloutStats:
         return RolloutStats(

@@ -1,4 +1,4 @@
-"""What every run has, whatever it learns: measuring, the journal of answers paid for.
+"""What every run has, whatever it learns: folder, stages, fixed settings, the fair gate, progress, stopping, disk.
 
-Read first: evaluation.py. Must not import: training and learners.
+Read first: core.py, then gate.py. Must not import: training, pages and learners.
 """

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from r3v.policies.base import Policy
 from r3v.prompts import Notes, Style, question_text
 from r3v.records import Candidate, Outcome, Problem, Verdict
 from r3v.rollout.lengths import tell_cut
+from r3v.run.progress import task
 from r3v.selection.selector import ORACLE, SELECTORS, Selection, Selector
 from r3v.settings.config import SelectConfig, kept_settings
 from r3v.stats import wilson
@@ -103,7 +104,6 @@ def evaluate(
     letters: bool = False,
     notes: Notes | None = None,
     shard: int = 256,
-    say: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write the rows of all problems to `out` (Parquet) and return the eval block.
 
@@ -121,12 +121,18 @@ def evaluate(
     if not out.exists():
         parts = out.with_name(f".{out.stem}.parts")
         paths = [parts / f"part-{i:05d}.parquet" for i in range(-(-len(problems) // shard))]
-        for number, path in enumerate(paths):
-            stop = min((number + 1) * shard, len(problems))
-            if not (path.exists() and _written_with(path) == settings):
-                write_rows(path, ask.rows([problems[i] for i in range(number * shard, stop)]), settings)
-            if say:
-                say(f"evaluated {stop} of {len(problems)}")
+        outcomes: list[str] = []
+        first = metric_name(selectors[0], select.n)
+        with task(f"evaluate {out.stem}", len(problems), "problem") as told:
+            for number, path in enumerate(paths):
+                stop = min((number + 1) * shard, len(problems))
+                if path.exists() and _written_with(path) == settings:
+                    told.skip(stop - told.done)
+                    continue
+                rows = ask.rows([problems[i] for i in range(number * shard, stop)])
+                write_rows(path, rows, settings)
+                outcomes += [row["outcome"] for row in rows if row["metric"] == first]
+                told.reach(stop, right=cell(outcomes)["accuracy"])
         write_rows(out, [row for path in paths for row in read_rows(path)], settings)
         shutil.rmtree(parts, ignore_errors=True)
     elif _written_with(out) != settings:

@@ -8,7 +8,7 @@ from typing import Any
 from r3v.errors import ConfigError
 
 AT_LEAST = {
-    "run.rounds": 0,
+    "run.rounds": 0, "run.keep_rounds": 1,
     "data.n_train": 1, "data.n_gate": 1, "data.n_eval": 1,
     "model.lora_r": 1,
     "sample.k": 1, "sample.temperature": 0, "sample.top_k": 0, "sample.max_new_tokens": 1, "sample.slots": 1,
@@ -23,6 +23,7 @@ AT_LEAST = {
 ABOVE_ZERO = ("model.lora_alpha", "train.lr", "train.epochs", "train.dpo_beta", "train.simpo_beta")
 ABOVE_ZERO += ("sample.top_p", "select.top_p", "chooser.epochs", "chooser.lr", "chooser.beta")
 SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", "select.fused_weight", "select.sure")
+SHARES += ("run.gate_alpha",)
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:

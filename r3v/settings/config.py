@@ -29,6 +29,12 @@ class RunConfig:
     """Rounds of self-training after the base evaluation."""
     restart: Literal["base", "continue"] = "base"
     """Each round trains a fresh adapter on the base model, or continues the accepted one."""
+    gate_alpha: float = 0.05
+    """Largest chance that a round whose model is no worse is refused (exact sign test on the gate problems, paired with
+    the best accepted round)."""
+    keep_rounds: int | None = None
+    """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
+    need (such as their adapters); None keeps everything."""
     name: str = "r3v"
 
 

@@ -26,6 +26,7 @@ import torch
 from r3v.errors import ConfigError, DataError, RunError
 from r3v.policies.model.loading import Loaded, device_of, load_adapter
 from r3v.records import Example
+from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.checkpointing import keep_activations
 from r3v.training.keeper import Keeper
@@ -80,9 +81,11 @@ def fit(
     `loaded` is a base model; it is the base model again afterwards, unless its weights were sharded (under
     torchrun). It may be None where `wants_workers(train)`: on several devices each process loads `model` itself (a
     random tiny one if `dry_run`), and callbacks and logger are pickled. A fit may be resumed with another
-    `train.strategy` or number of devices. `checkpoint_every`: optimiser steps between checkpoints, 0 for none.
+    `train.strategy` or number of devices. `progress`: show a line of it (`r3v.run.progress`). `checkpoint_every`:
+    optimiser steps between checkpoints, 0 for none.
     Raises DataError without examples, ConfigError for a strategy that cannot be used, RunError for a folder of
-    another fit, a loss that is not finite or a process that failed.
+    another fit, a loss that is not finite or a process that failed. A signal (`r3v.run.signals`) ends it with a
+    checkpoint after the step at hand.
     """
     out = Path(out)
     if not examples:
@@ -107,7 +110,7 @@ def fit(
     world = world_size(train)
     device = next(network.parameters()).device
     try:
-        keeper = Keeper(out, fingerprint, checkpoint_every)
+        keeper = Keeper(out, fingerprint, checkpoint_every, progress)
         loader = StepLoader(
             groups=group_examples(examples),
             maker=module.maker(),
@@ -118,9 +121,9 @@ def fit(
             max_steps=train.max_steps,
             cache_bytes=StepLoader.cache_bytes if train.epochs > 1 else 0,
         )
-        with quiet_trainer(), torch.random.fork_rng():
+        with signals.held(), quiet_trainer(), torch.random.fork_rng():
             torch.manual_seed(seed)
-            trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger, progress)
+            trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger)
             leave_batches(trainer)
             trainer.fit(module, datamodule=OnePass(loader), ckpt_path=keeper.resume(), weights_only=True)
     finally:
@@ -145,7 +148,6 @@ def _trainer(
     keeper: pl.Callback,
     callbacks: Sequence[pl.Callback],
     logger: Any,
-    progress: bool,
 ) -> pl.Trainer:
     device = next(module.model.parameters()).device
     # A model to be sharded waits on the CPU for its place.
@@ -163,7 +165,7 @@ def _trainer(
         callbacks=[*callbacks, keeper],
         logger=logger,
         enable_checkpointing=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=None,

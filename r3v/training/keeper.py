@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch import Tensor
 from r3v.errors import RunError
 from r3v.io import atomic_write, write_json
 from r3v.policies.model.loading import save_adapter
+from r3v.run import signals
+from r3v.run.progress import Task, task
 from r3v.training.enough import check_kept
 from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
@@ -25,8 +28,10 @@ from r3v.training.strategies import over_devices, whole
 class Keeper(pl.Callback):
     """Losses, checkpoints every few steps, and at the end the adapter and `fit.json`."""
 
-    def __init__(self, out: Path, fingerprint: str, every: int) -> None:
-        self.out, self.fingerprint, self.every = out, fingerprint, every
+    def __init__(self, out: Path, fingerprint: str, every: int, shown: bool = False) -> None:
+        self.out, self.fingerprint, self.every, self.shown = out, fingerprint, every, shown
+        self.stack = ExitStack()
+        self.task: Task | None = None
         self.rows: list[tuple[float, float]] = []
         self.pending: list[tuple[Tensor, float]] = []
         self.share: Tensor | None = None
@@ -64,6 +69,10 @@ class Keeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.monotonic()
+        signals.rewatch()  # Lightning's own handler would end the fit before this one has written its checkpoint
+        steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        shown = self.shown and trainer.is_global_zero
+        self.task = self.stack.enter_context(task("fit", steps, "step", trainer.global_step, shown))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,8 +87,15 @@ class Keeper(pl.Callback):
         assert isinstance(self.share, Tensor)
         self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
         self.share = None
-        if self.every and trainer.global_step % self.every == 0 and batch_idx + 1 < trainer.num_training_batches:
+        self._tell(trainer, pl_module)
+        if batch_idx + 1 == trainer.num_training_batches:
+            return
+        # Processes that train together leave together.
+        asked = trainer.strategy.reduce_boolean_decision(signals.pending(), all=False)
+        if asked or (self.every and trainer.global_step % self.every == 0):
             self._save(trainer)
+        if asked:
+            signals.stop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, R3VModule)
@@ -93,6 +109,19 @@ class Keeper(pl.Callback):
             self._write_result(pl_module, adapter, stats)
         # No rank looks for the result before it is there.
         trainer.strategy.barrier()
+        self.stack.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.stack.close()
+
+    def _tell(self, trainer: pl.Trainer, pl_module: R3VModule) -> None:
+        """One step more; its loss, for which the device has to catch up, only where the line is shown."""
+        if self.task is None:
+            return
+        seen = pl_module.progress
+        tokens = (seen.tokens if pl_module.path == "fused" else seen.tokens_unfused) * trainer.world_size
+        figures = {"loss": float(self.pending[-1][0])} if self.task.due() else {}
+        self.task.reach(trainer.global_step, tokens, **figures)
 
     def _write_result(self, pl_module: R3VModule, adapter: WholeAdapter, stats: TrieStats) -> None:
         save_adapter(adapter, self.out / "adapter")

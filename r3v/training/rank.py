@@ -16,6 +16,9 @@ from pathlib import Path
 
 from r3v import errors
 from r3v.io import atomic_write
+from r3v.policies.model.loading import device_of, load
+from r3v.run import signals
+from r3v.training.fit import fit
 from r3v.training.strategies import sharded
 from r3v.training.workers import Job
 
@@ -26,7 +29,10 @@ def main(folder: Path) -> None:
     try:
         with (folder / "job.pickle").open("rb") as file:
             job: Job = pickle.load(file)
-        _work(job, int(os.environ["LOCAL_RANK"]))
+        with signals.watched(patient=True):
+            _work(job, int(os.environ["LOCAL_RANK"]))
+    except signals.Stopped as stopped:
+        os._exit(stopped.exit_code)
     except BaseException as error:
         ours = isinstance(error, errors.R3VError)
         found = {"type": type(error).__name__, "message": str(error)} | ({"r3v": True} if ours else {})
@@ -49,9 +55,6 @@ def _end_with_starter() -> None:
 def _work(job: Job, local_rank: int) -> None:
     # After the job is read: unpickling its callbacks may set up what these imports need.
     import torch
-
-    from r3v.policies.model.loading import device_of, load
-    from r3v.training.fit import fit
 
     device = device_of(job.model)
     if device.type == "cuda":

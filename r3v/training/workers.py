@@ -27,9 +27,10 @@ from r3v import errors
 from r3v.errors import ConfigError, ModelError, RunError
 from r3v.io import atomic_path, make_folder
 from r3v.records import Example
+from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
 
-GRACE = 5.0
+GRACE = 30.0
 """Seconds that a rank may take to end by itself before it is killed."""
 
 
@@ -68,9 +69,15 @@ def run_workers(job: Job) -> None:
         for rank in range(job.train.devices):
             workers.append(_start(folder, rank, job.train.devices, port))
         failed = _wait(workers)
-    finally:
+    except BaseException:  # a signal to this process: the others write their checkpoint
         _end(workers)
+        raise
+    for worker in workers:
+        worker.kill()
+    _end(workers)
     (folder / "job.pickle").unlink(missing_ok=True)
+    if any(worker.returncode in (signals.REQUEUE, signals.INTERRUPTED) for worker in workers):
+        signals.stop()
     if failed:
         raise _reason(job.out, workers, failed)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from r3v.records import Problem
 from r3v.reflection.loop import Splits, Stages
+from r3v.run.evaluation import write_rows
 from r3v.settings.config import Config, DataConfig, RunConfig
 
 
@@ -90,12 +91,23 @@ class World:
         expected = "base" if number == 0 else f"round_{number:02d}"
         assert policy.name == expected
         self._do("evaluate" if asked[0].id.startswith("eval") else "gate", number, out, policy.name)
-        accuracy = self.gates[number]
-        cell = {"accuracy": accuracy, "n": 2, "ci95": [0.1, 0.9], "unparsed": 0.0}
-        return {"eval": {s if s == "greedy" else f"{s}@3": cell for s in selectors}, "breakdown": {}}
+        return answers(self.gates[number], selectors, out if out.name.startswith("gate") else None)
 
     def stages(self) -> Stages:
         return Stages(self.load, self.policy, self.sample, self.build, self.fit, self.evaluate)
+
+
+def answers(accuracy: float, selectors: Sequence[str], out: Path | None = None) -> dict[str, Any]:
+    """What an evaluation of 20 problems says, of which the first are right; with the rows for the gate in `out`."""
+    right = round(20 * accuracy)
+    cell = {"accuracy": accuracy, "n": 20, "ci95": [0.1, 0.9], "unparsed": 0.0}
+    names = [s if s == "greedy" else f"{s}@3" for s in selectors]
+    if out is not None:
+        outcomes = ["correct"] * right + ["wrong"] * (20 - right)
+        write_rows(
+            out, [{"problem_id": f"g{i}", "metric": m, "outcome": o} for m in names for i, o in enumerate(outcomes)]
+        )
+    return {"eval": dict.fromkeys(names, cell), "breakdown": {}}
 
 
 def config(folder: Path, rounds: int = 3, **run: Any) -> Config:
@@ -113,5 +125,5 @@ def contents(folder: Path) -> dict[str, str]:
             ".lock",
             "config.yaml",
         ):
-            kept[str(path.relative_to(folder))] = path.read_text()
+            kept[str(path.relative_to(folder))] = path.read_bytes().hex()
     return kept

@@ -29,6 +29,8 @@ ROOMS = (
         "r3v.precision",
         "r3v.spec",
     ),
+    # How far long work is, and when it is asked to stop: said and asked by whatever works long, engines included.
+    ("r3v.run.progress", "r3v.run.signals"),
     ("r3v.settings",),
     ("r3v.data", "r3v.grading"),
     ("r3v.policies.base", "r3v.policies.scripted"),

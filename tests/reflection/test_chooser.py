@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_fakes import FakePolicy, Killed, World, config, problems
+from loop_fakes import FakePolicy, Killed, World, answers, config, problems
 from reflection_fakes import graded, number
 
 from r3v import prompts as words
-from r3v.app.cli import main
+from r3v.app.cli import build_parser, main
+from r3v.app.commands.common import model_config
 from r3v.data import load as load_problems
 from r3v.errors import ConfigError, RunError
 from r3v.policies.base import SamplingParams
@@ -33,6 +34,8 @@ class Taught(World):
     """A world with 10 training problems, of which the rounds see as many as they are told, and a chooser's folder."""
 
     asked: Sequence[Problem] = ()
+    weighed: float = 0.9
+    """Gate accuracy with the chooser; without it, 0.9."""
 
     def load(self, data: DataConfig) -> Splits:
         return Splits(problems("train", 10)[: data.n_train], problems("gate", 2), problems("eval", 2))
@@ -48,8 +51,9 @@ class Taught(World):
     def evaluate(self, policy: Any, asked: Any, selectors: Any, out: Path, config: Config) -> dict[str, Any]:
         if out.parent.name != "chooser":
             return super().evaluate(policy, asked, selectors, out, config)
-        self._do("evaluate", 9, out, policy.name)
-        return {"eval": {"greedy": {"accuracy": 0.5, "n": 2, "ci95": [0.1, 0.9], "unparsed": 0.0}}, "breakdown": {}}
+        self._do("evaluate" if out.name == "eval.parquet" else out.stem, 9, out, policy.name)
+        weighed = self.weighed if policy.name.endswith("chooser") else 0.9
+        return answers(weighed, selectors, out if out.name != "eval.parquet" else None)
 
 
 def settings(folder: Path, n: int = 4, n_train: int | None = 3) -> Config:
@@ -66,7 +70,7 @@ def run(world: World, folder: Path, **kwargs: Any) -> dict[str, Any]:
 def test_a_chooser_learns_after_the_rounds_from_problems_they_have_not_seen(tmp_path: Path) -> None:
     world = Taught()
     value = run(world, tmp_path)
-    assert world.calls[-4:] == ["sample 2", "build 2", "fit 2", "evaluate 9"]
+    assert world.calls[-6:] == ["sample 2", "build 2", "fit 2", "evaluate 9", "gate_without 9", "gate 9"]
     assert [p.id for p in world.asked] == ["train3", "train4", "train5", "train6"]
     folder = tmp_path / "chooser"
     assert (folder / "adapter/content").read_text() == "from round_01 on (sampled by round_01)"
@@ -76,7 +80,7 @@ def test_a_chooser_learns_after_the_rounds_from_problems_they_have_not_seen(tmp_
     assert json.loads((tmp_path / "run.json").read_text()) == value
 
 
-@pytest.mark.parametrize("where", [("sample", 2), ("build", 2), ("fit", 2), ("evaluate", 9)])
+@pytest.mark.parametrize("where", [("sample", 2), ("build", 2), ("fit", 2), ("evaluate", 9), ("gate_without", 9)])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_killed_chooser_goes_on_where_it_was(tmp_path: Path, where: tuple[str, int], after: bool) -> None:
     world = Taught(kill_at=where, kill_after=after)
@@ -84,12 +88,27 @@ def test_a_killed_chooser_goes_on_where_it_was(tmp_path: Path, where: tuple[str,
         run(world, tmp_path)
     before = len(world.calls)
     assert run(world, tmp_path)["chooser"]["problems"] == 4
-    order = [("sample", 2), ("build", 2), ("fit", 2), ("evaluate", 9)]
+    order = [("sample", 2), ("build", 2), ("fit", 2), ("evaluate", 9), ("gate_without", 9), ("gate", 9)]
     again = [f"{stage} {number}" for stage, number in order[order.index(where) :]]
     assert world.calls[before:] == again, "what was done is not done again"
     done = len(world.calls)
     run(world, tmp_path)
     assert len(world.calls) == done
+
+
+def test_a_chooser_that_chooses_worse_is_not_used(tmp_path: Path) -> None:
+    """18 of 20 right without it; with it 12, so six lost and none won: p 1 / 64."""
+    world = Taught()
+    world.weighed = 0.6
+    found = run(world, tmp_path)["chooser"]
+    assert not found["accepted"]
+    assert (found["decision"]["losses"], found["decision"]["wins"], found["decision"]["p"]) == (6, 0, 1 / 64)
+    assert found["reason"].startswith("worse than choosing without the chooser on the gate: 90.0 -> 60.0 %")
+    args, rest = build_parser().parse_known_args(["eval", "--run", str(tmp_path), "--data", "geoworld:test"])
+    assert model_config(args, rest).select.adapter is None
+    assert run(Taught(), tmp_path / "fair")["chooser"]["accepted"]
+    args, rest = build_parser().parse_known_args(["eval", "--run", str(tmp_path / "fair"), "--data", "geoworld:test"])
+    assert model_config(args, rest).select.adapter == str(tmp_path / "fair/chooser/adapter")
 
 
 def test_a_run_may_be_given_a_chooser_later(tmp_path: Path) -> None:
@@ -238,8 +257,6 @@ def test_a_dry_run_teaches_one_and_eval_uses_it(tmp_path: Path, capsys: pytest.C
     folder = tmp_path / "run"
     assert main(["train", "geoworld_tiny", "--dry-run", f"--run.dir={folder}", "--chooser.n=3", "--no-report"]) == 0
     assert "with the chooser of 3 further problems" in capsys.readouterr().out
-    from r3v.app.cli import build_parser
-    from r3v.app.commands.common import model_config
     from r3v.pages.report import write_report
 
     page = write_report(folder).read_text()

@@ -43,8 +43,11 @@ def _with_chooser(config: Config, run: Path, args: argparse.Namespace) -> Config
     report = run / CHOOSER / "report.json"
     if args.adapter or config.select.adapter or not report.exists():
         return config
-    of, accepted = read_json(report)["accepted_round"], read_json(run / "run.json")["accepted_round"]
-    if of != accepted:
+    found, accepted = read_json(report), read_json(run / "run.json")["accepted_round"]
+    if not found.get("accepted", True):
+        note(f"{run}: the chooser is not used: {found['reason']}")
+        return config
+    if (of := found["accepted_round"]) != accepted:
         note(f"{run}: the chooser was taught on round {of} and round {accepted} is accepted, so it is not used")
         return config
     return choosing(config, run / CHOOSER / "adapter")

@@ -41,6 +41,8 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
     if "chooser" in value:
         print(f"with the chooser of {value['chooser']['problems']} further problems:")
         print(block_table(value["chooser"]["eval"]))
+        if reason := value["chooser"].get("reason"):
+            print(f"the chooser is {'' if value['chooser']['accepted'] else 'not '}used: {reason}")
     if not args.no_report:
         from r3v.pages.report import write_report
 

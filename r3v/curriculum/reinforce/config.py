@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from r3v.errors import ConfigError
+from r3v.run.fixed import ALWAYS, Table
 from r3v.settings.config import DataConfig, ModelConfig, SelectConfig, TrainConfig
 
 LossName = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"]
@@ -25,6 +26,12 @@ class ReinforceRun:
     """Iterations after the base evaluation: sample groups, grade, update. May be raised later."""
     eval_every: int = 10
     """Iterations between two evaluations. Each such block is a round of the run, with an adapter and a report."""
+    gate_alpha: float = 0.05
+    """Largest chance that a round whose model is no worse is refused (exact sign test on the gate problems, paired with
+    the best accepted round)."""
+    keep_rounds: int | None = None
+    """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
+    need (such as their adapters); None keeps everything."""
     checkpoint_every: int = 1
     """Iterations between two checkpoints; a killed run loses at most so many."""
 
@@ -136,6 +143,28 @@ class ReinforceConfig:
     select: SelectConfig = field(default_factory=lambda: SelectConfig(selectors=("greedy",)))
 
 
+FIXED = Table(
+    first={
+        "run": "evaluate", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.checkpoint_every": ALWAYS,
+        "run.keep_rounds": ALWAYS, "run.eval_every": "practise", "run.gate_alpha": "accept",
+        "data": "evaluate", "data.n_train": "practise",
+        "model": "evaluate",
+        "group": "practise", "group.slots": ALWAYS, "reward": "practise", "train": "practise", "drift": "practise",
+        "select": "evaluate",
+    },
+    begun={
+        "evaluate": ("round_00/.*.parts/*", "round_00/*.parquet", "round_00/stages.json"),
+        "practise": ("state/last.pt",),
+        "accept": ("round_01/DONE",),
+    },
+    length="run.iterations",
+)  # fmt: skip
+"""Which stage of `r3v reinforce` reads a setting first; from then on it is fixed for the run."""
+
+PRACTISED = replace(FIXED, first={**FIXED.first, "run.iterations": "practise", "model.adapter": ALWAYS})
+"""The same for the iterations alone, whose adapter is where another loop stands: a path that may be moved with it."""
+
+
 def block_end(start: int, run: ReinforceRun) -> int:
     """Where the block of iterations that begins after number `start` ends: at the next multiple of `eval_every`, or at
     the last iteration."""
@@ -205,6 +234,8 @@ def check(config: ReinforceConfig) -> None:
         "train.problems_per_batch": config.train.problems_per_batch,
         "drift.probe": config.drift.probe,
     }
+    if config.run.keep_rounds is not None:
+        at_least_one["run.keep_rounds"] = config.run.keep_rounds
     for name, value in at_least_one.items():
         if value < 1:
             raise ConfigError(f"found {name} {value}, expected at least 1")
@@ -224,4 +255,6 @@ def check(config: ReinforceConfig) -> None:
         raise ConfigError(f"found drift.importance_cap {config.drift.importance_cap}, expected at least 1")
     if "greedy" not in config.select.selectors:
         raise ConfigError("found select.selectors without greedy, which is the number runs are compared by; add it")
+    if not 0 <= config.run.gate_alpha <= 1:
+        raise ConfigError(f"found run.gate_alpha {config.run.gate_alpha}, expected a share from 0 to 1")
     loss_options(config)

@@ -26,6 +26,7 @@ from r3v.losses import make_loss
 from r3v.policies.model.loading import Loaded, load_adapter
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example
+from r3v.run import signals
 from r3v.training.fit import OnePass, quiet_trainer
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import Batch
@@ -139,6 +140,9 @@ class _Recorder(pl.Callback):
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         self.norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        signals.rewatch()  # Lightning's own handler would end the update in its middle
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,13 +1,12 @@
 """Reinforcement: sample groups -> grade -> reward -> advantage -> update -> sample again with the new weights.
 
-Read `reinforce` first, then `iterate`, which is the algorithm (GRPO, arXiv 2402.03300, and its family). A run is a
-folder with the files of `r3v.reflection.loop`: a round here is `run.eval_every` iterations, closed by an evaluation
-and a report, so `r3v report` reads it. `state/last.pt` is replaced after every `run.checkpoint_every` iterations, and
-the same command goes on from there; on the CPU in float32 it ends with the adapter and the numbers of an undisturbed
-run.
+Read `reinforce` first, then `draw` and `update`, which are the algorithm (GRPO, arXiv 2402.03300, and its family). A
+run is a folder (`r3v.run.core`): a round here is `run.eval_every` iterations, closed by an evaluation and a report, so
+`r3v report` reads it. `state/last.pt` is replaced after every `run.checkpoint_every` iterations, and the same command
+goes on from there; on the CPU in float32 it ends with the adapter and the numbers of an undisturbed run.
 
-The regression guard: a round is accepted unless it does worse on the gate problems than the best one before; training
-goes on from the newest weights all the same, and `accepted_round` names the adapter to keep.
+The fair gate (`r3v.run.gate`) judges every round; training goes on from the newest weights all the same, and
+`accepted_round` names the adapter to keep.
 """
 
 from __future__ import annotations
@@ -18,9 +17,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from r3v.curriculum.reinforce.config import ReinforceConfig, advantage_scale, block_end, check
+from r3v.curriculum.reinforce.config import (
+    FIXED,
+    PRACTISED,
+    ReinforceConfig,
+    advantage_scale,
+    block_end,
+    check,
+)
 from r3v.curriculum.reinforce.groups import Asker, Group, Judge, MakePrompt, Stream, Tally, examples_of, gather
 from r3v.curriculum.reinforce.learner import Learner, Updated
 from r3v.errors import RunError
@@ -30,26 +36,13 @@ from r3v.policies.base import Policy
 from r3v.policies.model.loading import Loaded, load, save_adapter
 from r3v.prompts import solve, style
 from r3v.records import Example, Problem
-from r3v.reflection.loop import (
-    Run,
-    Say,
-    Splits,
-    check_settings,
-    close_round,
-    closed_rounds,
-    disjoint,
-    locked,
-    round_line,
-    stage,
-    write_run,
-)
+from r3v.reflection.loop import Splits, close, disjoint, round_line, write_run
 from r3v.reflection.stages import load_splits, real_stages, release
+from r3v.run.core import Run, Say, answered, make_room, open_run, stage, tidy
+from r3v.run.signals import Stopped, held, pending
 from r3v.settings.config import DataConfig, ModelConfig
-from r3v.settings.tree import to_yaml
 
 Evaluate = Callable[[Policy, Sequence[Problem], Sequence[str], Path, Any], dict[str, Any]]
-MOVABLE = ("run.dir", "run.iterations", "run.checkpoint_every", "group.slots")
-"""Settings that a resumed run may change: none of them has a part in what is learned."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +89,9 @@ def reinforce(config: ReinforceConfig, parts: Parts, *, recipe: str = "", say: S
     problems overlap.
     """
     check(config)
-    folder = Path(config.run.dir)
-    with locked(folder):
-        check_settings(folder, config, MOVABLE)
-        atomic_write(folder / "config.yaml", to_yaml(config))
-        run = Run(folder, cast(Any, config), recipe, say, closed_rounds(folder))
+    with open_run(config, FIXED, recipe=recipe, say=say) as run:
         if finished(run, config.run.iterations):
-            say(f"run {folder} is finished: round {run.accepted} of {len(run.reports) - 1} is accepted")
+            say(f"run {run.folder} is finished: round {run.accepted} of {len(run.reports) - 1} is accepted")
             return write_run(run)
         splits = disjoint(parts.load(config.data))
         if splits.left_out:
@@ -110,12 +99,15 @@ def reinforce(config: ReinforceConfig, parts: Parts, *, recipe: str = "", say: S
         release()
         learner = Learner(config, parts.model(replace(config.model, adapter=None)))
         state = _resume(learner, run)
+        run.begin()
         while not finished(run, config.run.iterations):
             if run.reports:
+                make_room(run, len(run.reports), {})
                 play_block(run, learner, state, splits.train, parts)
             run.reports.append(_close(run, learner, state, splits, parts))
             write_run(run)
             say(round_line(run.reports[-1]))
+            tidy(run, ("adapter",))
         return write_run(run)
 
 
@@ -141,14 +133,11 @@ def practise(
     """
     config = replace(config, run=replace(config.run, eval_every=config.run.iterations))
     check(config)
-    folder = Path(config.run.dir)
-    with locked(folder):
-        check_settings(folder, config, ("run.dir", "group.slots", "run.checkpoint_every", "model.adapter"))
-        atomic_write(folder / "config.yaml", to_yaml(config))
-        run = Run(folder, cast(Any, config), "", say)
+    with open_run(config, PRACTISED, say=say) as run:
         release()
         learner = Learner(config, parts.model(replace(config.model, adapter=None)))
         state = _resume(learner, run)
+        run.begin()
         play_block(run, learner, state, problems, parts, samples)
         told = block_summary(state.rows, state.steps)
         drawn = sum(told["sample"][name] for name in ("correct", "wrong", "unparsed", "unavailable"))
@@ -162,17 +151,23 @@ def play_block(
     `samples`: none begins once so many answers are drawn."""
     config, number = learner.config, len(run.reports)
     end = block_end(sum(row["round"] < number for row in state.rows), config.run)
+    every = config.run.checkpoint_every
     while state.iteration < end and not _enough(state, samples):
-        row, updated, examples = iterate(learner, state, problems, parts)
-        state.iteration += 1
-        state.rows.append({**row, "round": number})
-        state.steps += [{"iteration": state.iteration, **step} for step in updated.steps]
-        run.say(iteration_line(row))
-        last = state.iteration == end or _enough(state, samples)
-        if last:
-            _write_taught(run.round_folder(number), examples, problems)
-        if last or state.iteration % config.run.checkpoint_every == 0:
-            _checkpoint(run, learner, state)
+        try:
+            drawn = draw(learner, state, problems, parts)
+        except Stopped:  # nothing of the iteration has changed a weight
+            if state.iteration % every:
+                _checkpoint(run, learner, state)
+            raise
+        with held():
+            row, examples = update(learner, state, drawn)
+            state.rows.append({**row, "round": number})
+            run.say(iteration_line(row))
+            last = state.iteration == end or _enough(state, samples)
+            if last:
+                _write_taught(run.round_folder(number), examples, problems)
+            if last or pending() or state.iteration % every == 0:
+                _checkpoint(run, learner, state)
     save_adapter(learner.module.model, run.round_folder(number) / "adapter")
 
 
@@ -181,10 +176,18 @@ def _enough(state: State, samples: int | None) -> bool:
     return samples is not None and sum(sum(row["outcomes"].values()) for row in state.rows) >= samples
 
 
-def iterate(
-    learner: Learner, state: State, problems: Sequence[Problem], parts: Parts
-) -> tuple[dict[str, Any], Updated, list[Example]]:
-    """One iteration: groups under the present weights, their examples, and the optimiser steps on them."""
+@dataclass(frozen=True)
+class Drawn:
+    """The groups of one iteration under the present weights. `taken`: where the stream of problems stands then."""
+
+    groups: Sequence[Group]
+    tally: Tally
+    taken: int
+    seconds: float
+
+
+def draw(learner: Learner, state: State, problems: Sequence[Problem], parts: Parts) -> Drawn:
+    """Sample and grade the groups of the next iteration; changes nothing."""
     config, start = learner.config, time.perf_counter()
     words = style(config.model.prompt_style)
     ask = Asker(
@@ -199,12 +202,19 @@ def iterate(
     )
     stream = Stream(len(problems), config.run.seed, state.taken)
     groups, tally = gather(problems, stream, ask, config.group, words)
-    state.taken = stream.at
-    sampled = time.perf_counter()
-    examples = examples_of(groups, advantage_scale(config), mask_truncated="mask" in config.group.overlong)
+    return Drawn(groups, tally, stream.at, time.perf_counter() - start)
+
+
+def update(learner: Learner, state: State, drawn: Drawn) -> tuple[dict[str, Any], list[Example]]:
+    """The optimiser steps on the groups, counted in `state`; returns the iteration's line and its examples."""
+    config, start = learner.config, time.perf_counter()
+    examples = examples_of(drawn.groups, advantage_scale(config), mask_truncated="mask" in config.group.overlong)
     updated = learner.update(examples, state.iteration)
-    seconds = {"sample": round(sampled - start, 3), "fit": round(time.perf_counter() - sampled, 3)}
-    return _row(state.iteration + 1, tally, groups, updated, seconds), updated, examples
+    state.iteration += 1
+    state.taken = drawn.taken
+    state.steps += [{"iteration": state.iteration, **step} for step in updated.steps]
+    seconds = {"sample": round(drawn.seconds, 3), "fit": round(time.perf_counter() - start, 3)}
+    return _row(state.iteration, drawn.tally, drawn.groups, updated, seconds), examples
 
 
 def _row(
@@ -249,6 +259,7 @@ def measure(run: Run, learner: Learner, folder: Path, splits: Splits, parts: Par
     config = learner.config
     policy = parts.sampler(learner)
     gate = parts.evaluate(policy, splits.gate, ("greedy",), folder / "gate.parquet", config)
+    answered(folder / "gate.parquet", gate, len(splits.gate))
     held_out = parts.evaluate(policy, splits.eval, config.select.selectors, folder / "eval.parquet", config)
     return {"gate": gate["eval"], **held_out}
 
@@ -259,14 +270,10 @@ def _close(run: Run, learner: Learner, state: State, splits: Splits, parts: Part
     folder = run.round_folder(number)
     done = {"evaluate": stage(folder, "evaluate", lambda: measure(run, learner, folder, splits, parts))}
     if number == 0:
-        return close_round(run, 0, done, accepted=True, reason="the base model")
+        return close(run, 0, done, accepted=True, reason="the base model")
     done |= block_summary([r for r in state.rows if r["round"] == number], state.steps)
-    gate, best = done["evaluate"]["gate"]["greedy"]["accuracy"], run.best_gate
-    accepted = gate >= best
-    told = "is not below" if accepted else "is below"
-    kept = "" if accepted else ", whose adapter is kept"
-    reason = f"gate accuracy {gate:.4f} {told} {best:.4f} of round {run.accepted}{kept}"
-    return close_round(run, number, done, accepted, reason)
+    decision = run.judge(number)
+    return close(run, number, done, decision.accepted, decision.reason, decision.to_dict())
 
 
 def block_summary(rows: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from r3v.errors import ConfigError
 from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
 from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
 from r3v.settings.server import ServerConfig
 
@@ -34,6 +35,12 @@ class SpiralRun:
     """Turns of the spiral after the base measurement. May be raised later."""
     preset: str = "evolve"
     """evolve or dpe-paper: values for the fields that nobody set."""
+    gate_alpha: float = 0.05
+    """Largest chance that an iteration whose model is no worse is refused (exact sign test on the gate problems, paired
+    with the best accepted one)."""
+    keep_rounds: int | None = None
+    """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
+    need (such as their adapters); None keeps everything."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +147,11 @@ class NoteGroup:
 
 @dataclass(frozen=True)
 class GuardGroup:
-    """When an iteration is not accepted: it is compared with the accepted one that did best on the gate problems."""
+    """When an iteration that the gate accepts is refused all the same, for a skill that it lost."""
 
-    alpha: float = 0.1
-    """A fall of the gate accuracy counts when the exact paired test has a smaller p-value (two-sided)."""
     skill_alpha: float = 0.1
-    """The same for each skill, divided by the number of skills tested (Bonferroni)."""
+    """A skill's fall counts when the exact paired test (two-sided) has a p-value below this, divided by the number of
+    skills tested (Bonferroni); 0 switches the guard off."""
     had: float = 0.5
     """A skill is one the model had from this gate accuracy on."""
     min_problems: int = 10
@@ -199,11 +205,42 @@ class SpiralConfig:
     note_gate: GateConfig = field(default_factory=GateConfig)
 
 
-MOVABLE = (
-    *("run.dir", "run.iterations", "ask.slots", "group.slots", "sample.slots", "agents.workers"),
-    *("budget.samples", "budget.tokens", "budget.money", "budget.price_hour"),
-)
-"""Settings that a resumed run may change: none of them has a part in what an iteration learns."""
+FIXED = Table(
+    first={
+        "run": "diagnose", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.keep_rounds": ALWAYS,
+        "run.gate_alpha": "accept",
+        "data": "evaluate", "data.seeds": "generate", "data.n_seeds": "generate", "data.benchmarks": "generate",
+        "model": "evaluate", "model.lora_r": "learn", "model.lora_alpha": "learn", "model.lora_dropout": "learn",
+        "model.lora_targets": "learn",
+        "server": "evaluate", **SERVER_ALWAYS,
+        "select": "evaluate",
+        "probe": "diagnose", "ask": "diagnose", "ask.slots": ALWAYS,
+        "mixture": "mixture",
+        "practice": "generate", "practice.items": "mixture", "practice.score_k": "score", "practice.low": "score",
+        "practice.high": "score", "practice.fill": "score",
+        "agents": "generate", "agents.workers": ALWAYS,
+        "guard": "accept",
+        "budget": ALWAYS,
+        "learn": "learn", "learn.kind": "mixture",
+        "group": "learn", "group.n": "mixture", "group.slots": ALWAYS, "reward": "learn", "train": "learn",
+        "drift": "learn",
+        "sample": "learn", "sample.k": "mixture", "sample.slots": ALWAYS, "build": "learn", "fit": "learn",
+        "note": "learn", "note.start": "evaluate", "supervisor": "learn", "teacher": "learn", "note_gate": "learn",
+        "retrieval": "evaluate",
+    },
+    begun={
+        "evaluate": ("round_00/.*.parts/*", "round_00/*.parquet", "round_00/stages.json"),
+        "diagnose": ("round_00/diagnosis/answers/*.parquet",),
+        "mixture": ("round_01/stages.json",),
+        "generate": ("round_*/items.parquet", "round_*/agents/*"),
+        "score": ("round_*/answers/*.parquet", "round_*/practice.parquet"),
+        "learn": ("round_*/reinforce/*", "round_*/reflect/*", "round_*/note/*"),
+        "accept": ("round_01/DONE",),
+    },
+    length="run.iterations",
+    renamed={"guard.alpha": lambda two_sided: ("run.gate_alpha", two_sided / 2)},
+)  # fmt: skip
+"""Which stage of `r3v evolve` reads a setting first; from then on it is fixed for the run."""
 
 LEARNERS = ("reinforce", "reflect", "note")
 
@@ -263,6 +300,8 @@ def check(config: SpiralConfig) -> None:
         "practice.items": c.practice.items, "practice.overdraw": c.practice.overdraw, "learn.steps": c.learn.steps,
         "learn.rounds": c.learn.rounds, "note.batch": c.note.batch,
     }  # fmt: skip
+    if c.run.keep_rounds is not None:
+        at_least_one["run.keep_rounds"] = c.run.keep_rounds
     for name, value in at_least_one.items():
         if value < 1:
             raise ConfigError(f"found {name} {value}, expected at least 1")
@@ -275,7 +314,7 @@ def check(config: SpiralConfig) -> None:
         raise ConfigError(f"found note.pool {c.note.pool}, expected a share between 0 and 1")
     if not 0 < c.learn.decay <= 1:
         raise ConfigError(f"found learn.decay {c.learn.decay}, expected more than 0 and at most 1")
-    for group, leaf in (("guard", "alpha"), ("guard", "skill_alpha"), ("guard", "had")):
+    for group, leaf in (("run", "gate_alpha"), ("guard", "skill_alpha"), ("guard", "had")):
         if not 0 <= (value := getattr(getattr(c, group), leaf)) <= 1:
             raise ConfigError(f"found {group}.{leaf} {value}, expected a share from 0 to 1")
     for name in ("samples", "tokens", "money"):

@@ -1,4 +1,5 @@
-"""The regression guard and the end-of-run comparison: both pair the same problems before and after."""
+"""The guard of skills, beside the fair gate, and the end-of-run comparison: both pair the same problems before and
+after."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from typing import Any
 
 from r3v.curriculum.spiral.config import GuardGroup
 from r3v.run.evaluation import accuracy_by_problem, cell
+from r3v.run.gate import METRIC, Decision
 from r3v.stats import mcnemar_exact, paired_bootstrap
 
 Row = dict[str, Any]
-METRIC = "greedy"
 
 
 @dataclass(frozen=True)
@@ -29,40 +30,28 @@ class Lost:
 
 @dataclass(frozen=True)
 class Judged:
-    """Whether an iteration is accepted, and why. `difference`: after minus before on the `n` common gate problems."""
+    """The gate's decision, and the skills that were lost although the model had them."""
 
     accepted: bool
     reason: str
-    n: int
-    difference: float
-    p: float
+    decision: Decision
     lost: tuple[Lost, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "lost": [asdict(skill) for skill in self.lost]}
+        own = {"accepted": self.accepted, "reason": self.reason, "lost": [asdict(skill) for skill in self.lost]}
+        return {**self.decision.to_dict(), **own}
 
 
-def judge(before: Sequence[Row], after: Sequence[Row], config: GuardGroup, name: str) -> Judged:
-    """Compare gate rows of an iteration with those of `name`, the accepted iteration that did best.
-
-    Refused: the accuracy falls and the exact McNemar test has p < `alpha`; or it does so on a skill the model had, with
-    `skill_alpha` over the number of skills tested. Problems UNAVAILABLE on either side are left out; where none is
-    left, the iteration is refused, since nothing speaks for it.
-    """
+def guard(decision: Decision, before: Sequence[Row], after: Sequence[Row], config: GuardGroup) -> Judged:
+    """The fair gate's decision on the whole, and a veto for a skill: it falls where the best accepted turn had it, and
+    the exact McNemar test has p < `skill_alpha` over the number of skills tested. Rows: those of the gate problems of
+    the best accepted turn, and of the new one."""
     old, new = accuracy_by_problem(before, METRIC), accuracy_by_problem(after, METRIC)
-    both = [i for i in old if i in new]
-    if not both:
-        return Judged(False, "no gate problem has an answer before and after", 0, 0.0, 1.0)
-    a, b = [float(new[i]) for i in both], [float(old[i]) for i in both]
-    difference, p = (sum(a) - sum(b)) / len(both), mcnemar_exact(a, b)
     lost = _lost(old, new, _skills(before), config)
-    change = f"gate accuracy {sum(b) / len(both):.4f} of {name} -> {sum(a) / len(both):.4f} (n {len(both)}, p {p:.3g})"
-    if difference < 0 and p < config.alpha:
-        return Judged(False, f"{change}: a significant loss", len(both), difference, p, lost)
-    if lost:
-        named = ", ".join(f"{s.skill} {100 * s.before:.0f} -> {100 * s.after:.0f} %" for s in lost)
-        return Judged(False, f"{change}, but it lost {named}", len(both), difference, p, lost)
-    return Judged(True, f"{change}: no significant loss", len(both), difference, p)
+    if not decision.accepted or not lost:
+        return Judged(decision.accepted, decision.reason, decision, lost)
+    named = ", ".join(f"{s.skill} {100 * s.before:.0f} -> {100 * s.after:.0f} % (p {s.p:.2g})" for s in lost)
+    return Judged(False, f"it lost {named}; as a whole it is {decision.reason}", decision, lost)
 
 
 def _skills(rows: Sequence[Row]) -> dict[str, list[str]]:

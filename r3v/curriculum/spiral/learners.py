@@ -23,7 +23,7 @@ from r3v.errors import DataError
 from r3v.io import atomic_dir, atomic_path
 from r3v.notebook.evolve.config import EvolveConfig, NotebookConfig, ProblemsConfig, SolverConfig
 from r3v.records import Problem
-from r3v.reflection.loop import stage
+from r3v.run.core import stage
 from r3v.settings.config import Config, DataConfig, ModelConfig, RunConfig
 
 

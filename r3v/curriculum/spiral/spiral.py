@@ -2,9 +2,8 @@
 2602.22859, with a guard added).
 
 Read `evolve` first, then `play`, which is one turn. What the stages work with comes in as `Parts`, so this file knows
-neither models nor datasets. A run is a folder like those of `r3v.reflection.loop`: every stage leaves its artefact and
-then one line in `round_NN/stages.json`; `DONE` closes a turn. A run that was killed and is started again skips what
-has its line, and long stages go on inside themselves, so the end is that of an undisturbed run.
+neither models nor datasets. A run is a folder (`r3v.run.core`): a run that was killed and is started again ends as an
+undisturbed one.
 
 Turn 0 measures and diagnoses the model as it came. Each further turn practises what the last diagnosis calls for, is
 accepted or not, and ends with a diagnosis of whatever is accepted then, on probes of its own.
@@ -24,8 +23,8 @@ from r3v.curriculum.diagnosis.findings import DiagnosisConfig, write_diagnosis
 from r3v.curriculum.diagnosis.page import write_page
 from r3v.curriculum.diagnosis.probes import leaks, probe_seed
 from r3v.curriculum.practice.quality import Benchmarks
-from r3v.curriculum.spiral.config import MOVABLE, SpiralConfig, check
-from r3v.curriculum.spiral.guard import METRIC, judge
+from r3v.curriculum.spiral.config import FIXED, LEARNERS, SpiralConfig, check
+from r3v.curriculum.spiral.guard import guard
 from r3v.curriculum.spiral.mixture import mix, quotas
 from r3v.curriculum.spiral.practice import (
     choose,
@@ -38,24 +37,24 @@ from r3v.curriculum.spiral.practice import (
 )
 from r3v.curriculum.spiral.run import (
     OverBudget,
-    Spiral,
+    afford,
     close,
     diagnosis_of,
     earlier_practice,
-    stages_done,
+    held_by,
+    standing_of,
     turn_line,
     write_run,
 )
 from r3v.curriculum.spiral.state import Held, Parts, Say, Standing, Task, iteration_seed
 from r3v.errors import DataError, RunError
-from r3v.io import atomic_write
 from r3v.prompts import style
-from r3v.reflection.loop import check_settings, closed_rounds, locked, stage
 from r3v.rollout.rollout import bootstrap
 from r3v.rollout.shards import shard_column, shard_paths
+from r3v.run.core import Run, answered, make_room, open_run, stage, stages_done, tidy
 from r3v.run.evaluation import read_rows
+from r3v.run.gate import METRIC
 from r3v.settings.config import SampleConfig
-from r3v.settings.tree import to_yaml
 
 
 def evolve(config: SpiralConfig, parts: Parts, *, recipe: str = "", say: Say = print) -> dict[str, Any]:
@@ -66,53 +65,45 @@ def evolve(config: SpiralConfig, parts: Parts, *, recipe: str = "", say: Say = p
     without skills; EngineError where the engine is down (the same command goes on where it stopped).
     """
     check(config)
-    folder = Path(config.run.dir)
-    with locked(folder):
-        check_settings(folder, config, MOVABLE)
-        atomic_write(folder / "config.yaml", to_yaml(config))
-        run = Spiral(folder, config, recipe, say, closed_rounds(folder))
-        turns = config.run.iterations
-        if len(run.reports) > turns + 1:
-            raise RunError(
-                f"{folder}: found {len(run.reports) - 1} finished iterations, more than run.iterations {turns}; set "
-                f"--run.iterations {len(run.reports) - 1} or use another --run.dir"
-            )
+    turns = config.run.iterations
+    with open_run(config, FIXED, recipe=recipe, say=say, rounds=turns) as run:
         if len(run.reports) == turns + 1:
-            say(f"run {folder} is finished: iteration {run.accepted} of {turns} is accepted")
+            say(f"run {run.folder} is finished: iteration {run.accepted} of {turns} is accepted")
             return write_run(run)
-        if run.reports:
-            say(f"resuming {folder} after iteration {len(run.reports) - 1}")
         held = parts.held(config)
+        run.begin()
         try:
             while len(run.reports) <= turns:
                 run.reports.append(play(run, held, parts))
                 write_run(run)
                 say(turn_line(run.reports[-1]))
+                tidy(run, LEARNERS, held_by(standing_of(run), run.folder))
         except OverBudget as limit:
-            run.stopped = str(limit)
             say(f"stopped: {limit}; raise the limit and run the same command to go on")
+            return write_run(run, str(limit))
         return write_run(run)
 
 
-def play(run: Spiral, held: Held, parts: Parts) -> dict[str, Any]:
+def play(run: Run, held: Held, parts: Parts) -> dict[str, Any]:
     """One turn, from the last diagnosis to the next one."""
-    number, folder, before = len(run.reports), run.turn(len(run.reports)), run.standing
+    number, folder, before = len(run.reports), run.round_folder(len(run.reports)), standing_of(run)
     done: dict[str, dict[str, Any]] = {}
     now, accepted, reason = before, True, "the model as it came"
     if number:
         begun = stages_done(folder)
+        make_room(run, number, {})
         if not begun:
-            run.afford(f"iteration {number}")
+            afford(run, f"iteration {number}")
         done["mixture"] = stage(folder, "mixture", lambda: share_out(run, number))
         done["generate"] = stage(folder, "generate", lambda: generate(run, number, held, parts, done["mixture"]))
         done["score"] = stage(folder, "score", lambda: score(run, number, parts, done["mixture"]))
         if "learn" not in begun:  # what is learned is measured, whatever it cost
-            run.afford(f"learning in iteration {number}")
+            afford(run, f"learning in iteration {number}")
         done["learn"] = stage(folder, "learn", lambda: learn(run, number, parts))
         now = Standing.from_dict(done["learn"]["standing"], run.folder)
     done["evaluate"] = stage(folder, "evaluate", lambda: measure(run, folder, now, held, parts))
     if number:
-        done["accept"] = stage(folder, "accept", lambda: accept(run, folder))
+        done["accept"] = stage(folder, "accept", lambda: accept(run, number))
         accepted, reason = done["accept"]["accepted"], done["accept"]["reason"]
     kept = now if accepted else before
     done["diagnose"] = stage(folder, "diagnose", lambda: look(run, number, kept, parts))
@@ -122,9 +113,9 @@ def play(run: Spiral, held: Held, parts: Parts) -> dict[str, Any]:
 # ---- stages --------------------------------------------------------------------------------------
 
 
-def look(run: Spiral, number: int, standing: Standing, parts: Parts) -> dict[str, Any]:
+def look(run: Run, number: int, standing: Standing, parts: Parts) -> dict[str, Any]:
     """Ask the probes of this turn and write `diagnosis/`."""
-    config, out = run.config, run.turn(number) / "diagnosis"
+    config, out = run.config, run.round_folder(number) / "diagnosis"
     problems = parts.probes(config, number)
     probes, missing = probes_of(problems, config.probe.variants)
     with parts.solver(config, standing) as solver:
@@ -134,7 +125,7 @@ def look(run: Spiral, number: int, standing: Standing, parts: Parts) -> dict[str
         records = ask(
             solver.policy, probes, out / "answers", sample=_sampling(config, config.probe.k),
             style=style(config.model.prompt_style), seed=probe_seed(config.run.seed, number) % 2**31,
-            categories=by_skills(problems), progress=False,
+            categories=by_skills(problems),
         )  # fmt: skip
         context = {
             "model": solver.policy.name, "data": config.probe.data, "iteration": number, "seed": config.run.seed,
@@ -147,7 +138,7 @@ def look(run: Spiral, number: int, standing: Standing, parts: Parts) -> dict[str
     return {"weak": list(found.weak), "accuracy": found.accuracy, **_drawn(out / "answers"), "money": money}
 
 
-def share_out(run: Spiral, number: int) -> dict[str, Any]:
+def share_out(run: Run, number: int) -> dict[str, Any]:
     """The mixture of the last diagnosis, in weights and in whole numbers of items."""
     config = run.config
     previous = run.reports[-1]["mixture"].get("weights")
@@ -160,7 +151,7 @@ def share_out(run: Spiral, number: int) -> dict[str, Any]:
     return {"kind": config.mixture.kind, "weights": weights, "new": shared.new, "replay": shared.replay}
 
 
-def generate(run: Spiral, number: int, held: Held, parts: Parts, mixture: Mapping[str, Any]) -> dict[str, Any]:
+def generate(run: Run, number: int, held: Held, parts: Parts, mixture: Mapping[str, Any]) -> dict[str, Any]:
     """Make and sift the new items of this turn into `items.parquet`."""
     config = run.config
     never = [*held.gate, *held.eval, *held.benchmarks]
@@ -168,7 +159,7 @@ def generate(run: Spiral, number: int, held: Held, parts: Parts, mixture: Mappin
         never += parts.probes(config, turn)
     known = Benchmarks()
     known.add("held out", [p for p in never if "content" not in p.meta])  # GeoWorld's are kept apart by content
-    with parts.maker(config, never, run.turn(number) / config.practice.generator) as maker:
+    with parts.maker(config, never, run.round_folder(number) / config.practice.generator) as maker:
         made = make(
             maker.generator, mixture["new"], config.practice, iteration_seed(config, number),
             as_open=config.data.open, benchmarks=known, earlier=earlier_practice(run, number),
@@ -178,21 +169,21 @@ def generate(run: Spiral, number: int, held: Held, parts: Parts, mixture: Mappin
         run.say(f"agents wrote {made.made} items; rejected by stage: {told['agents']['rejected'] or 'none'}")
     if found := leaks(never, made.items):
         raise RunError(f"practice item {found[0]} is one of the held-out problems; this is an error of the generator")
-    write_problems(run.turn(number) / "items.parquet", made.items)
+    write_problems(run.round_folder(number) / "items.parquet", made.items)
     return {"made": made.made, "kept": len(made.items), "dropped": dict(sorted(made.dropped.items())), **told}
 
 
-def score(run: Spiral, number: int, parts: Parts, mixture: Mapping[str, Any]) -> dict[str, Any]:
+def score(run: Run, number: int, parts: Parts, mixture: Mapping[str, Any]) -> dict[str, Any]:
     """Let the accepted model try the new items, choose those it can learn from, add the replayed ones, and write
     `practice.parquet`."""
-    config, folder = run.config, run.turn(number)
+    config, folder = run.config, run.round_folder(number)
     items, rates, spent = read_problems(folder / "items.parquet"), None, {"samples": 0, "tokens": 0, "money": 0.0}
     if config.practice.score_k and items:
-        with parts.solver(config, run.standing) as solver:
+        with parts.solver(config, standing_of(run)) as solver:
             bootstrap(
                 solver.policy, items, folder / "answers", sample=_sampling(config, config.practice.score_k),
                 style=style(config.model.prompt_style), seed=iteration_seed(config, number), round=number,
-                notes=solver.notes, progress=False,
+                notes=solver.notes,
             )  # fmt: skip
             spent = {**_drawn(folder / "answers"), "money": solver.money()}
         rates = rates_of(folder / "answers")
@@ -212,9 +203,9 @@ def score(run: Spiral, number: int, parts: Parts, mixture: Mapping[str, Any]) ->
     return {**told, "cells": dict(sorted(cells.items())), **spent}
 
 
-def learn(run: Spiral, number: int, parts: Parts) -> dict[str, Any]:
+def learn(run: Run, number: int, parts: Parts) -> dict[str, Any]:
     """Each learner that the recipe names, one after another, from where the accepted turn stands."""
-    folder, standing = run.turn(number), run.standing
+    folder, standing = run.round_folder(number), standing_of(run)
     practice = read_problems(folder / "practice.parquet")
     told: dict[str, Any] = {}
     spent = {"samples": 0, "tokens": 0, "money": 0.0}
@@ -227,26 +218,21 @@ def learn(run: Spiral, number: int, parts: Parts) -> dict[str, Any]:
     return {"standing": standing.to_dict(run.folder), "learners": told, **spent}
 
 
-def measure(run: Spiral, folder: Path, standing: Standing, held: Held, parts: Parts) -> dict[str, Any]:
+def measure(run: Run, folder: Path, standing: Standing, held: Held, parts: Parts) -> dict[str, Any]:
     """Greedy on the gate problems, which decides; every selector on the evaluation problems, which is told."""
     config = run.config
     with parts.solver(config, standing) as solver:
         gate = parts.evaluate(solver, held.gate, (METRIC,), folder / "gate.parquet", config)
-        if not gate["eval"][METRIC]["n"]:  # an engine that was away is no verdict on the iteration
-            (folder / "gate.parquet").unlink(missing_ok=True)
-            raise RunError(
-                f"{folder}: the engine failed on all {len(held.gate)} gate problems; see that it answers and run the "
-                "same command again"
-            )
+        answered(folder / "gate.parquet", gate, len(held.gate))
         held_out = parts.evaluate(solver, held.eval, config.select.selectors, folder / "eval.parquet", config)
         return {"gate": gate["eval"], **held_out, "money": solver.money()}
 
 
-def accept(run: Spiral, folder: Path) -> dict[str, Any]:
-    """The guard's verdict, against the accepted turn that did best on the gate problems."""
-    best = run.best
-    before, after = read_rows(run.turn(best) / "gate.parquet"), read_rows(folder / "gate.parquet")
-    return judge(before, after, run.config.guard, f"iteration {best}" if best else "the start").to_dict()
+def accept(run: Run, number: int) -> dict[str, Any]:
+    """The fair gate's verdict, and the guard's on the skills the best accepted turn had."""
+    decision = run.judge(number)
+    before, after = (read_rows(run.round_folder(n) / "gate.parquet") for n in (run.best, number))
+    return guard(decision, before, after, run.config.guard).to_dict()
 
 
 def _sampling(config: SpiralConfig, k: int) -> SampleConfig:

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from r3v.io import claim
 from r3v.notebook.evolve import write
 from r3v.notebook.evolve.history import History
 from r3v.notebook.evolve.meter import bill, per_note
@@ -28,6 +27,7 @@ from r3v.notebook.evolve.value import harmful, values
 from r3v.notebook.retrieval.qualified import objection
 from r3v.notebook.retrieval.shelf import pinned
 from r3v.records import Problem
+from r3v.run.core import locked
 
 STRICT = 2.576
 """Retiring is decided anew at every step, so it asks for a 99 % interval."""
@@ -41,7 +41,7 @@ def evolve(parts: Parts) -> dict[str, Any]:
     """
     config = parts.config
     config.check()
-    with locked(parts.notebook.path):
+    with alone(Path(parts.notebook.path)):
         history = History.read(parts.notebook, parts.run)
         if history.closed:
             parts.say(f"resuming run {parts.run} after {len(history.closed)} closed steps")
@@ -56,6 +56,12 @@ def evolve(parts: Parts) -> dict[str, Any]:
             Step(parts, history, number, pinned(batch), pool).play()
             parts.say(step_line(history.closed[number], config.evolve.steps))
     return summary(parts, history)
+
+
+def alone(path: Path) -> AbstractContextManager[None]:
+    """This process alone evolves the notebook until the block ends. Raises RunError."""
+    busy = f"{path}: another process evolves this notebook; wait for it"
+    return locked(path.parent, f"{path.name}.evolve.lock", busy)
 
 
 def batches(parts: Parts, without: set[str]) -> Iterator[tuple[int, list[Problem]]]:
@@ -130,12 +136,3 @@ def summary(parts: Parts, history: History) -> dict[str, Any]:
         "costs": costs,
         "per_accepted_note": per_note(costs, accepted),
     }
-
-
-@contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """This process alone evolves the notebook until the block ends. Raises RunError."""
-    target = Path(path)
-    with target.with_name(f"{target.name}.evolve.lock").open("w") as lock:
-        claim(lock, f"{path}: another process evolves this notebook; wait for it")
-        yield

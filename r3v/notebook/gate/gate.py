@@ -187,7 +187,8 @@ def _paper(work: _Work, batch: Sequence[Problem]) -> Receipt:
     known = [d for d in work.ask(list(batch), ["batch"] * len(batch), 0) if d is not None] if batch else []
     wins, losses = known.count(1), known.count(-1)
     accepted = wins > losses and work.lacking is None
-    reason = work.lacking or f"{wins} items of the same batch won, {losses} lost; the rule asks for more wins"
+    counted = f"{wins} won and {losses} lost of {len(known)} problems of the same batch"
+    reason = work.lacking or f"{counted}; the rule asks for more wins"
     return Receipt("m2note-paper", accepted, reason, wins=wins, losses=losses, judged=work.lacking is None)
 
 
@@ -232,7 +233,10 @@ def _verdict(work: _Work, trial: sequential.Trial, wins: int, losses: int, items
         return False, work.lacking
     last = trial.looks[-1]
     bound = "none could accept" if last.boundary is None else f"{last.boundary} accepts"
-    counted = f"{wins} items won, {losses} lost, score {last.total:+d} ({bound}) after {trial.pairs} paired solves"
+    counted = (
+        f"{wins} won and {losses} lost of {len(trial.scores)} problems, score {last.total:+d} ({bound}) after "
+        f"{trial.pairs} paired solves"
+    )
     if not trial.crossed:
         few = f"; the edit touches {items} items" if trial.end == "items used up" else ""
         return False, f"not shown to help: {counted}; {trial.end}{few}"

@@ -25,6 +25,7 @@ from r3v.policies.sampling.pictures import check_sampling
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
 from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.records import Candidate, Prompt
+from r3v.run.progress import answered
 from r3v.settings.config import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class HFPolicy:
                 if not self.loaded.config.blank:
                     tried(lambda part=part: check_sampling(self.model, self.encoder, part))
                 for done in self._run(jobs, params):
+                    answered(1, len(done.ids))
                     index = first_index + done.sample
                     out[begin + done.job][done.sample] = self._candidate(
                         part[done.job], hashes[done.job], done, index, seed, round

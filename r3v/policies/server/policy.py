@@ -36,6 +36,7 @@ from r3v.policies.server.wire import (
     sampling_fields,
 )
 from r3v.records import Candidate, Prompt
+from r3v.run.progress import answered
 from r3v.settings.config import ModelConfig
 from r3v.settings.server import Kind, ServerConfig, check
 
@@ -232,6 +233,7 @@ class OpenAIPolicy:
             if reply.thought and reply.stop == "eos" and not reply.text.strip():
                 self._teller.thought_only(self._client.shown)
             self._store(key, reply.to_dict())
+            answered(1, reply.tokens_out)
             return reply
 
         return self._run(one, asked)

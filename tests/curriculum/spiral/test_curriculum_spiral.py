@@ -214,7 +214,7 @@ def test_a_worse_iteration_is_not_accepted(tmp_path: Path) -> None:
     value = evolve(made(tmp_path), scripted_parts(rate=-0.5), say=quiet)
     assert [turn["accepted"] for turn in value["rounds"]] == [True, False, False]
     assert value["accepted_round"] == 0
-    assert "a significant loss" in value["rounds"][1]["reason"]
+    assert "worse than the base model on the gate" in value["rounds"][1]["reason"]
     learned = [json.loads(p.read_text()) for p in sorted(tmp_path.rglob("practised.json"))]
     practised = [
         sum(len(p.skills) for p in read_problems(tmp_path / f"round_{n:02d}" / "practice.parquet")) for n in (1, 2)
@@ -255,7 +255,7 @@ def test_presets() -> None:
         ("practice.ops", ("crop",), "edit alone"),
         ("agents.checks", 3, "settings of agents"),
         ("budget.samples", 0, "budget.samples"),
-        ("guard.alpha", 2.0, "guard.alpha"),
+        ("run.gate_alpha", 2.0, "run.gate_alpha"),
         ("note.pool", 1.0, "note.pool"),
         ("learn.decay", 0.0, "learn.decay"),
         ("build.preset", "r3v-paper", "does not apply"),

@@ -139,7 +139,7 @@ def command(folder: Path) -> list[str]:
     )
     small = ["--run.iterations=2", "--data.n_gate=8", "--data.n_eval=8", "--probe.n=24", "--probe.k=2"]
     small += ["--practice.items=10", "--practice.score_k=2", "--learn.steps=2", "--group.problems=3", "--group.n=4"]
-    small += ["--ask.shard_size=8", "--guard.alpha=0", "--guard.skill_alpha=0"]
+    small += ["--ask.shard_size=8", "--run.gate_alpha=0", "--guard.skill_alpha=0"]
     return [sys.executable, "-c", code, "evolve", "geoworld_tiny_evolve", f"--run.dir={folder}", *small]
 
 

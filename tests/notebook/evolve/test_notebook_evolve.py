@@ -16,7 +16,7 @@ import pytest
 from notebook_world import RULES, World, parts, problems, state
 
 from r3v.errors import EngineError, RunError
-from r3v.notebook.evolve.evolve import evolve, locked
+from r3v.notebook.evolve.evolve import alone, evolve
 from r3v.notebook.evolve.meter import Ledger
 from r3v.notebook.evolve.solving import Asker
 from r3v.notebook.evolve.supervisors import lesson_hash
@@ -282,7 +282,7 @@ def test_withheld_notes_are_measured_and_harmful_ones_retired(tmp_path: Path) ->
 def test_two_processes_never_evolve_one_notebook(tmp_path: Path) -> None:
     with ExitStack() as stack:
         made = parts(tmp_path, stack)
-        with locked(made.notebook.path), pytest.raises(RunError, match="another process evolves"):
+        with alone(Path(made.notebook.path)), pytest.raises(RunError, match="another process evolves"):
             evolve(made)
 
 

@@ -109,7 +109,7 @@ def test_paired_gate_accepts_a_clear_gain() -> None:
 def test_paired_gate_refuses_an_edit_that_does_nothing() -> None:
     receipt = decide(GateConfig(), Outcomes(RIGHT, RIGHT), problems("b", 16), pool=problems("p", 400))
     assert not receipt.accepted
-    assert "not shown to help: 0 items won, 0 lost" in receipt.reason
+    assert "not shown to help: 0 won and 0 lost of" in receipt.reason
     assert len(receipt.pairs) <= 128
 
 
