@@ -12,7 +12,7 @@ from typing import Any, Literal
 from r3v.data.rows import Row
 from r3v.errors import DataError
 from r3v.grading import numeric
-from r3v.grading.reading import Unread
+from r3v.grading.number import Unread
 from r3v.records import LETTERS, Problem
 
 AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
