@@ -12,6 +12,7 @@ from typing import Any, Literal
 from r3v.data.rows import Row
 from r3v.errors import DataError
 from r3v.grading import numeric
+from r3v.grading.choice import without_labels
 from r3v.grading.number import Unread
 from r3v.records import LETTERS, Problem
 
@@ -101,6 +102,12 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
             "Correct the row; for positions use answer_is=index (from 0) or answer_is=index1",
         )
     return by_text or by_letter
+
+
+def without_label(gold: Any, options: Sequence[str]) -> Any:
+    """A gold that repeats a labelled option ("(B) blue") without its label, where all options carry theirs."""
+    shown = dict(zip(options, without_labels(tuple(options)), strict=True))
+    return shown.get(gold, gold) if isinstance(gold, str) else gold
 
 
 def tags(row: Row, name: str, value: Any) -> tuple[str, ...]:
