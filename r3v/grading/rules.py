@@ -10,7 +10,7 @@ no statement at all. Nothing outside of this table knows a marker, a sign, a uni
 |---|---|---|---|
 | end | where | a token that ends the turn | - |
 | thought | where | opening tag | closing tag |
-| marker | where | text before an answer | (strength, extent) |
+| marker | where | text before an answer | (strength, extent, words one of which it needs, in lower case) |
 | doubt | where | words before a sentence that deny or suppose it | - |
 | taken back | where | words that withdraw the statement before them | - |
 | spelling | writing | a way of typing | the one spelling |
@@ -56,10 +56,9 @@ _IS = r"\s+(?:is|are|was|were|must be|should be|would be|will be|equals)\b[ \t]*
 _LETTER = r"[\(\[*]{0,3}(?P<letter>[A-Z])[\)\]*]{0,3}"
 _STOP = r"(?=\s*(?:$|[.,;:!\n]|because\b|since\b|as\b|with\b|which\b))"
 
+# fmt: off
 WHERE = (
-    Rule(
-        "turn end", "end", r"<\|(?:im_end|im_start|eot_id|end|endoftext|end_of_text|return)\|>|</s>|<end_of_utterance>"
-    ),
+    Rule("turn end", "end", r"<\|(?:im_end|im_start|eot_id|end|endoftext|end_of_text|return)\|>|</s>|<end_of_utterance>"),
     Rule("other turn end", "end", r"<end_of_turn>|<｜end▁of▁sentence｜>|<eos>|\[/INST\]"),
     Rule("think", "thought", r"<think(?:ing)?>", r"</think(?:ing)?>"),
     Rule("thought", "thought", r"<thoughts?>", r"</thoughts?>"),
@@ -69,120 +68,60 @@ WHERE = (
     Rule("bracket thought", "thought", r"\[THINK\]", r"\[/THINK\]"),
     Rule("seed thought", "thought", r"<seed:think>", r"</seed:think>"),
     Rule("analysis channel", "thought", r"<\|channel\|>analysis", r"<\|channel\|>final(?:<\|message\|>)?"),
-    Rule("answer tag", "marker", r"<(?:final_)?answer>", (TAG, r"</(?:final_)?answer>")),
-    Rule("box token", "marker", r"<\|begin_of_box\|>", (TAG, r"<\|end_of_box\|>")),
-    Rule("box", "marker", r"\\(?:boxed|fbox)\s*\{", (BOX, "braces")),
-    Rule("final answer", "marker", rf"{_OPEN}final\s+answer\b{_TO}{_COLON}", (FINAL, "line")),
-    Rule("answer", "marker", rf"{_OPEN}(?<!final )(?:answer|ans)\b{_TO}{_COLON}", (LINE, "line")),
-    Rule("chinese answer", "marker", r"(?:最终)?答案\s*[:：]", (LINE, "line")),
-    Rule("chinese reply", "marker", r"(?<![回解应问])答\s*[:：]", (LINE, "line")),
-    Rule("japanese answer", "marker", r"(?:答え|正解|解答)\s*[:：]", (LINE, "line")),
-    Rule("korean answer", "marker", r"(?:정답|답)\s*[:：]", (LINE, "line")),
-    Rule("german answer", "marker", r"(?<![A-Za-z])(?:Antwort|Lösung)\s*:", (LINE, "line")),
-    Rule("french answer", "marker", r"(?<![A-Za-z])R[ée]ponse(?: finale)?\s*:", (LINE, "line")),
-    Rule("spanish answer", "marker", r"(?<![A-Za-z])Respuesta(?: final)?\s*:", (LINE, "line")),
-    Rule("portuguese answer", "marker", r"(?<![A-Za-z])Resposta(?: final)?\s*:", (LINE, "line")),
-    Rule("italian answer", "marker", r"(?<![A-Za-z])Risposta(?: finale)?\s*:", (LINE, "line")),
-    Rule("dutch answer", "marker", r"(?<![A-Za-z])Antwoord\s*:", (LINE, "line")),
-    Rule("russian answer", "marker", r"(?<![А-Яа-я])Ответ\s*:", (LINE, "line")),
-    Rule("arabic answer", "marker", r"(?:الإجابة|الجواب)\s*:", (LINE, "line")),
-    Rule("hindi answer", "marker", r"उत्तर\s*:", (LINE, "line")),
-    Rule("turkish answer", "marker", r"(?<![A-Za-z])(?:Cevap|Yanıt)\s*:", (LINE, "line")),
-    Rule("vietnamese answer", "marker", r"(?:Đáp án|Trả lời)\s*:", (LINE, "line")),
-    Rule("indonesian answer", "marker", r"(?<![A-Za-z])Jawaban\s*:", (LINE, "line")),
-    Rule("polish answer", "marker", r"(?<![A-Za-z])Odpowiedź\s*:", (LINE, "line")),
-    Rule("hashes", "marker", r"(?m:^|(?<=\s))####(?!#)", (HASH, "last line")),
-    Rule(
-        "heading",
-        "marker",
-        r"(?m:^)[ \t]*[#*_]{1,6}[ \t]*[*_]{0,3}(?:(?:the|my) )?(?:final |correct )?answer[*_]{0,3}[ \t]*(?m:$)",
-        (HEADING, "next line"),
-    ),
-    Rule("plain heading", "marker", r"(?m:^)[ \t]*(?:the )?final answer[ \t]*(?m:$)", (HEADING, "next line")),
-    Rule("json field", "marker", r"\"(?:final[_ ])?answer\"\s*:\s*", (FIELD, "json")),
-    Rule("the answer is", "marker", rf"\banswer{_TO}{_IS}", (SENTENCE, "line")),
-    Rule(
-        "correct option",
-        "marker",
-        r"\b(?:correct|right|best)\s+(?:option|choice|one)\s*(?:is\b[ \t]*:?|:)[*_]{0,3}",
-        (SENTENCE, "line"),
-    ),
-    Rule("chinese sentence", "marker", r"答案(?:应该|应)?(?:是|为|选)[:：]?", (SENTENCE, "line")),
-    Rule(
-        "chinese choice",
-        "marker",
-        r"(?:故|应|因此|所以|本题)选(?:择|项)?(?:是|为)?[:：]?|正确(?:选项|答案)(?:是|为)[:：]?",
-        (SENTENCE, "line"),
-    ),
-    Rule(
-        "choose option",
-        "marker",
-        r"(?i:\b(?:choose|select|pick|chose|corresponds? to|corresponding to|match(?:es)?|(?:which|this|that) is|so|thus|hence|therefore,?)\s+(?:the\s+)?(?:option|choice)\s+)"
-        + _LETTER
-        + _STOP,
-        (SENTENCE, "letter"),
-    ),
-    Rule(
-        "choose letter",
-        "marker",
-        r"(?i:\b(?:we|i)\s+(?:choose|select|pick)\s+)[\(\[*]{1,3}(?P<letter>[A-Z])[\)\]*]{1,3}" + _STOP,
-        (SENTENCE, "letter"),
-    ),
-    Rule(
-        "option is correct",
-        "marker",
-        rf"(?<![\w'∠△-])(?:(?i:option|choice|answer)\s+)?{_LETTER}\s+(?i:is|must be)\s+(?i:the\s+)?(?i:correct(?:\s+(?:answer|option|choice|one))?|right\s+(?:answer|option|choice|one)|answer)\b(?!-|\s*\?)",
-        (SENTENCE, "letter"),
-    ),
-    Rule(
-        "option is right",
-        "marker",
-        rf"\b(?i:option|choice)\s+{_LETTER}\s+(?i:is|must be)\s+(?i:right|true)\b(?!-|\s*(?:\?|angle|triangle))",
-        (SENTENCE, "letter"),
-    ),
-    Rule(
-        "supposed",
-        "doubt",
-        r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|otherwise|maybe|perhaps)\b[^.!?\n;]*$",
-    ),
+    Rule("answer tag", "marker", r"<(?:final_)?answer>", (TAG, r"</(?:final_)?answer>", "answer>")),
+    Rule("box token", "marker", r"<\|begin_of_box\|>", (TAG, r"<\|end_of_box\|>", "begin_of_box")),
+    Rule("box", "marker", r"\\(?:boxed|fbox)\s*\{", (BOX, "braces", "box")),
+    Rule("final answer", "marker", rf"{_OPEN}final\s+answer\b{_TO}{_COLON}", (FINAL, "line", "final")),
+    Rule("answer", "marker", rf"{_OPEN}(?<!final )(?:answer|ans)\b{_TO}{_COLON}", (LINE, "line", "ans")),
+    Rule("chinese answer", "marker", r"(?:最终)?答案\s*[:：]", (LINE, "line", "答案")),
+    Rule("chinese reply", "marker", r"(?<![回解应问])答\s*[:：]", (LINE, "line", "答")),
+    Rule("japanese answer", "marker", r"(?:答え|正解|解答)\s*[:：]", (LINE, "line", "答え 正解 解答")),
+    Rule("korean answer", "marker", r"(?:정답|답)\s*[:：]", (LINE, "line", "답")),
+    Rule("german answer", "marker", r"(?<![A-Za-z])(?:Antwort|Lösung)\s*:", (LINE, "line", "antwort lösung")),
+    Rule("french answer", "marker", r"(?<![A-Za-z])R[ée]ponse(?: finale)?\s*:", (LINE, "line", "ponse")),
+    Rule("spanish answer", "marker", r"(?<![A-Za-z])Respuesta(?: final)?\s*:", (LINE, "line", "respuesta")),
+    Rule("portuguese answer", "marker", r"(?<![A-Za-z])Resposta(?: final)?\s*:", (LINE, "line", "resposta")),
+    Rule("italian answer", "marker", r"(?<![A-Za-z])Risposta(?: finale)?\s*:", (LINE, "line", "risposta")),
+    Rule("dutch answer", "marker", r"(?<![A-Za-z])Antwoord\s*:", (LINE, "line", "antwoord")),
+    Rule("russian answer", "marker", r"(?<![А-Яа-я])Ответ\s*:", (LINE, "line", "ответ")),
+    Rule("arabic answer", "marker", r"(?:الإجابة|الجواب)\s*:", (LINE, "line", "الإجابة الجواب")),
+    Rule("hindi answer", "marker", r"उत्तर\s*:", (LINE, "line", "उत्तर")),
+    Rule("turkish answer", "marker", r"(?<![A-Za-z])(?:Cevap|Yanıt)\s*:", (LINE, "line", "cevap yanıt")),
+    Rule("vietnamese answer", "marker", r"(?:Đáp án|Trả lời)\s*:", (LINE, "line", "đáp trả")),
+    Rule("indonesian answer", "marker", r"(?<![A-Za-z])Jawaban\s*:", (LINE, "line", "jawaban")),
+    Rule("polish answer", "marker", r"(?<![A-Za-z])Odpowiedź\s*:", (LINE, "line", "odpowiedź")),
+    Rule("hashes", "marker", r"(?m:^|(?<=\s))####(?!#)", (HASH, "last line", "####")),
+    Rule("heading", "marker", r"(?m:^)[ \t]*[#*_]{1,6}[ \t]*[*_]{0,3}(?:(?:the|my) )?(?:final |correct )?answer[*_]{0,3}[ \t]*(?m:$)", (HEADING, "next line", "answer")),
+    Rule("plain heading", "marker", r"(?m:^)[ \t]*(?:the )?final answer[ \t]*(?m:$)", (HEADING, "next line", "final")),
+    Rule("json field", "marker", r"\"(?:final[_ ])?answer\"\s*:\s*", (FIELD, "json", "answer")),
+    Rule("the answer is", "marker", rf"\banswer{_TO}{_IS}", (SENTENCE, "line", "answer")),
+    Rule("correct option", "marker", r"\b(?:correct|right|best)\s+(?:option|choice|one)\s*(?:is\b[ \t]*:?|:)[*_]{0,3}", (SENTENCE, "line", "option choice one")),
+    Rule("chinese sentence", "marker", r"答案(?:应该|应)?(?:是|为|选)[:：]?", (SENTENCE, "line", "答案")),
+    Rule("chinese choice", "marker", r"(?:故|应|因此|所以|本题)选(?:择|项)?(?:是|为)?[:：]?|正确(?:选项|答案)(?:是|为)[:：]?", (SENTENCE, "line", "选 正确")),
+    Rule("choose option", "marker", r"(?i:\b(?:choose|select|pick|chose|corresponds? to|corresponding to|match(?:es)?|(?:which|this|that) is|so|thus|hence|therefore,?)\s+(?:the\s+)?(?:option|choice)\s+)" + _LETTER + _STOP, (SENTENCE, "letter", "option choice")),
+    Rule("choose letter", "marker", r"(?i:\b(?:we|i)\s+(?:choose|select|pick)\s+)[\(\[*]{1,3}(?P<letter>[A-Z])[\)\]*]{1,3}" + _STOP, (SENTENCE, "letter", "choose select pick")),
+    Rule("option is correct", "marker", rf"(?<![\w'∠△-])(?:(?i:option|choice|answer)\s+)?{_LETTER}\s+(?i:is|must be)\s+(?i:the\s+)?(?i:correct(?:\s+(?:answer|option|choice|one))?|right\s+(?:answer|option|choice|one)|answer)\b(?!-|\s*\?)", (SENTENCE, "letter", "correct right answer")),
+    Rule("option is right", "marker", rf"\b(?i:option|choice)\s+{_LETTER}\s+(?i:is|must be)\s+(?i:right|true)\b(?!-|\s*(?:\?|angle|triangle))", (SENTENCE, "letter", "right true")),
+    Rule("supposed", "doubt", r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|otherwise|maybe|perhaps)\b[^.!?\n;]*$"),
     Rule("hypothetical", "doubt", r"\b(?:were|had been)\b[^.!?\n;]*,[^.!?\n;]*$"),
-    Rule(
-        "denied",
-        "doubt",
-        r"(?:\b(?:not|nor|never|cannot|neither)|n't)\s*(?:that\s+)?(?:the\s+|then\s+)?(?:correct\s+|final\s+|right\s+)?$",
-    ),
+    Rule("denied", "doubt", r"(?:\b(?:not|nor|never|cannot|neither)|n't)\s*(?:that\s+)?(?:the\s+|then\s+)?(?:correct\s+|final\s+|right\s+)?$"),
     Rule("a name of a point", "doubt", r"\b(?:angle|triangle|point|line|segment|vertex|side)\s*$"),
     Rule("wait", "taken back", r"\b(?:wait|oops|scratch that|hold on|on second thought)\b"),
     Rule("actually", "taken back", r"(?:^|[.!?\n])\W*(?:actually|sorry|correction|hmm)\b"),
     Rule("no", "taken back", r"(?:^|[.!?,\n])\s*no\s*(?:[,.!]|$)"),
-    Rule(
-        "wrong",
-        "taken back",
-        r"\b(?:that|this|it)(?:'s|\s+is|\s+was|\s+seems|\s+looks)\s+(?:wrong|not right|not correct|incorrect|a mistake)\b",
-    ),
-    Rule(
-        "mistake",
-        "taken back",
-        r"\bI\s+(?:misread|miscounted|misjudged|was wrong|made an?\s+(?:\w+\s+)?(?:mistake|error))\b",
-    ),
+    Rule("wrong", "taken back", r"\b(?:that|this|it)(?:'s|\s+is|\s+was|\s+seems|\s+looks)\s+(?:wrong|not right|not correct|incorrect|a mistake)\b"),
+    Rule("mistake", "taken back", r"\bI\s+(?:misread|miscounted|misjudged|was wrong|made an?\s+(?:\w+\s+)?(?:mistake|error))\b"),
     Rule("again", "taken back", r"\blet(?:'s| me| us)\s+(?:re-?\w+|try again|check again|double.check|correct)\b"),
     Rule("chinese taken back", "taken back", r"不对|等等|等一下|更正|搞错|重新"),
-    Rule(
-        "unwilling",
-        "refusal",
-        r"^(?:(?:i|we)\s+(?:do\s*n[o'’]t|cannot|can\s*not|can['’]t|am not|['’]m not|are not)\b|i['’]m not\b)",
-    ),
+    Rule("unwilling", "refusal", r"^(?:(?:i|we)\s+(?:do\s*n[o'’]t|cannot|can\s*not|can['’]t|am not|['’]m not|are not)\b|i['’]m not\b)"),
     Rule("unknown", "refusal", r"^(?:unknown|n/?a|unclear|undetermined|unsure|none)$"),
     Rule("none of", "refusal", r"^(?:none of\b|neither\b|not\b)"),
-    Rule(
-        "impossible",
-        "refusal",
-        r"^(?:(?:it\s+)?(?:cannot|can['’]t|can not|could not) be\b|impossible to\b|there is no (?:answer|way|correct))",
-    ),
+    Rule("impossible", "refusal", r"^(?:(?:it\s+)?(?:cannot|can['’]t|can not|could not) be\b|impossible to\b|there is no (?:answer|way|correct))"),
     Rule("because", "reason", r"[\s,;(\[-]*\b(?:because|since|as (?:the|it|we|this)|so that|where)\b.*$"),
     Rule("chinese because", "reason", r"[\s,，;；(（]*(?:因为|理由).*$"),
 )
 
+# fmt: on
 _RAISED = {c: str(i) for i, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 _LOW = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉", "0123456789+-0123456789")
 
@@ -199,6 +138,7 @@ def _digit(char: str) -> str:
     return str(unicodedata.decimal(char, char))
 
 
+# fmt: off
 _PLACES = r"(?:decimal places?|d\.?p\.?|significant figures?|sig\.? ?figs?)"
 _POINT = r"(?:nearest|closest)\s+[\w-]+(?:\s+\w+)?"
 WHAT = (
@@ -340,7 +280,7 @@ WHAT = (
     Rule("is correct", "label", r"(?:\s+is|,)?\s+(?:correct|right|true|the\s+(?:correct\s+|right\s+|best\s+)?(?:answer|option|choice|one))$", "behind"),
     Rule("not the other", "label", r"[\s,]*(?:and\s+)?not\s+(?:option\s+)?\(?[A-Z]\)?$", "behind"),
     Rule("chinese item", "label", r"\s*(?:项|选项|正确)$", "behind"),
-)  # fmt: skip
+)
 
 UNITS = (
     Rule("meter", "unit", "m meter meters metre metres 米 メートル 미터", ("length", Fraction(1))),
@@ -395,7 +335,7 @@ UNITS = (
     Rule("hertz", "unit", "Hz hertz", ("frequency", Fraction(1))),
     Rule("mole", "unit", "mol mole moles", ("amount", Fraction(1))),
     Rule("a unit", "unit", "unit units 单位", ("", Fraction(1))),
-)  # fmt: skip
+)
 """Known units. Lengths multiply to areas and volumes; months and dollars are not converted to days and euros."""
 
 NOUNS = (
@@ -406,8 +346,9 @@ NOUNS = (
     Rule("further multiples", "noun", "tens hundreds thousands millions billions trillions dozens scores pairs couples gross halves thirds fourths fifths sixths sevenths eighths ninths tenths hundredths thousandths squares cubes roots powers inverses reciprocals logs", "never"),
     Rule("verbs and pronouns", "noun", "is was has does this its his hers theirs us yes perhaps always sometimes besides towards backwards downwards upwards afterwards unless equals means makes gives if because not", "never"),
     Rule("times of day", "noun", "am pm oclock o'clock hours' bc ad bce", "never"),
-)  # fmt: skip
+)
 
+# fmt: on
 RULES = (*WHERE, *WHAT, *UNITS, *NOUNS)
 
 

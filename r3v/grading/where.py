@@ -48,7 +48,7 @@ class Statement:
 class _Compiled:
     ends: re.Pattern[str] | None
     thoughts: list[tuple[re.Pattern[str], re.Pattern[str]]]
-    markers: list[tuple[str, re.Pattern[str], int, str]]
+    markers: list[tuple[str, re.Pattern[str], int, str, tuple[str, ...]]]
     doubts: list[re.Pattern[str]]
 
 
@@ -58,8 +58,16 @@ def _compiled(table: rules.Table) -> _Compiled:
     flags = re.IGNORECASE
     markers = []
     for rule in table.stage("marker"):
-        strength, extent = rule.meaning
-        markers.append((rule.name, re.compile(rule.pattern, 0 if extent == "letter" else flags), strength, extent))
+        strength, extent, needs = rule.meaning
+        markers.append(
+            (
+                rule.name,
+                re.compile(rule.pattern, 0 if extent == "letter" else flags),
+                strength,
+                extent,
+                tuple(needs.split()),
+            )
+        )
     return _Compiled(
         re.compile("|".join(ends)) if ends else None,
         [(re.compile(r.pattern, flags), re.compile(r.meaning, flags)) for r in table.stage("thought")],
@@ -71,7 +79,8 @@ def _compiled(table: rules.Table) -> _Compiled:
 def said(text: str) -> str | None:
     """The text without its thoughts and what follows the end of the turn; None where a thought was cut off."""
     table = _compiled(rules.TABLE)
-    for opens, closes in table.thoughts:
+    tagged = any(char in text for char in "<[◁")
+    for opens, closes in table.thoughts if tagged else ():
         events = [(m.start(), m.end(), True) for m in opens.finditer(text)]
         events += [(m.start(), m.end(), False) for m in closes.finditer(text)]
         if not events:
@@ -88,7 +97,7 @@ def said(text: str) -> str | None:
         if inside:
             return None
         text = "\n".join([*kept, text[position:]])
-    if table.ends is not None:
+    if table.ends is not None and tagged:
         match = table.ends.search(text.lstrip(), 1)
         if match:
             text = text.lstrip()[: match.start()] + "\n"
@@ -105,8 +114,9 @@ def statements(tail: str, choice: bool) -> list[Statement]:
     """All statements of an answer in order of appearance; `choice` adds the phrasings that name an option."""
     table = _compiled(rules.TABLE)
     matches: list[tuple[int, int, int, str, str, re.Match[str]]] = []
-    for name, pattern, strength, extent in table.markers:
-        if extent == "letter" and not choice:
+    lowered = tail.lower()
+    for name, pattern, strength, extent, needs in table.markers:
+        if (extent == "letter" and not choice) or not any(need in lowered for need in needs):
             continue
         for match in pattern.finditer(tail):
             if strength == rules.SENTENCE and _doubtful(table, tail, match.start()):
