@@ -39,7 +39,7 @@ class Asked:
         return cls(problem.unit or "", problem.question[:2000], nouns)
 
 
-_FACTORIAL = re.compile(r"[\d)]\s*!\W*$")
+_FACTORIAL = re.compile(r"[\d)}π]\s*!\W*$")
 
 
 class _Contradiction(Exception):
@@ -108,7 +108,7 @@ def _within(text: str, asked: Asked, depth: int) -> Quantity | None:
     table = rules.TABLE
     if text[0] == "(" and text[-1] == ")" and text.count("(") == 1:
         return _within(text[1:-1], asked, depth + 1)
-    remark = re.match(r"^(.*\S)\s*\(([^()]*)\)$", text)
+    remark = re.match(r"^(.*\S)\s*(?<=[\s\d°%)])\(([^()]*)\)$", text)
     if remark:
         return _with_remark(remark[1], remark[2], asked, depth)
     for pattern in _compiled(table, "lead", "^(?:", ")"):

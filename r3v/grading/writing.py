@@ -17,7 +17,7 @@ _WRAPPED = re.compile(
     r"|</?(?:final_)?answer>(.*?)(?:</?(?:final_)?answer>)?|(.*)</(?:final_)?answer>)$",
     re.DOTALL | re.IGNORECASE,
 )
-_BOLD = re.compile(r"(?<![\w*])(\*{1,3}|__)(?=\S)([^*\n]*?\S)\1(?![*])")
+_BOLD = re.compile(r"(?<![\w*])(\*{1,3}|__)(?=\S)([^*\n]*?\S)\1(?![*\w])")
 _CODE = re.compile(r"`([^`\n]+)`")
 _CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,30}\|>|</?(?:s|end_of_utterance|eos|bos|pad)>", re.IGNORECASE)
 _TRAILING = ".,;:!?。，；！．｡ \t\r\n"
