@@ -26,7 +26,7 @@ from r3v.records import LETTERS, Problem
 MAX_VALUE_WORDS = 6  # a stated answer of more words that equals no option is prose, not a value
 _OWN_LABEL = re.compile(r"^\s*[\(\[]?([A-Z])[\)\].:、]\s*(?=\S)")
 _LETTER = re.compile(
-    r"^(?:[\(\[{]\s*(?P<wrapped>[A-Za-z])\s*[\)\]}]|(?P<bare>[A-Z])(?![\w'°^/+*=]))\s*(?P<mark>(?:[.):,;]|[—–-](?=\s))*)\s*(?P<rest>.*)$",
+    r"^(?:[\(\[{]\s*(?P<wrapped>[A-Za-z])\s*[\)\]}]|(?P<bare>[A-Z])(?![A-Za-z0-9_'°^/+*=]))\s*(?P<mark>(?:[.):,;]|[—–-](?=\s))*)\s*(?P<rest>.*)$",
     re.DOTALL | re.IGNORECASE,
 )
 _LAST = re.compile(

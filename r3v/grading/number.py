@@ -204,8 +204,8 @@ class _Parser:
         if self.peek() is not _END:
             raise _Unreadable
         if money:
-            name, same = self.table.units.get(_CURRENCY_NAMES[money.meaning]), money.meaning
-            own: Measure | None = ((((name[0] if name else same), 1),), Fraction(1))
+            known = self.table.units.get(_CURRENCY_NAMES[money.meaning])
+            own = (((known[0], 1),), Fraction(1)) if known else None
             shown, measure = (shown or money.text), _money(own, measure, bool(shown))
         return Quantity(value, decimals, percent, text.strip(), shown, measure, node.closed)
 
@@ -487,7 +487,7 @@ _TEN = -10  # stands in `decimals` of a power of ten, so that a factor before it
 _CURRENCY_NAMES = {"dollar": "dollars", "euro": "euros", "sterling": "sterling", "yuan": "yuan", "rupee": "rupees"}
 
 
-def _money(own: Measure, behind: Measure | None, named: bool) -> Measure | None:
+def _money(own: Measure | None, behind: Measure | None, named: bool) -> Measure | None:
     """The measure of "$5", "$5 dollars", "$5 per hour"; None where what follows is not known."""
     if not named:
         return own

@@ -20,7 +20,7 @@ SENTENCE_END = re.compile(
 _LIST = re.compile(r"[,;]\s|\band\b|\bor\b|&")
 _NAME = re.compile(
     r"(?:m\s?)?[∠△⊙|]*[A-Za-zµ\u0370-\u03ff\u4e00-\u9fff∠△⊙]"
-    r"(?:[A-Za-z\u0370-\u03ff\u4e00-\u9fff∠△⊙'|\s]|_\s?\{?[A-Za-z0-9△∠]+(?![A-Za-z0-9△∠])\}?"
+    r"(?:[A-Za-z\u0370-\u03ff\u4e00-\u9fff∠△⊙'|\s]|_\s?(?:\{[A-Za-z0-9△∠ ]*\}|[A-Za-z0-9△∠]+(?![A-Za-z0-9△∠]))"
     r"|(?<=∠)\d|(?<=angle )\d|(?<=[A-Za-z])\d(?!\w)|\([A-Za-z, ]*\))*"
 )
 _ARITHMETIC = re.compile(r"(?:[\d\s.,+\-*/^(){}\[\]÷√π°%$]|\\(?:sqrt|frac)|sqrt|(?:sin|cos|tan)(?=\s*\(?\d+\s*°))+")

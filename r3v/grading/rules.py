@@ -134,16 +134,11 @@ def _nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("⁄", "/")
 
 
-def _digit(char: str) -> str:
-    return str(unicodedata.decimal(char, char))
-
-
 # fmt: off
 _PLACES = r"(?:decimal places?|d\.?p\.?|significant figures?|sig\.? ?figs?)"
 _POINT = r"(?:nearest|closest)\s+[\w-]+(?:\s+\w+)?"
 WHAT = (
     Rule("invisible", "spelling", r"[\u200b-\u200f\u2060-\u2064\ufe0e\ufe0f\ufeff\u00ad]", ""),
-    Rule("blank", "spelling", r"[\u00a0\u2000-\u200a\u202f\u205f\u3000\t]", " "),
     Rule("root with raised index", "spelling", r"(?<![\d\w)])([³⁴⁵⁶⁷⁸⁹])√", lambda m: f"\\sqrt[{_RAISED[m[1]]}]"),
     Rule("raised fraction", "spelling", r"([⁰¹²³⁴-⁹]+)[⁄/]([₀-₉]+)", lambda m: f" {_plain(m[1])}/{_plain(m[2])}"),
     Rule("raised", "spelling", r"[⁰¹²³⁴-⁹⁺⁻]+", lambda m: f"^({_plain(m[0])})"),
@@ -153,11 +148,9 @@ WHAT = (
     Rule("compatible", "spelling", r"[\uff01-\uff5e\uffe0-\uffe6\u3300-\u33ff\u2100-\u214f\U0001d400-\U0001d7ff﹣﹢﹪﹩﹕﹐]", lambda m: _nfkc(m[0])),
     Rule("minus", "spelling", r"[−‐‑‒–➖˗﹣－]", "-"),
     Rule("plus", "spelling", r"[➕＋]", "+"),
-    Rule("digits of a script", "spelling", r"[^\x00-\x7f\W]", lambda m: _digit(m[0])),
     Rule("arabic point", "spelling", r"(?<=\d)٫(?=\d)", "."),
     Rule("fraction slash", "spelling", r"[⁄∕]", "/"),
     Rule("quotes", "spelling", r"[’‘ʼ]", "'"),
-    Rule("chinese stop", "spelling", r"[。｡．]\s*$", ""),
     Rule("size of braces", "spelling", r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lr]?)(?![A-Za-z])", ""),
     Rule("thousands in braces", "spelling", r"\{,\}", ","),
     Rule("empty group", "spelling", r"\{\}", ""),
@@ -203,7 +196,6 @@ WHAT = (
     Rule("pi", "token", r"π|pi(?![A-Za-z])", ("pi", None)),
     Rule("operator", "token", r"[-+*/^(){}÷]", ("operator", None)),
     Rule("index", "token", r"[\[\]]", ("operator", None)),
-    Rule("equal sign", "token", r"[=≈]", ("sign", None)),
     Rule("sign in words", "token", r"(?:minus|negative)(?![A-Za-z])", ("minus", None)),
     Rule("positive", "token", r"positive(?=\s+[\d])", ("plus", None)),
     Rule("squared", "token", r"squared(?![A-Za-z])", ("power", 2)),
@@ -253,7 +245,6 @@ WHAT = (
     Rule("about", "lead", r"(?:approximately|approx\.?|about|around|roughly|nearly|almost|exactly|precisely|only|just)(?=[\s\d])\s*|[~≈]\s*"),
     Rule("equal to", "lead", r"(?:equal to|equals)\b\s*|=\s*"),
     Rule("it is", "lead", r"(?:it|this|that|he|she|they|these)(?:\s+(?:is|are|was|were|will be|must be|has|have|had|takes?|costs?|measures?)|'s)\b\s*"),
-    Rule("there are", "lead", r"there\s+(?:is|are|was|were|will be|must be)\b\s*"),
     Rule("we get", "lead", r"(?:we|i)\s+(?:get|have|find|obtain|see)\b\s*(?:that\b\s*)?"),
     Rule("a total of", "lead", r"(?:a|the)\s+total\s+(?:of|is)\b\s*"),
     Rule("in a year", "lead", r"(?:in|the)\s+(?:the\s+)?(?:year\s+)?(?=(?:1[5-9]|20)\d\d\s*$)"),

@@ -19,7 +19,9 @@ _WRAPPED = re.compile(
 )
 _BOLD = re.compile(r"(?<![\w*])(\*{1,3}|__)(?=\S)([^*\n]*?\S)\1(?![*\w])")
 _CODE = re.compile(r"`([^`\n]+)`")
-_CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,30}\|>|</?(?:s|end_of_utterance|eos|bos|pad)>", re.IGNORECASE)
+_CHAT_TOKEN = re.compile(
+    r"<\|(?!begin_of_box|end_of_box)[^<>|]{1,30}\|>|</?(?:s|end_of_utterance|eos|bos|pad)>", re.IGNORECASE
+)
 _TRAILING = ".,;:!?。，；！．｡ \t\r\n"
 _MATH = re.compile(r"\$|\\[()\[\]]")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
