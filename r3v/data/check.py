@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from r3v.data import images
 from r3v.data.fields import content_id
-from r3v.data.normalise import is_number, read_number
+from r3v.data.normalise import read_as
 from r3v.data.readers import examine, reader_of
 from r3v.data.source import Source, open_form, select_split
 from r3v.data.spec import Spec, parse_spec
@@ -69,8 +69,6 @@ class CheckResult:
     tokens: Spread | None = None
     repeated: list[tuple[str, str]] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
-    golds: list[str] = field(default_factory=list)
-    """Golds that are read otherwise than their text, each with how it is read."""
     warnings: list[str] = field(default_factory=list)
     bad: list[DataError] = field(default_factory=list)
 
@@ -147,8 +145,8 @@ class _Seen:
         self.heights += [float(height) for _, height in sizes]
         if self.count:
             self.lengths.append(float(self.count(problem)))
-        if (read := read_as(problem)) is not None:
-            result.golds.append(f"{problem.id}: {read}")
+        if (told := read_as(problem)) is not None:
+            result.warnings.append(f"{problem.id}: {told}")
         if problem.choices and len(set(problem.choices)) < len(problem.choices):
             result.warnings.append(f"{problem.id}: the same option stands twice: {', '.join(problem.choices)}")
         hashes = [image_hash(image) for image in problem.images]
@@ -187,19 +185,6 @@ class _Seen:
         result.width, result.height = Spread.of(self.widths), Spread.of(self.heights)
         result.tokens = Spread.of(self.lengths)
         return result
-
-
-def read_as(problem: Problem) -> str | None:
-    """How the gold is read, where that is not simply its text: without tags, as a number with a unit; else None."""
-    text = str(problem.meta.get("gold", problem.answer))
-    if problem.kind == "number" and not is_number(text):
-        found = read_number(problem.answer)
-        if found is not None:
-            unit = f" with unit {found.unit!r}" if found.unit else ""
-            return f"{text!r:.60} is read as the number {found.canonical}{unit}"
-    return (
-        f"{text!r:.60} is read as {problem.answer!r:.60}" if text != problem.answer and "gold" in problem.meta else None
-    )
 
 
 def token_counter(model: str, style: str = "full") -> Callable[[Problem], int]:
@@ -250,7 +235,6 @@ def render(result: CheckResult) -> str:
             for leak in result.leaks
         ],
     )
-    several("golds read as", result.golds)
     several("warnings", result.warnings)
     add("bad rows", len(result.bad))
     lines.extend(f"    {error}" for error in result.bad)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from r3v.data.normalise import clean_gold
 from r3v.data.rows import Row
 from r3v.errors import DataError
 from r3v.grading import numeric
@@ -78,6 +79,7 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     choose.
     """
     letters = LETTERS[: len(options)]
+    gold = clean_gold(gold) if isinstance(gold, str) else gold
     if form in ("index", "index1"):
         shown = as_text(row, name, gold)
         position = int(shown) - (form == "index1") if shown.isdecimal() else -1
@@ -87,7 +89,8 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     shown = as_text(row, name, gold)
     by_letter = shown.strip("().").upper() if len(shown.strip("().")) == 1 else ""
     by_letter = by_letter if by_letter and by_letter in letters and form != "text" else ""
-    matches = [i for i, option in enumerate(options) if option.strip() == shown] if form != "letter" else []
+    bare = without_labels(tuple(options))
+    matches = [i for i, option in enumerate(options) if shown in (option.strip(), bare[i])] if form != "letter" else []
     by_text = letters[matches[0]] if matches else ""
     if by_letter and by_text and by_letter != by_text:
         raise row.error(
@@ -102,12 +105,6 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
             "Correct the row; for positions use answer_is=index (from 0) or answer_is=index1",
         )
     return by_text or by_letter
-
-
-def without_label(gold: Any, options: Sequence[str]) -> Any:
-    """A gold that repeats a labelled option ("(B) blue") without its label, where all options carry theirs."""
-    shown = dict(zip(options, without_labels(tuple(options)), strict=True))
-    return shown.get(gold, gold) if isinstance(gold, str) else gold
 
 
 def tags(row: Row, name: str, value: Any) -> tuple[str, ...]:
@@ -127,7 +124,15 @@ def content_id(*parts: Any) -> str:
 
 
 def make(row: Row, **values: Any) -> Problem:
-    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one."""
+    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one.
+
+    The gold and the options are read here, once: tags around a gold and labels that all options carry go, so that no
+    target and no prompt repeats them; `meta["gold"]` keeps a gold that was written otherwise."""
+    raw, options = values.get("answer"), values.get("choices")
+    if isinstance(raw, str) and (answer := clean_gold(raw)) != raw and answer:
+        values |= {"answer": answer, "meta": {**values.get("meta", {}), "gold": raw}}
+    if options:
+        values["choices"] = without_labels(tuple(options))
     try:
         problem = Problem(**values)
     except DataError as error:

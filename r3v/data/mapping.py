@@ -23,12 +23,11 @@ from typing import Any, cast
 
 from r3v.data import fields
 from r3v.data.images import locate
-from r3v.data.normalise import answer_kind, clean_gold
+from r3v.data.normalise import answer_kind
 from r3v.data.rows import JsonFile, Row
 from r3v.data.source import Source, one_file
 from r3v.data.spec import Spec
 from r3v.errors import ConfigError, DataError
-from r3v.grading.choice import without_labels
 from r3v.records import ANSWER_KINDS, AnswerKind, ImageSource, Problem
 
 FIELDS = (
@@ -118,11 +117,8 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
     name, gold = fieldmap.value(row, "answer")
     if isinstance(gold, list) and len(gold) == 1:  # as ChartQA's on the hub
         name, gold = f"{name}[0]", gold[0]
-    raw, gold = gold, clean_gold(gold) if isinstance(gold, str) else gold
     if options:
         kind: AnswerKind = "choice"
-        gold = fields.without_label(gold, options)
-        options = without_labels(options)
         answer = fields.letter(row, name, gold, options, fieldmap.answer_is)
     else:
         answer = fields.as_text(row, name, gold)
@@ -136,9 +132,6 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         key = fields.content_id(question, options, shown)
     name, tags = fieldmap.value(row, "skills")
     own, meta = _split(row, fieldmap, split), row.value.get("meta")
-    meta = dict(meta) if isinstance(meta, dict) else {}
-    if gold != raw:
-        meta["gold"] = raw
     return fields.make(
         row,
         id=f"{fieldmap.name}-{key}" if fieldmap.name else key,
@@ -152,7 +145,7 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         skills=fields.tags(row, name, tags),
         split=own,
         source=fieldmap.name or Path(row.file).stem,
-        meta=meta,
+        meta=meta if isinstance(meta, dict) else {},
     )
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 
 from r3v.grading import numeric, rules, where
 from r3v.grading.number import Quantity
-from r3v.records import AnswerKind
+from r3v.records import AnswerKind, Problem
 
 LONG = 4
 """Decimals beyond this many are an artefact of floating point and are rounded to three."""
@@ -165,8 +165,20 @@ def read_number(text: str) -> Quantity | None:
     return found if isinstance(found, Quantity) else None
 
 
+def read_as(problem: Problem) -> str | None:
+    """How a gold is read, where that is not simply its text: without tags, as a number with a unit; else None."""
+    text = str(problem.meta.get("gold", problem.answer))
+    if problem.kind == "number" and not is_number(text):
+        found = read_number(problem.answer)
+        if found is not None:
+            unit = f" with unit {found.unit!r}" if found.unit else ""
+            return f"gold {text!r:.60} is read as the number {found.canonical}{unit}"
+    return f"gold {text!r:.60} is read as {problem.answer!r:.60}" if "gold" in problem.meta else None
+
+
 def answer_kind(text: str) -> AnswerKind:
     """number (with its unit), expression (roots, pi, powers, LaTeX) or text, from what the grader reads in a gold."""
+    text = clean_gold(text)
     if is_number(text):
         return "number"
     found = read_number(text)
