@@ -207,6 +207,7 @@ def close_round(
         "eval": measured["eval"],
         "revision": measured.get("revision"),
         "breakdown": measured.get("breakdown", {}),
+        "unparsed_endings": measured.get("unparsed_endings", []),
         "pool": _without_seconds(done.get("sample", {})),
         "examples": _without_seconds(done.get("build", {})),
         "fit": _without_seconds(done.get("fit", {})),

@@ -3,17 +3,23 @@ gold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from r3v.grading import choice, compare, expression, number, numeric, rules, where
+from r3v.grading import choice, compare, expression, number, numeric, own, rules, where
 from r3v.grading import text as free_text
 from r3v.grading.number import Reading, Unread
 from r3v.grading.where import MAX_PAYLOAD, Statement
 from r3v.grading.writing import words
-from r3v.records import LETTERS, Outcome, Problem, Verdict
+from r3v.records import LETTERS, Graded, Outcome, Problem, Verdict
 
 MAX_STATEMENTS = 12  # of one strength, counted from the end
+OWN = "grader"
+"""Key of `Problem.meta` that names a grader of the user's own (see `r3v.grading.own`)."""
+GRADER_VERSION = 2
+"""Goes up whenever a text may be judged otherwise than before; files of graded texts keep it."""
+
 _READERS = {"choice": choice, "number": numeric, "text": free_text, "expression": expression}
 
 
@@ -22,10 +28,35 @@ def grade(problem: Problem, text: str) -> Verdict:
 
     UNPARSED when no answer is named, UNAVAILABLE when the gold cannot be read or math-verify gave up; the
     reason names the problem. `extracted` is what `extract` returns."""
+    if OWN in problem.meta:
+        return own.judged(problem.meta[OWN], problem, text)
     reading = find(problem, text)
     if isinstance(reading, Unread):
         return Verdict(Outcome.UNPARSED, None, reading.reason)
     return _compare(problem, reading)
+
+
+def grader_name(problem: Problem | None = None) -> str:
+    """The grader of a problem with its version, as files of verdicts keep it: "r3v 2", or the name of one's own."""
+    if problem is not None and OWN in problem.meta:
+        return own.grader_name(problem.meta[OWN])
+    return f"r3v {GRADER_VERSION}"
+
+
+def regrade(graded: Sequence[Graded], problems: Mapping[str, Problem]) -> tuple[list[Graded], int]:
+    """The same candidates judged anew from their texts, and how many verdicts changed (outcome or answer).
+
+    What an engine never answered stays UNAVAILABLE. Raises KeyError for a problem that is not among `problems`."""
+    found, changed = [], 0
+    for item in graded:
+        if item.verdict.outcome is Outcome.UNAVAILABLE and not item.candidate.text:
+            found.append(item)
+            continue
+        verdict = grade(problems[item.candidate.problem_id], item.candidate.text)
+        old = item.verdict
+        changed += (verdict.outcome, verdict.extracted) != (old.outcome, old.extracted)
+        found.append(Graded(item.candidate, verdict))
+    return found, changed
 
 
 def extract(problem: Problem, text: str) -> str | None:
@@ -34,6 +65,8 @@ def extract(problem: Problem, text: str) -> str | None:
     choice: the letter (the first, where the dataset repeats an option), or the stated value if it is no
     option; number: the value; text: the words in lower case; expression: the value, or the expanded
     expression."""
+    if OWN in problem.meta:
+        return own.judged(problem.meta[OWN], problem, text).extracted
     reading = find(problem, text)
     return None if isinstance(reading, Unread) else _canonical(problem, reading)
 
@@ -44,6 +77,8 @@ def normalise(problem: Problem, answer: str) -> str:
 
     An answer that cannot be read by the problem's kind is returned as lower-case words.
     """
+    if OWN in problem.meta:
+        return words(answer[:MAX_PAYLOAD])
     reading = _read(problem, answer)
     return words(answer[:MAX_PAYLOAD]) if isinstance(reading, Unread) else _canonical(problem, reading)
 
@@ -53,6 +88,8 @@ def answers_equal(problem: Problem, a: str, b: str) -> bool:
 
     Symmetric: each is tried as the reference. Answers that cannot be read are equal only if their words are.
     """
+    if OWN in problem.meta:
+        return bool(words(a)) and words(a) == words(b)
     first, second = _read(problem, a), _read(problem, b)
     if isinstance(first, Unread) or isinstance(second, Unread):
         same_words = bool(words(a)) and words(a) == words(b)

@@ -1,8 +1,9 @@
+# ruff: noqa: E501 (lists of forms are read across)
 """Written forms of values, from a grammar that knows nothing of the reader: what a gold may look like in a reply.
 
-A pair is a gold and a reply that writes either the gold or another value. Every written form of the gold must be CORRECT
-or UNPARSED, every form of another value WRONG or UNPARSED; forms are drawn together with their surroundings (a sentence,
-a name before "=", bold, a thought before it) and a marker.
+A pair is a gold and a reply that writes either the gold or another value. Every written form of the gold must be
+CORRECT or UNPARSED, every form of another value WRONG or UNPARSED; forms are drawn together with their surroundings (a
+sentence, a name before "=", bold, a thought before it) and a marker.
 
     python tests/grading/test_grading_forms.py 1000000      counts over a million pairs, about four minutes
 """
@@ -17,7 +18,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import pytest
 
