@@ -8,8 +8,11 @@ Two styles: `full` for pretrained chat models, `short` for geoworld-tiny, whose 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal, Protocol
 
 from r3v.errors import ConfigError
@@ -105,10 +108,66 @@ STYLES: dict[str, Style] = {
 
 
 def style(name: str) -> Style:
-    """The style called `name`. Raises ConfigError for an unknown one."""
+    """The style called `name`, or that of a file FILE.yaml. Raises ConfigError for an unknown one."""
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name))
     if name not in STYLES:
-        raise ConfigError(f"found prompt style {name!r}, expected one of {', '.join(sorted(STYLES))}")
+        raise ConfigError(f"found prompt style {name!r}, expected one of {', '.join(sorted(STYLES))}, or FILE.yaml")
     return STYLES[name]
+
+
+_PLACES = {
+    "refine": ("solution",), "select": ("candidates",), "repeat": ("candidates",), "candidate": ("solution",),
+    "chosen": ("answer",), "note": ("note",), "write_note": ("solution", "answer"), "hint": ("answer",),
+    "answer": ("answer",), "pictured": ("number",),
+}  # fmt: skip
+"""What stands in braces in each field; `n` and `index` may stand there too."""
+
+
+@lru_cache(maxsize=16)
+def _from_file(path: Path) -> Style:
+    """A style of the user's own: a mapping from the fields of `Style` to their words; `base: full` or `short` gives the
+    words of the others. Its name holds a hash of the words, so that samples of other words are other samples."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        found = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"prompt style {path}: cannot read it ({error.strerror}); check the path") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"prompt style {path}: not valid YAML: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ConfigError(f"prompt style {path}: expected a mapping from names of words to text, such as `solve: ...`")
+    base = found.pop("base", None)
+    if base is not None and base not in STYLES:
+        raise ConfigError(f"prompt style {path}: found base {base!r}, expected one of {', '.join(sorted(STYLES))}")
+    names = [f.name for f in fields(Style) if f.name != "name"]
+    unknown = [str(name) for name in found if name not in names]
+    needed = [f.name for f in fields(Style) if f.default is MISSING and f.name != "name" and f.name not in found]
+    if unknown or (needed and base is None):
+        what = f"unknown {', '.join(unknown)}; " if unknown else ""
+        what += f"missing {', '.join(needed)}; " if needed and base is None else ""
+        raise ConfigError(
+            f"prompt style {path}: {what}its words are {', '.join(names)}, and `base: full` gives the rest"
+        )
+    for name, places in _PLACES.items():
+        for place in places:
+            if name in found and f"{{{place}}}" not in found[name]:
+                raise ConfigError(f"prompt style {path}: {name} has no {{{place}}}; say where it stands")
+        _filled(path, name, found.get(name, ""))
+    own = f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return replace(STYLES[base], name=own, **found) if base else Style(name=own, **found)
+
+
+def _filled(path: Path, name: str, words: str) -> None:
+    """Raise ConfigError where the braces of some words cannot be filled."""
+    try:
+        words.format(**dict.fromkeys(("solution", "candidates", "answer", "note", "number", "n", "index"), ""))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(
+            f"prompt style {path}: the braces of {name} cannot be filled ({error}); write {{{{ and }}}} for braces"
+        ) from error
 
 
 def question_text(problem: Problem) -> str:

@@ -8,7 +8,7 @@
     hub:org/name?split=test&choices=options           any `datasets` dataset
 
 `%3F`, `%26`, `%3D` and `%25` stand for `?`, `&`, `=` and `%` inside a path or a value. Every reader takes
-the options `split`, `limit`, `skip_bad` and `open`, which are also keyword arguments of `load`; the keyword
+the options `split`, `limit`, `skip_bad`, `open` and `grader`, which are also keyword arguments of `load`; the keyword
 wins. All other options belong to the reader, and an unknown one is an error that names the nearest.
 """
 
@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 from r3v.errors import ConfigError
 
-COMMON = ("split", "limit", "skip_bad", "open")
+COMMON = ("split", "limit", "skip_bad", "open", "grader")
 _OF_THE_HUB = ("revision", "config")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 

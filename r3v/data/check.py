@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from r3v.data import images
 from r3v.data.fields import content_id
+from r3v.data.normalise import read_as
 from r3v.data.readers import examine, reader_of
 from r3v.data.source import Source, open_form, select_split
 from r3v.errors import ConfigError, DataError
@@ -148,6 +149,8 @@ class _Seen:
         self.heights += [float(height) for _, height in sizes]
         if tokens is not None:
             self.lengths.append(float(tokens))
+        if (told := read_as(problem)) is not None:
+            result.warnings.append(f"{problem.id}: {told}")
         if problem.choices and len(set(problem.choices)) < len(problem.choices):
             result.warnings.append(f"{problem.id}: the same option stands twice: {', '.join(problem.choices)}")
         hashes = [image_hash(image) for image in problem.images]

@@ -9,11 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from r3v.data.normalise import clean_gold
 from r3v.data.rows import Row
 from r3v.data.shown import shown
 from r3v.errors import DataError
 from r3v.grading import numeric
-from r3v.grading.reading import Unread
+from r3v.grading.choice import without_labels
+from r3v.grading.number import Unread
 from r3v.records import LETTERS, Problem
 
 AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
@@ -78,6 +80,7 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     choose.
     """
     letters = LETTERS[: len(options)]
+    gold = clean_gold(gold) if isinstance(gold, str) else gold
     if form in ("index", "index1"):
         said = as_text(row, name, gold)
         position = int(said) - (form == "index1") if said.isdecimal() else -1
@@ -87,7 +90,8 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     said = as_text(row, name, gold)
     by_letter = said.strip("().").upper() if len(said.strip("().")) == 1 else ""
     by_letter = by_letter if by_letter and by_letter in letters and form != "text" else ""
-    matches = [i for i, option in enumerate(options) if option.strip() == said] if form != "letter" else []
+    bare = without_labels(tuple(options))
+    matches = [i for i, option in enumerate(options) if shown in (option.strip(), bare[i])] if form != "letter" else []
     by_text = letters[matches[0]] if matches else ""
     if by_letter and by_text and by_letter != by_text:
         raise row.error(
@@ -121,7 +125,15 @@ def content_id(*parts: Any) -> str:
 
 
 def make(row: Row, **values: Any) -> Problem:
-    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one."""
+    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one.
+
+    The gold and the options are read here, once: tags around a gold and labels that all options carry go, so that no
+    target and no prompt repeats them; `meta["gold"]` keeps a gold that was written otherwise."""
+    raw, options = values.get("answer"), values.get("choices")
+    if isinstance(raw, str) and (answer := clean_gold(raw)) != raw and answer:
+        values |= {"answer": answer, "meta": {**values.get("meta", {}), "gold": raw}}
+    if options:
+        values["choices"] = without_labels(tuple(options))
     try:
         problem = Problem(**values)
     except DataError as error:

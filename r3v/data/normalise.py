@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
-from r3v.records import AnswerKind
+from r3v.grading import numeric, rules, where
+from r3v.grading.number import Quantity
+from r3v.records import AnswerKind, Problem
 
 LONG = 4
 """Decimals beyond this many are an artefact of floating point and are rounded to three."""
@@ -25,6 +27,7 @@ _REMARK = re.compile(r"\((?:the )?results? (?:remain|retain|keep)s? N_\d+ ?\)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PLAIN = re.compile(r"[-+−]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?\s?%?")
 _FRACTION = re.compile(r"[-+−]?\d+\s*/\s*\d+")
+_FRACTION_COMMAND = re.compile(r"\\[dtc]?frac")
 _EXPRESSION = re.compile(r"\\(?:frac|sqrt|pi)|sqrt|\bpi\b|[√π^]|\d\s*\*|\b(?:sin|cos|tan|log)\b")
 
 
@@ -133,10 +136,54 @@ def is_number(text: str) -> bool:
     return bool(_FRACTION.fullmatch(text)) or (bool(re.search(r"\d", text)) and bool(_PLAIN.fullmatch(text)))
 
 
+def clean_gold(text: str) -> str:
+    """The answer alone: "<answer> 145° </answer>" -> "145°", "\\boxed{5}" -> "5"; a thought before it is left out.
+
+    A minus that is typed as another dash becomes one. Text without tags stays as it is."""
+    said = where.said(text)
+    found = where.statements(said.strip(), choice=False) if said is not None else []
+    marked = [statement for statement in found if statement.strength >= rules.BOX]
+    if len({statement.payload for statement in marked}) == 1 and _alone(said or "", marked[-1]):
+        text = marked[-1].payload
+    elif said is not None and said.strip():
+        text = said
+    return re.sub(r"^[‐‑‒–](?=[\d.])", "-", re.sub(r"</?(?:final_)?answer>", "", text).strip())
+
+
+def _alone(said: str, statement: where.Statement) -> bool:
+    """Nothing but markup stands beside the statement."""
+    said = said.strip()
+    around = said[: statement.start] + said[statement.end :]
+    return not re.sub(r"</?(?:final_)?answer>|[$\s.]", "", around)
+
+
+def read_number(text: str) -> Quantity | None:
+    """The number that a gold is, with no unit or a known one; None for any other text."""
+    if not re.search(r"[\d¼-¾⅐-⅞零一二两三四五六七八九十百千]", text):
+        return None
+    found = numeric.quantity(text, numeric.Asked(nouns=False))
+    return found if isinstance(found, Quantity) else None
+
+
+def read_as(problem: Problem) -> str | None:
+    """How a gold is read, where that is not simply its text: without tags, as a number with a unit; else None."""
+    text = str(problem.meta.get("gold", problem.answer))
+    if problem.kind == "number" and not is_number(text):
+        found = read_number(problem.answer)
+        if found is not None:
+            unit = f" with unit {found.unit!r}" if found.unit else ""
+            return f"gold {text!r:.60} is read as the number {found.canonical}{unit}"
+    return f"gold {text!r:.60} is read as {problem.answer!r:.60}" if "gold" in problem.meta else None
+
+
 def answer_kind(text: str) -> AnswerKind:
-    """number, expression (roots, pi, powers, LaTeX) or text, from the look of a gold answer."""
+    """number (with its unit), expression (roots, pi, powers, LaTeX) or text, from what the grader reads in a gold."""
+    text = clean_gold(text)
     if is_number(text):
         return "number"
+    found = read_number(text)
+    if found is not None:
+        return "expression" if found.closed or _FRACTION_COMMAND.search(text) else "number"
     return "expression" if _EXPRESSION.search(text) else "text"
 
 

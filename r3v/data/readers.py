@@ -16,6 +16,7 @@ from r3v.data.sets.geoqa import geometry3k, geoqa
 from r3v.data.sets.releases import clevr_math, m3cot
 from r3v.data.source import Problems, Source, select_split
 from r3v.errors import ConfigError, DataError
+from r3v.grading.own import load_grader
 from r3v.records import Problem
 from r3v.spec import Spec, parse_spec
 
@@ -106,10 +107,12 @@ def load(
     skip_bad: bool = False,
     open: bool = False,
     max_pixels: int | None = None,
+    grader: str | None = None,
 ) -> Problems:
     """The problems a spec names, read lazily (see r3v.spec for the syntax).
 
-    `split` None reads every split. `open` takes the choices away. Without `skip_bad` a bad row raises
+    `split` None reads every split. `open` takes the choices away. `grader` names one of the user's own
+    (`r3v.grading.own`). Without `skip_bad` a bad row raises
     DataError or ImageError when it is reached. With it, every row is read and every image decoded once now,
     bad rows and rows whose id was seen before are left out and listed in `.bad`, and the pass ends after
     `limit` good ones. Raises ConfigError for a spec that is wrong and DataError for a file that cannot be
@@ -121,17 +124,21 @@ def load(
         "limit": limit,
         "skip_bad": "1" if skip_bad else None,
         "open": "1" if open else None,
+        "grader": grader,
     }
     given = {key: str(value) for key, value in overrides.items() if value is not None}
     parsed = Spec(parsed.text, parsed.reader, parsed.path, {**parsed.options, **given})
     split, limit = parsed.options.get("split"), parsed.number("limit")
     skip_bad, as_open = parsed.flag("skip_bad"), parsed.flag("open")
+    judge = parsed.options.get("grader", "")
+    if judge:
+        load_grader(judge)  # what is missing is told now, not after the first sample
     source = reader_of(parsed)(parsed, split)
     index = select_split(source, split, parsed.path)
     if not skip_bad:
-        return Problems(source, index if limit is None else index[:limit], as_open)
+        return Problems(source, index if limit is None else index[:limit], as_open, grader=judge)
     good, bad = _pass(source, index, limit, max_pixels)
-    return Problems(source, good, as_open, bad)
+    return Problems(source, good, as_open, bad, judge)
 
 
 def _pass(

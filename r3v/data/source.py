@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from r3v.data.normalise import answer_kind
 from r3v.data.rows import Row
 from r3v.errors import DataError
+from r3v.grading.judge import OWN
 from r3v.records import Problem
 
 
@@ -43,6 +44,8 @@ class Problems(Sequence[Problem]):
     index: Sequence[int]
     open: bool = False
     bad: list[DataError] = field(default_factory=list)
+    grader: str = ""
+    """A grader of the user's own, which every problem then names in its `meta`."""
 
     @property
     def skipped(self) -> int:
@@ -54,8 +57,10 @@ class Problems(Sequence[Problem]):
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, slice):
-            return Problems(self.source, self.index[item], self.open, self.bad)
+            return Problems(self.source, self.index[item], self.open, self.bad, self.grader)
         problem = self.source.build(self.source.rows[self.index[item]])
+        if self.grader:
+            problem = replace(problem, meta={**problem.meta, OWN: self.grader})
         return open_form(problem) if self.open else problem
 
     def __iter__(self) -> Iterator[Problem]:

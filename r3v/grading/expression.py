@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from r3v.grading import number, pool
-from r3v.grading.clean import plain_math, unwrap
-from r3v.grading.reading import REFUSAL, Reading, Unread, main_clause
+from r3v.grading import compare as numbers
+from r3v.grading import number, numeric, pool
+from r3v.grading.number import Quantity, Reading, Unread
+from r3v.grading.writing import plain, unwrap
 from r3v.records import Problem
 
 MAX_EXPRESSION = 200
@@ -51,33 +52,47 @@ def looks_like_math(text: str) -> bool:
     return bool(text) and len(text) <= MAX_EXPRESSION and not prose and bool(re.search(r"[\w∞∅]", text))
 
 
-def _read(text: str, problem: Problem) -> Reading | None:
-    quantity = number.parse(text, problem.unit, max_unit_words=0)
-    if quantity is None or quantity.unit.strip("° "):
-        quantity = number.parse_measure(text)
+def _read(text: str, problem: Problem) -> Reading | Unread | None:
+    found = numeric.quantity(text, numeric.Asked.of(problem, nouns=False)) if "=" not in text else number.parse(text)
+    if isinstance(found, Unread):
+        return found
     shown = latex(text)
-    if quantity is not None:
-        return Reading(quantity.canonical, shown, quantity)
+    if isinstance(found, Quantity):
+        return Reading(found.canonical, latex(_without_unit(text, found)), found)
     return Reading(_squeezed(shown), shown) if looks_like_math(shown) else None
+
+
+def _without_unit(text: str, found: Quantity) -> str:
+    """The expression alone, as math-verify takes it: to it "9\\pi cm" is a product of four factors."""
+    if not found.unit:
+        return text
+    shown = plain(text)
+    for end in range(len(shown), 0, -1):
+        alone = number.parse(shown[:end], nouns=False)
+        if alone is not None and not alone.unit and numbers.same(alone.value, found.value):
+            return shown[:end]
+    return text
 
 
 def read(problem: Problem, payload: str, strong: bool = True) -> Reading | Unread:
     """The expression that a statement gives, or what stands behind its last "=" if the left side is prose."""
-    clause = unwrap(main_clause(payload))
-    if REFUSAL.match(clause):
-        return Unread(f"{clause[:60]!r} is no expression", blocks=True)
-    behind = re.split(r"\bis\b|\bequals\b|:", clause)[-1]
-    for text in dict.fromkeys((unwrap(payload), clause, behind, clause.split("=")[-1])):
+    clause = numeric.main_clause(payload)
+    shown = unwrap(clause)
+    if numeric.refused(shown):
+        return Unread(f"{shown[:60]!r} is no expression", blocks=True)
+    behind = re.split(r"\bis\b|\bequals\b|:", shown)[-1]
+    for text in dict.fromkeys((unwrap(payload), shown, behind, shown.split("=")[-1])):
         reading = _read(text, problem)
         if reading is not None:
+            if text != unwrap(payload) and numeric.rest_withdraws(payload):
+                return Unread(f"{payload[:60]!r} takes its answer back", blocks=True)
             return reading
-    return Unread(f"no expression in {clause[:60]!r}")
+    return Unread(f"no expression in {shown[:60]!r}")
 
 
 def read_bare(problem: Problem, line: str, single: bool) -> Reading | Unread:
     """Without "Answer:", a last line that is nothing but an expression; an equation is a step."""
-    plain = plain_math(line)
-    if re.search(r"=|≈|\\approx", line) or (not single and re.match(r"^\(?\w[.)]?$", plain)):
+    if re.search(r"=|≈|\\approx", line) or (not single and re.match(r"^\(?\w[.)]?$", plain(line))):
         return Unread("no answer is stated")
     return _read(line, problem) or Unread("no answer is stated")
 
@@ -87,7 +102,7 @@ def compare(gold: Reading, answer: Reading, tolerance: float | None) -> pool.Ans
     if gold.canonical == answer.canonical:
         return pool.Answer("equal")
     if gold.quantity is not None and answer.quantity is not None:
-        return pool.Answer("equal" if number.equal(gold.quantity, answer.quantity, tolerance) else "different")
+        return pool.Answer("equal" if numbers.equal(gold.quantity, answer.quantity, tolerance) else "different")
     result = _verify(gold.raw, answer.raw)
     if result.status == "down":  # a process that did not start says nothing about this pair
         _verify.cache_clear()

@@ -2,17 +2,19 @@
 
 "Paris, France" is not "Paris", and "Paris" is not "Paris, France": whether a qualifier adds or changes
 something cannot be told from the words, so both ways are WRONG. A leading yes or no is the whole answer
-("Yes, it is."). Units and magnitudes are not read here: "5 clubs" is compared as words. "Unknown" or "none"
-may be a right answer, so it is read as one; "I don't know" names none."""
+("Yes, it is."). A gold that is a plain number takes it with a unit ("3 1/2" takes "3 1/2 cups"); a gold with a unit of
+its own is compared as words. "Unknown" or "none" may be a right answer, so it is read as one; "I don't know" names
+none."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
-from r3v.grading import number
-from r3v.grading.clean import unwrap, words
-from r3v.grading.reading import Reading, Unread, main_clause
+from r3v.grading import compare, number
+from r3v.grading.number import Reading, Unread
+from r3v.grading.numeric import main_clause
+from r3v.grading.writing import unwrap, words
 from r3v.records import Problem
 
 BARE_WORDS = 5  # a whole reply of at most this many words is taken for a direct answer
@@ -27,10 +29,9 @@ _REFUSAL = re.compile(
 )
 
 
-def plain_number(text: str) -> number.Quantity | None:
+def plain_number(quantity: number.Quantity | None) -> bool:
     """A number with nothing behind it but % ("45%", "1,000"); "5 clubs" is text."""
-    quantity = number.parse(text, max_unit_words=0)
-    return quantity if quantity is not None and not quantity.unit else None
+    return quantity is not None and not quantity.unit
 
 
 def normal(text: str) -> Reading | None:
@@ -42,8 +43,8 @@ def normal(text: str) -> Reading | None:
     match = _YES_NO.match(text)
     if match:
         return Reading(match[1].lower(), text)
-    quantity = plain_number(text)
-    return Reading(quantity.canonical, text, quantity) if quantity else Reading(shown, text)
+    quantity = number.parse(text)
+    return Reading(quantity.canonical if quantity and plain_number(quantity) else shown, text, quantity)
 
 
 def read(problem: Problem, payload: str, strong: bool = True) -> Reading | Unread:
@@ -65,6 +66,6 @@ def read_bare(problem: Problem, line: str, single: bool) -> Reading | Unread:
 
 
 def equal(gold: Reading, answer: Reading, tolerance: float | None) -> bool:
-    if gold.quantity is not None and answer.quantity is not None:
-        return number.equal(gold.quantity, answer.quantity, tolerance)
+    if gold.quantity is not None and answer.quantity is not None and plain_number(gold.quantity):
+        return compare.equal(gold.quantity, answer.quantity, tolerance)
     return gold.canonical in (answer.canonical, answer.whole)

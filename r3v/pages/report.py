@@ -61,8 +61,10 @@ def _json(path: Path) -> Any:
 
 
 def _percent(cell: Mapping[str, Any]) -> str:
+    """Accuracy, its interval, and the share of answers that named none."""
     low, high = cell["ci95"]
-    return f"{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}"
+    unread = f"\n{100 * cell['unparsed']:.1f} unparsed" if cell["unparsed"] else ""
+    return f"{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}{unread}"
 
 
 def _name(report: Mapping[str, Any]) -> str:
@@ -114,6 +116,19 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
         + card(_accuracy_chart(reports))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(r))}: {escape(r['reason'])}.</p>" for r in reports[1:])
+        + _endings(reports)
+    )
+
+
+def _endings(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The commonest ends of answers that named none, of the last round that has any."""
+    told = [(r, r["unparsed_endings"]) for r in reports if r.get("unparsed_endings")]
+    if not told:
+        return ""
+    report, found = told[-1]
+    rows = [[str(n), end] for end, n in found]
+    return details(
+        f"Commonest endings of unparsed answers, {_name(report)}", card(table("Answers", ["", "ends in"], rows))
     )
 
 

@@ -169,6 +169,7 @@ def close(
         "eval": measured["eval"],
         "revision": measured.get("revision"),
         "breakdown": measured.get("breakdown", {}),
+        "unparsed_endings": measured.get("unparsed_endings", []),
         "pool": without_seconds(done.get("sample", {})),
         "examples": without_seconds(done.get("build", {})),
         "fit": without_seconds(done.get("fit", {})),

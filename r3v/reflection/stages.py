@@ -49,7 +49,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     def evaluate(
         policy: Policy, problems: Sequence[Problem], selectors: Sequence[str], out: Path, config: Config
     ) -> dict[str, Any]:
-        from r3v.run.evaluation import breakdown, read_rows, tokens_per_problem
+        from r3v.run.evaluation import breakdown, read_rows, tokens_per_problem, unparsed_endings
         from r3v.run.evaluation import evaluate as measure
 
         if not problems:
@@ -61,6 +61,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
         )  # fmt: skip
         rows = read_rows(out)
         found = {"eval": measured, "breakdown": breakdown(rows), "tokens_per_problem": tokens_per_problem(rows)}
+        found["unparsed_endings"] = unparsed_endings(rows)
         return {**found, "revision": commit_of(policy)}
 
     def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
@@ -74,14 +75,14 @@ def load_splits(data: DataConfig) -> Splits:
     `n_gate` (default a tenth) with the smallest sha256 of their id, whatever the order of the file."""
     from r3v.data import load
 
-    evaluation = load(data.eval, limit=data.n_eval, skip_bad=data.skip_bad, open=data.open)
+    evaluation = load(data.eval, limit=data.n_eval, skip_bad=data.skip_bad, open=data.open, grader=data.grader)
     if data.gate != data.train:
-        train = load(data.train, limit=data.n_train, skip_bad=data.skip_bad, open=data.open)
-        gate = load(data.gate, limit=data.n_gate, skip_bad=data.skip_bad, open=data.open)
+        train = load(data.train, limit=data.n_train, skip_bad=data.skip_bad, open=data.open, grader=data.grader)
+        gate = load(data.gate, limit=data.n_gate, skip_bad=data.skip_bad, open=data.open, grader=data.grader)
         return apart(train, gate, evaluation)
     if data.train.startswith("geoworld:"):
         raise ConfigError("data.gate is the same as data.train; use geoworld:gate, which never overlaps with it")
-    whole = load(data.train, skip_bad=data.skip_bad, open=data.open)
+    whole = load(data.train, skip_bad=data.skip_bad, open=data.open, grader=data.grader)
     order = sorted(range(len(whole)), key=lambda i: hashlib.sha256(whole[i].id.encode()).digest())
     size = data.n_gate if data.n_gate is not None else max(1, len(whole) // 10)
     held, kept = order[:size], sorted(order[size:])
@@ -191,8 +192,9 @@ def _build(
     from r3v.reflection.build import build_examples
     from r3v.rollout.pool import Pool
     from r3v.rollout.rollout import rescue
-    from r3v.rollout.shards import write_examples
+    from r3v.rollout.shards import regrade_folders, write_examples
 
+    regrade_folders(folders, problems)
     words, pool, build = style(config.model.prompt_style), Pool(folders), config.build
     rescues = build.hint or build.prefix
     engine = policy() if rescues or "grounded" in build.filters else None

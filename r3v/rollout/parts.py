@@ -12,7 +12,7 @@ from typing import Any
 
 from r3v.data.source import Problems
 from r3v.errors import ConfigError, EngineError, RunError
-from r3v.grading import grade
+from r3v.grading import grade, grader_name
 from r3v.policies.base import Policy, SamplingParams, Spread
 from r3v.prompts import Style
 from r3v.records import Candidate, Graded, Outcome, Problem, Prompt, Verdict
@@ -124,7 +124,8 @@ class Shards:
         chunk = part.problems if part.problems is not None else [lazy[i] for i in part.rows]
         asked = part.asked if part.asked is not None else [self.prompts(problem, self.style) for problem in chunk]
         shard, tally = self.job.graded(policy, chunk, asked), Tally()
-        write_shard(self.out / SHARD.format(index=part.number), shard, self.settings)
+        judge = grader_name(chunk[0] if chunk else None)
+        write_shard(self.out / SHARD.format(index=part.number), shard, self.settings, judge)
         tally.add(shard, new=True)
         return len(chunk), tally
 

@@ -24,7 +24,7 @@ from r3v.records import Graded, Outcome, Problem, Prompt
 from r3v.rollout.lengths import tell_cut
 from r3v.rollout.parts import SETTINGS, Job, MakePrompt, Part, Shards, done, made
 from r3v.rollout.pool import Pool
-from r3v.rollout.shards import SHARD, shard_paths, shard_settings
+from r3v.rollout.shards import SHARD, regrade_folders, shard_paths, shard_settings
 from r3v.rollout.tally import RolloutStats, Tally
 from r3v.run.progress import task
 from r3v.settings.config import BuildConfig, SampleConfig, kept_settings
@@ -116,7 +116,8 @@ def bootstrap(
 
     One process at a time works on a folder. Finished shards are kept, half-written files are removed; shards
     with UNAVAILABLE candidates are sampled again, so running the command once more fills the gaps an engine
-    left. `purpose` names `prompts` in the settings stored in every shard. `notes` are shown to the solver; they go with
+    left. Shards that another grader judged are judged anew from their texts. `purpose` names `prompts` in the settings
+    stored in every shard. `notes` are shown to the solver; they go with
     the plain solve prompt only.
 
     Raises RunError for shards of other settings, damaged shards, and repeated problem ids; ConfigError for
@@ -139,6 +140,7 @@ def bootstrap(
         if path.name not in wanted:
             raise RunError(f"{path}: found a shard beyond the {len(wanted)} expected ones; use another folder")
     _sweep(out)
+    regrade_folders([out], problems)
     write_json(out / SETTINGS, settings)
     job = Job(sampling_params(sample), sample.k, seed, round, first_index, attempts, pause)
     lazy = problems if isinstance(problems, Problems) else None

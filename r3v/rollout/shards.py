@@ -8,11 +8,13 @@ its pages carry checksums, so that a half-written, damaged or foreign file is an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r3v.errors import RunError
+from r3v.grading import grader_name, regrade
 from r3v.io import atomic_path
 from r3v.records import SCHEMA, Candidate, Example, Graded, Message, Outcome, Problem, Prompt, Verdict
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 SHARD = "shard-{index:05d}.parquet"
 CANDIDATES, EXAMPLES = "candidates", "examples"
-_META = {"kind": b"r3v.kind", "schema": b"r3v.schema", "settings": b"r3v.settings.tree"}
+_META = {"kind": b"r3v.kind", "schema": b"r3v.schema", "settings": b"r3v.settings", "grader": b"r3v.grader"}
+OLD_GRADER = "r3v 1"
+"""What graded the shards that name no grader."""
 
 
 def _schema(kind: str) -> pa.Schema:
@@ -105,13 +109,21 @@ def graded_from_row(row: Mapping[str, Any]) -> Graded:
     return Graded(candidate, Verdict(Outcome(row["outcome"]), row["extracted"], row["reason"]))
 
 
-def _write(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None) -> None:
+def _write(
+    path: Path,
+    kind: str,
+    rows: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any] | None,
+    grader: str | None = None,
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     metadata = {_META["kind"]: kind.encode(), _META["schema"]: str(SCHEMA).encode()}
     if settings is not None:
         metadata[_META["settings"]] = json.dumps(settings, sort_keys=True).encode()
+    if grader is not None:
+        metadata[_META["grader"]] = grader.encode()
     table = pa.Table.from_pylist(list(rows), schema=_schema(kind).with_metadata(metadata))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
@@ -158,9 +170,50 @@ def _rows(path: Path, kind: str, columns: Sequence[str] | None = None) -> list[d
         ) from error
 
 
-def write_shard(path: str | Path, graded: Sequence[Graded], settings: Mapping[str, Any] | None = None) -> None:
-    """Write one shard of graded candidates; `settings` (JSON values) are kept in the file's metadata."""
-    _write(Path(path), CANDIDATES, [graded_to_row(item) for item in graded], settings)
+def write_shard(
+    path: str | Path, graded: Sequence[Graded], settings: Mapping[str, Any] | None = None, grader: str | None = None
+) -> None:
+    """Write one shard of graded candidates; `settings` (JSON values) and the `grader` that judged them (None: the
+    library's, in its present version) are kept in the file's metadata."""
+    _write(Path(path), CANDIDATES, [graded_to_row(item) for item in graded], settings, grader or grader_name())
+
+
+def shard_grader(path: str | Path) -> str:
+    """The grader that judged a shard, with its version. Raises RunError for a damaged or foreign file."""
+    with _open(Path(path), CANDIDATES) as file:
+        return (file.metadata.metadata or {}).get(_META["grader"], OLD_GRADER.encode()).decode()
+
+
+def regrade_folders(
+    folders: Iterable[str | Path], problems: Sequence[Problem], say: Callable[[str], None] | None = None
+) -> tuple[int, int]:
+    """Judge the shards that another grader, or another version of this one, has judged anew from their texts.
+
+    Returns how many verdicts were made anew and how many of them changed; `say` (default: a line on standard error) is
+    told both for each folder. Raises RunError for a problem that is not among `problems`."""
+    now = grader_name(problems[0] if len(problems) else None)
+    known: dict[str, Problem] = {}
+    verdicts = changes = 0
+    for folder in map(Path, folders):
+        old = {path: name for path in shard_paths(folder) if (name := shard_grader(path)) != now}
+        known = known or ({problem.id: problem for problem in problems} if old else {})
+        here = changed_here = 0
+        for path in old:
+            graded = read_shard(path)
+            for item in graded:
+                _problem(known, item.candidate.problem_id, path)
+            found, changed = regrade(graded, known)
+            write_shard(path, found, shard_settings(path), now)
+            here, changed_here = here + len(found), changed_here + changed
+        if old:
+            told = f"{folder}: judged by {', '.join(sorted(set(old.values())))}, now {now}: {here} verdicts made anew "
+            (say or _say)(f"{told}from the texts, {changed_here} of them changed")
+        verdicts, changes = verdicts + here, changes + changed_here
+    return verdicts, changes
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def read_shard(path: str | Path) -> list[Graded]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r3v.errors import ConfigError, EngineError, RunError
-from r3v.grading import grade
+from r3v.grading import grade, grader_name
 from r3v.io import atomic_path
 from r3v.policies.base import Policy
 from r3v.prompts import Notes, Style, question_text
 from r3v.records import Candidate, Outcome, Problem, Verdict
 from r3v.rollout.lengths import tell_cut
+from r3v.rollout.shards import OLD_GRADER
 from r3v.run.progress import task
 from r3v.selection.selector import ORACLE, SELECTORS, Selection, Selector
 from r3v.settings.config import SelectConfig, kept_settings
@@ -30,7 +34,7 @@ from r3v.stats import wilson
 Row = dict[str, Any]
 SAMPLE = "sample"
 """Name under which the candidates themselves are kept as rows; not a selector."""
-_SETTINGS = b"r3v.run.evaluation"
+_SETTINGS, _GRADER = b"r3v.evaluation", b"r3v.grader"
 
 
 def metric_name(selector: str, n: int) -> str:
@@ -133,14 +137,42 @@ def evaluate(
                 write_rows(path, rows, settings)
                 outcomes += [row["outcome"] for row in rows if row["metric"] == first]
                 told.reach(stop, right=cell(outcomes)["accuracy"])
-        write_rows(out, [row for path in paths for row in read_rows(path)], settings)
+        judge = grader_name(problems[0] if len(problems) else None)
+        write_rows(out, [row for path in paths for row in read_rows(path)], settings, judge)
         shutil.rmtree(parts, ignore_errors=True)
     elif _written_with(out) != settings:
         raise RunError(f"{out}: written with another model, data or settings; delete it or choose another file")
+    else:
+        _regraded(out, problems, settings)
     rows = read_rows(out)
     ended = [row["stop"] for row in rows if row["stop"] and row["selector"] in (SAMPLE, "greedy")]
     tell_cut(ended.count("length"), len(ended), "select.max_new_tokens", select.max_new_tokens)
     return block(rows, selectors, select.n)
+
+
+def _regraded(out: Path, problems: Sequence[Problem], settings: str) -> None:
+    """Judge the rows of a file anew where another grader judged them: verdicts only, what was chosen stays chosen."""
+    metadata = _table(out).schema.metadata or {}
+    if not len(problems) or metadata.get(_GRADER, OLD_GRADER.encode()).decode() == grader_name(problems[0]):
+        return
+    known, rows, changed = {p.id: p for p in problems}, read_rows(out), 0
+    for row in rows:
+        if row["outcome"] != Outcome.UNAVAILABLE.value or row["text"]:
+            verdict = grade(known[row["problem_id"]], row["text"])
+            changed += (row["outcome"], row["answer"]) != (verdict.outcome.value, verdict.extracted)
+            row |= {"outcome": verdict.outcome.value, "answer": verdict.extracted, "reason": verdict.reason}
+    write_rows(out, rows, settings, grader_name(problems[0]))
+    print(f"{out}: {len(rows)} answers judged anew by {grader_name(problems[0])}, {changed} changed", file=sys.stderr)
+
+
+def unparsed_endings(rows: Iterable[Row], n: int = 10) -> list[tuple[str, int]]:
+    """The commonest ends of answers that name none, digits as 0: what a grader or a prompt would have to learn."""
+    ends: Counter[str] = Counter()
+    for row in rows:
+        if row["outcome"] == Outcome.UNPARSED.value and row["selector"] != SAMPLE:
+            last = (row["text"].strip() or "(empty)").splitlines()[-1].strip()
+            ends[re.sub(r"\d", "0", last[-60:])] += 1
+    return ends.most_common(n)
 
 
 def check_selectors(selectors: Sequence[str]) -> None:
@@ -254,15 +286,18 @@ def tokens_per_problem(rows: Iterable[Row]) -> dict[str, float]:
     return {metric: total / len(problems[metric]) for metric, total in sums.items() if metric != SAMPLE}
 
 
-def write_rows(path: str | Path, rows: Sequence[Row], settings: str = "") -> None:
-    """Write rows as Parquet, whole or not at all."""
+def write_rows(path: str | Path, rows: Sequence[Row], settings: str = "", grader: str = "") -> None:
+    """Write rows as Parquet, whole or not at all, with the grader that judged them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     text, whole = pa.string(), pa.int64()
     other = {"index": whole, "tokens": whole, "scores": pa.list_(pa.float64()), "skills": pa.list_(text)}
     names = list(rows[0]) if rows else ["problem_id", "selector", "metric", "outcome"]
-    schema = pa.schema([(name, other.get(name, text)) for name in names], {_SETTINGS: settings.encode()})
+    schema = pa.schema(
+        [(name, other.get(name, text)) for name in names],
+        {_SETTINGS: settings.encode(), _GRADER: (grader or grader_name()).encode()},
+    )
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
 

@@ -53,6 +53,8 @@ class DataConfig:
     open: bool = False
     """Ask without choices: the value must be stated."""
     skip_bad: bool = False
+    grader: str | None = None
+    """A grader of your own in place of the library's: package.module:function or FILE.py:function."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class ModelConfig:
     lora_dropout: float = 0.0
     lora_targets: Literal["language", "all"] = "language"
     """Linear layers of the language model, or of the whole model."""
-    prompt_style: Literal["full", "short"] = "full"
+    prompt_style: str = "full"
+    """full, short, or a file of your own words, FILE.yaml."""
     letters: bool = False
     """Targets name the letter of a choice instead of its value."""
     blank: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 
 from r3v.app.commands.common import model_config, note
 from r3v.app.commands.recall import recall_of
-from r3v.app.commands.tables import block_table, run_table
+from r3v.app.commands.tables import block_table, endings, run_table
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.precision import decided_for_run
@@ -71,13 +71,16 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
     check_config(config)
     if args.out and Path(args.out).suffix == ".parquet":
         raise ConfigError(f"found --out {args.out}, expected a name for JSON: the rows go beside it as .parquet")
-    problems = load(args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open)
+    problems = load(
+        args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open, grader=config.data.grader
+    )
     policy = make_policy(config.model, config, say=note)
     with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config, measures=True) as recall:
         rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
         found = real_stages(say=note, notes=recall).evaluate(policy, problems, config.select.selectors, rows, config)
         told = {"notes": recall.name} if recall else {}
     print(block_table(found["eval"]))
+    print(endings(found["unparsed_endings"]), end="")
     if args.out:
         told |= {"data": args.data, "open": config.data.open, "model": policy.name}
         write_json(args.out, {"schema": 1, **told, **found})
@@ -92,7 +95,9 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
 
     config = model_config(args, rest)
     problems: Sequence[Any] = (
-        load(args.data, limit=args.limit, open=config.data.open, skip_bad=config.data.skip_bad)
+        load(
+            args.data, limit=args.limit, open=config.data.open, skip_bad=config.data.skip_bad, grader=config.data.grader
+        )
         if args.data
         else [question_problem(args)]
     )
@@ -175,7 +180,13 @@ def sample(args: argparse.Namespace, rest: list[str]) -> int:
     config = model_config(args, rest)
     if args.k is not None:
         config = set_field(config, "sample.k", args.k)
-    problems = load(args.data, limit=args.limit, open=args.open or config.data.open, skip_bad=config.data.skip_bad)
+    problems = load(
+        args.data,
+        limit=args.limit,
+        open=args.open or config.data.open,
+        skip_bad=config.data.skip_bad,
+        grader=config.data.grader,
+    )
     policy = make_policy(config.model, config, say=note)
     with recall_of(args, policy, config) as recall:
         stats = real_stages(notes=recall).sample(policy, problems, Path(args.out), config, 0)

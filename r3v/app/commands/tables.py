@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -34,3 +34,10 @@ def run_table(value: Mapping[str, Any]) -> str:
 def _with_half_width(cell: Mapping[str, Any]) -> str:
     low, high = cell["ci95"]
     return f"{100 * cell['accuracy']:.1f} ±{50 * (high - low):.1f}"
+
+
+def endings(found: Sequence[tuple[str, int]]) -> str:
+    """The commonest ends of answers that named none, a line each; nothing where every answer was read."""
+    if not found:
+        return ""
+    return "commonest endings of unparsed answers:\n" + "".join(f"{n:>6}  {end}\n" for end, n in found)
