@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from r3v.policies.model.calls import past_of
+from r3v.policies.model.calls import past_of, stacked
 from r3v.policies.model.tiny import FAMILIES
 from r3v.policies.sampling import attention_math, shared
+from r3v.policies.sampling.sharing_check import why_not_shared
 
 IDS = {"<|image_pad|>": 5, "<|video_pad|>": 6, "<|vision_start|>": 3, "<|vision_end|>": 4, "vocab": 400, "eos": 2}
 
@@ -98,7 +99,7 @@ def divergence(model: Any) -> float:
     own = model(input_ids=row, position_ids=places, use_cache=False).logits[0, 100:].float().log_softmax(-1)
     cache = DynamicCache()
     model(input_ids=row[:, :100], position_ids=places[..., :100], **past_of(model, cache), use_cache=True)
-    block = shared.ancestor([(*shared.stacked(cache), [(0, 100)])], [0])
+    block = shared.ancestor([(*stacked(cache), [(0, 100)])], [0])
     rest = {"input_ids": row[:, 100:], "position_ids": places[..., 100:], "use_cache": True}
     found = shared.SharedCalls(model)([block], **rest, **past_of(model, DynamicCache()))[0].float().log_softmax(-1)
     return float((own.exp() * (own - found)).sum(-1).mean())
@@ -126,7 +127,7 @@ def test_large_key_biases_leave_the_model_what_it_is(way: str, monkeypatch: pyte
         monkeypatch.setattr(attention_math, "has_kernel", lambda query: False)
     models = [biased(600.0, 921.0, seed) for seed in range(3)]
     assert sum(map(divergence, models)) / 3 < 1e-3
-    assert shared.why_not_shared(models[0]) is None
+    assert why_not_shared(models[0]) is None
     monkeypatch.setattr(shared, "attention", rounded)
     assert sum(map(divergence, models)) / 3 > 0.1
-    assert "other log-probabilities" in str(shared.why_not_shared(biased(600.0, 921.0, 0)))
+    assert "other log-probabilities" in str(why_not_shared(biased(600.0, 921.0, 0)))

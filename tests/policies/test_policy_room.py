@@ -69,7 +69,6 @@ def allocator(limit: float = float("inf")) -> Iterator[Allocator]:
 def fresh(slots: int = 16) -> HFPolicy:
     policy = HFPolicy(tiny("idefics3"), slots=slots)
     policy._can_share()
-    policy._decoder_asked = True  # the model's own forward, as where nothing is tuned
     return policy
 
 

@@ -1,18 +1,14 @@
-"""Memories of uneven shape are known before they are stacked, features of unknown form are not kept, and a relative of
-a family is not played by it."""
+"""Memories of uneven shape are known before they are stacked, and a relative of a family is not played by it."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from r3v.policies.model.structure import why_uneven
 from r3v.policies.model.tiny import family_of
-from r3v.training.layout import vision
 
 
 def layers(*attentions: dict[str, Any]) -> Any:
@@ -56,13 +52,3 @@ def test_layers_of_different_shapes_have_no_slots() -> None:
 )
 def test_relatives_are_told_apart(name: str, family: str | None) -> None:
     assert family_of(name) == family
-
-
-@pytest.mark.parametrize("more", ["visual_indicator_features", None])
-def test_features_of_unknown_form_are_not_kept(more: str | None) -> None:
-    """Ovis2 returns more than pooled features; Llama 4 returns none that are pooled."""
-    found: dict[str, Any] = {"last_hidden_state": torch.zeros(1)}
-    if more:
-        found |= {"pooler_output": torch.zeros(1, 2), more: torch.zeros(1)}
-    inner = SimpleNamespace(get_image_features=lambda **_: found)
-    assert vision._compute(inner, {}) is None

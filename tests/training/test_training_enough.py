@@ -17,13 +17,13 @@ from training_examples import examples_of
 
 from r3v.errors import ConfigError, DataError, ModelError
 from r3v.policies.base import SamplingParams
-from r3v.policies.sampling import pictures
+from r3v.policies.model import pictures
+from r3v.policies.model.encode import Encoder
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.rollout.lengths import tell_cut
 from r3v.settings.config import ModelConfig
 from r3v.training.enough import check_kept
 from r3v.training.fit import fit
-from r3v.training.layout import vision
 from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
 from r3v.training.precision import check_precision
@@ -62,20 +62,14 @@ def test_many_answers_cut_off_are_said(caplog: pytest.LogCaptureFixture) -> None
 
 
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every picture becomes the same features, in sampling and in training."""
-    own = vision._compute
+    """Every picture becomes the same pixels, in sampling and in training."""
+    own = Encoder.collate_images
 
-    def same(inner: Any, images: Any) -> Any:
-        found = own(inner, images)
-        return replace(found, pooled=tuple(torch.ones_like(t) for t in found.pooled))
+    def same(self: Encoder, images: Any) -> Any:
+        found = own(self, images)
+        return {k: torch.full_like(v, 0.1) if v.is_floating_point() else v for k, v in found.items()}
 
-    monkeypatch.setattr(vision, "_compute", same)
-    monkeypatch.setattr(
-        "r3v.policies.model.forward.images_of",
-        lambda model, encoder, encoded: {
-            k: torch.ones_like(v) for k, v in encoder.collate_images([e.images for e in encoded]).items()
-        },
-    )
+    monkeypatch.setattr(Encoder, "collate_images", same)
     monkeypatch.setattr(pictures, "_LOOKED", type(pictures._LOOKED)())
 
 
@@ -84,8 +78,7 @@ def test_training_that_does_not_look_is_an_error_unless_it_is_declared(monkeypat
     with pytest.raises(ModelError, match=r"pictures do not reach the model.*target tokens of problem.*model\.blank"):
         train(R3VModule(fresh(), TRAIN, config=CONFIG))
     declared = replace(CONFIG, blank=True)
-    with pytest.warns(UserWarning, match="disagrees"):  # the model's own forward looks
-        train(R3VModule(fresh(declared), TRAIN, config=declared))
+    train(R3VModule(fresh(declared), TRAIN, config=declared))
 
 
 def test_sampling_that_does_not_look_is_an_error_unless_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,11 @@ from training_examples import examples_of
 
 from r3v.policies.model.loading import Loaded, add_lora, load
 from r3v.settings.config import ModelConfig
-from r3v.training import forward
+from r3v.training import forward, parity
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.layout.batching import Batch, collate
 from r3v.training.layout.trie import Trie, build_trie
 from r3v.training.module import R3VModule
-from r3v.training.selftest import parity
 from r3v.training.selftest.parity import ParityWarning, _judge, check_parity, half_precision, still
 from r3v.training.selftest.tries import chosen, in_batches, only
 
@@ -82,8 +81,6 @@ def plant(fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(forward, "tree_mask", all_causal)
     elif fault == "one branch sees another":
         monkeypatch.setattr(forward, "tree_mask", last_sees_first)
-    elif fault == "blank picture":
-        monkeypatch.setattr(forward, "why_not_cached", lambda inner: "pixels are to be looked at")
 
 
 @pytest.mark.parametrize("gradients", [True, False])

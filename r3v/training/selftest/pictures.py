@@ -24,9 +24,8 @@ def check_pictures(model: nn.Module, tries: Sequence[Trie], collate: Collate, pa
         return
     trie = with_one[0]
     other = next((t for t in with_one[1:] if _can_stand_in(trie, t)), None)
-    name = trie.image_key if other is None else other.image_key
     images = {k: -v if v.is_floating_point() else v for k, v in trie.images.items()} if other is None else other.images
-    turned = replace(trie, images=images, image_key="" if other is None else name)
+    turned = replace(trie, images=images)
     with still(model), torch.no_grad():
         before, after = (token_logprobs(model, collate([t], path == "fused"), path) for t in (trie, turned))
     if torch.equal(before, after):
