@@ -39,8 +39,8 @@ _AND = re.compile(r"^(?:and|or|/|&|,|;|\+)?\s*(?:(?:option|choice)\s+)?[\(\[{]?[
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option: its words, its number if it is one, whether at most a known unit stands behind that ("3 cm", not "3 red
-    balls"), and the index of the first option equal to it."""
+    """An option: its words; its number if it is one; whether at most a known unit stands behind that, as in "3 cm" and
+    not in "3 red balls"; and the index of the first option equal to it."""
 
     words: str
     quantity: Quantity | None
