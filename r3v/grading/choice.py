@@ -39,10 +39,12 @@ _AND = re.compile(r"^(?:and|or|/|&|,|;|\+)?\s*(?:(?:option|choice)\s+)?[\(\[{]?[
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option: its words, its number if it is one, and the index of the first option equal to it."""
+    """An option: its words; its number if it is one; whether at most a known unit stands behind that, as in "3 cm" and
+    not in "3 red balls"; and the index of the first option equal to it."""
 
     words: str
     quantity: Quantity | None
+    measured: bool
     first: int
 
 
@@ -50,8 +52,9 @@ class Option:
 def _read_options(table: rules.Table, choices: tuple[str, ...]) -> tuple[Option, ...]:
     found: list[Option] = []
     for i, choice in enumerate(without_labels(choices)):
-        value = numeric.quantity(choice, numeric.Asked(nouns=False))
+        value = numeric.quantity(choice, numeric.Asked())
         value = value if isinstance(value, Quantity) else None
+        measured = value is not None and (not value.unit or value.measure is not None)
         text, first = words(choice[:1000]) or choice.strip(), i
         for option in found:
             if text == option.words or (
@@ -59,7 +62,7 @@ def _read_options(table: rules.Table, choices: tuple[str, ...]) -> tuple[Option,
             ):
                 first = option.first
                 break
-        found.append(Option(text, value, first))
+        found.append(Option(text, value, measured, first))
     return tuple(found)
 
 
@@ -77,7 +80,8 @@ def options(problem: Problem) -> tuple[Option, ...]:
 
 def _same(a: Quantity, b: Quantity) -> bool:
     b = compare.in_units_of(b, a)
-    return compare.same(a.value, b.value) and a.percent == b.percent and a.measure == b.measure
+    alike = a.measure == b.measure and (a.measure is not None or a.unit.casefold() == b.unit.casefold())
+    return compare.same(a.value, b.value) and a.percent == b.percent and alike
 
 
 def _named(problem: Problem, index: int, raw: str) -> Reading:
@@ -232,7 +236,7 @@ def by_value(problem: Problem, text: str) -> tuple[int | Unread | None, Quantity
     quantity = numeric.quantity(text, numeric.Asked.of(problem))
     if not isinstance(quantity, Quantity):
         return quantity, None
-    valued = [option for option in table if option.quantity is not None]
+    valued = [o for o in table if o.quantity is not None and not _other_noun(o.quantity, quantity)]
     close = [o for o in valued if o.quantity and not compare.kinds_differ(o.quantity, quantity)] or valued
     for rule in _MATCHES:
         found = {option.first for option in close if option.quantity is not None and rule(option.quantity, quantity)}
@@ -242,6 +246,16 @@ def by_value(problem: Problem, text: str) -> tuple[int | Unread | None, Quantity
         if found:
             return found.pop(), quantity
     return None, quantity
+
+
+def _other_noun(option: Quantity, answer: Quantity) -> bool:
+    """ "3 green balls" is not "3 red balls"; "3" may be."""
+    counts = (option.unit and option.measure is None) or (answer.unit and answer.measure is None)
+    return bool(counts and option.unit and answer.unit) and _stem(option.unit) != _stem(answer.unit)
+
+
+def _stem(unit: str) -> str:
+    return re.sub(r"s$", "", unit.casefold())
 
 
 def _exact(option: Quantity, answer: Quantity) -> bool:
@@ -283,11 +297,15 @@ def _no_option(problem: Problem, payload: str, clause: str, strong: bool) -> Rea
     shown, table = words(clause), options(problem)
     if re.search(r"\bor\b", clause):
         return Unread(f"{clause[:60]!r} names more than one answer", blocks=True)
-    if all(option.quantity is not None for option in table):
+    if all(option.measured for option in table):
         return Unread(f"{clause[:60]!r} is read as none of the values", blocks=len(set(re.findall(r"\d+", clause))) > 1)
     named = [o.first for o in table if o.words and re.search(rf"(?<!\w){re.escape(o.words)}(?!\w)", shown)]
     if named:
         return Unread(f"{clause[:60]!r} holds an option among words that were not read", blocks=len(set(named)) > 1)
+    label = _LETTER.match(plain(clause))
+    letters = {c for c in re.findall(r"(?<![\w'])[A-Z](?![\w'])", clause) if c in LETTERS[: len(table)]}
+    if (label and (label["wrapped"] or label["mark"])) or letters - {"A"}:
+        return Unread(f"{clause[:60]!r} holds a letter among words that were not read", blocks=len(letters) > 1)
     if re.fullmatch(r"(?:[A-Z][\s,;&/()]*){2,}", clause) and all(
         c in LETTERS[: len(table)] for c in clause if c.isalpha()
     ):

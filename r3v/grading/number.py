@@ -296,6 +296,8 @@ class _Parser:
     def power(self, depth: int) -> _Node:
         node = self.base(depth)
         if self.peek().kind == "power":
+            if self.peek(1).kind in ("word", "unit sign"):
+                raise _Unreadable  # "7 cubed meters" may be 7 cubic meters
             return _power(node, Fraction(self.take().meaning))
         if not self.next_is("^"):
             return node
@@ -479,7 +481,7 @@ class _Parser:
         if any(pattern.fullmatch(last) for pattern in self.table.plurals):
             return True
         asked = self.question + " " + self.unit
-        return abs(value) == 1 or all(re.search(rf"\b{re.escape(word)}", asked) for word in words)
+        return abs(value) <= 1 or all(re.search(rf"\b{re.escape(word)}", asked) for word in words)
 
 
 _END = _Token("end", None, "")

@@ -213,6 +213,8 @@ def _is_left(part: str, asked: Asked) -> bool:
     "2x", "x - 30" and "x^2" are none: the value behind "=" is not that of x."""
     if _ARITHMETIC.fullmatch(part) and re.search(r"[\dπ]", part):
         return True
+    if "|" in part and not re.fullmatch(r"\|[A-Z]{2}\|", part):  # "|x| = 7" leaves the sign of x open
+        return False
     names = re.split(r"\s*[+\-*/:]\s*", part)
     if len(names) == 1 and len(part.split()) <= 8 and _NAME.fullmatch(part) and not _blocked(part):
         return True

@@ -150,8 +150,8 @@ def _statement(
         return _last(tail, start, end, strength, name)
     if extent not in ("line", "next line"):
         close = re.compile(extent, re.IGNORECASE).search(tail, end)
-        stop = close.start() if close else len(tail)
-        payload = tail[end:stop].strip()
+        stop = close.end() if close else len(tail)
+        payload = tail[end : close.start() if close else stop].strip()
         return (
             Statement(start, stop, payload[:MAX_PAYLOAD], strength, name, cut=len(payload) > MAX_PAYLOAD)
             if payload

@@ -224,7 +224,7 @@ EXAMPLES: dict[str, list[Case]] = {
     "option": [(C, "Answer: option B", "correct")],
     "it is option": [(C, "Answer: it is (B)", "correct")],
     "so option": [(C, "Answer: so (B)", "correct")],
-    "is correct": [(C, "Answer: B is correct", "correct")],
+    "is correct": [(C, "Answer: B is true", "correct")],
     "not the other": [(C, "Answer: B, not C", "correct")],
     "chinese item": [(C, "Answer: B项", "correct")],
     # units
