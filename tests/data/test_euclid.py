@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from PIL import __version__ as PILLOW
+from places import ROOT
 from r3v.recipes.research.euclid_theorems import coverage, example, occurring, read_table, training_theorems
 
 from r3v.data import load
@@ -25,7 +27,7 @@ from r3v.records import BytesImage, Problem, image_hash
 from r3v.reflection.arithmetic import steps as arithmetic_steps
 
 A_FEW = 60
-BOOK = Path(__file__).resolve().parent.parent / "docs" / "theorems.md"
+BOOK = ROOT / "docs" / "theorems.md"
 GEOWORLD = (
     "d82f128a4e5e9b1dc7f260355c331e3061facb45775c5e2b7fecfe5b5afeaf8d",
     "3f0d845fb3df12845a33a841b112978a247b71384a1abff0944b32a23dbcba88",
@@ -353,7 +355,7 @@ def test_reader_and_lessons() -> None:
 def test_problems_of_one_theorem(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every problem uses the theorem asked for, and the first n are the same whatever n."""
     homes = {"circle_property_angle_of_osculation": ("tangent_chord", "tangent_by_angle")}
-    monkeypatch.setattr("r3v.data.euclid.source.theorem_homes", lambda: homes)
+    monkeypatch.setattr(sys.modules["r3v.data.euclid.source"], "theorem_homes", lambda: homes)
     spec = "euclid:train?theorems=circle_property_angle_of_osculation&n="
     found = list(load(f"{spec}4"))
     assert all("circle_property_angle_of_osculation" in p.skills for p in found)

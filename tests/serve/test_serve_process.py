@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from fake_server import FakeServer
 from openai import OpenAI
+from places import ROOT
 from served import asked, data_url, wait_for
 
 from r3v.app.cli import main
 from r3v.data.geoworld import source
 
-ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL | re.MULTILINE)
 PROBLEMS = [next(iter(source("test", 5, seed))) for seed in range(2)]
 
