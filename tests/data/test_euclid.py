@@ -283,7 +283,7 @@ def test_the_same_arguments_make_the_same_problem() -> None:
 
 
 def test_splits_share_no_content() -> None:
-    contents = {split: {p.meta["content"] for p in source(split, 40)} for split in ("train", "gate", "test")}
+    contents = {split: {p.meta["content"] for p in source(split, 20)} for split in ("train", "gate", "test")}
     assert not contents["train"] & contents["gate"]
     assert not contents["train"] & contents["test"]
     assert not contents["gate"] & contents["test"]

@@ -65,7 +65,7 @@ RULES = table(
     ),
     (
         "altitude_foot",
-        "altitude_of_quadrilateral_judgment_left_vertex altitude_of_quadrilateral_judgment_right_vertex",
+        "",
         "Two perpendiculars between parallels are equal.",
     ),
 )
