@@ -202,7 +202,7 @@ PATHS: dict[str, Callable[[], Any]] = {
     "kept": _without((scoring.KeptPrompts, "keep", _nothing)),
     "few": _without(
         (shared, "FEW", 0),
-        (shared, "_own_columns", lambda q, k, v, bias, scale, _: shared._attention(q, k, v, bias, scale)),
+        (shared, "_own_columns", lambda q, k, v, bias, scale, _: shared.attention(q, k, v, bias, scale)),
     ),
     "spans": _without((cache.SlotMemory, "spans", lambda self: ((0, len(self.start_S), 0),))),
 }

@@ -167,6 +167,7 @@ def is_table(path: str) -> bool:
 def open_table(spec: Spec) -> Any:
     """A DatasetDict or Dataset. Raises DataError saying what could not be opened."""
     import datasets
+    from datasets.config import HF_HUB_OFFLINE
     from datasets.exceptions import DatasetsError
 
     path = Path(spec.path)
@@ -186,7 +187,7 @@ def open_table(spec: Spec) -> Any:
         return datasets.load_dataset(str(path) if path.exists() else spec.path, config, revision=revision)
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
         here = "" if path.exists() else "no such file or folder here, and as a name on the hub "
-        off = datasets.config.HF_HUB_OFFLINE and not path.exists()
+        off = HF_HUB_OFFLINE and not path.exists()
         raise DataError(
             f"{here}`datasets` cannot open it: {error}",
             file=spec.path,

@@ -20,7 +20,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, cast
 
 from r3v.errors import ConfigError
 from r3v.records import Problem, Verdict
@@ -45,7 +45,7 @@ def load_grader(spec: str) -> Grader:
         raise ConfigError(f"grader {spec!r}: {where} has no {name!r}; its functions are {', '.join(there) or 'none'}")
     if not callable(found):
         raise ConfigError(f"grader {spec!r}: found {type(found).__name__}, expected a function of (problem, text)")
-    return found
+    return cast(Grader, found)
 
 
 def _file(path: Path, spec: str) -> ModuleType:

@@ -267,7 +267,7 @@ def breakdown(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, dict[str, An
     }
 
 
-def accuracy_by_problem(rows: Iterable[Row], metric: str) -> dict[str, bool]:
+def accuracy_by_problem(rows: Iterable[Mapping[str, Any]], metric: str) -> dict[str, bool]:
     """Problem id -> right or not, for paired comparisons; UNAVAILABLE problems are left out."""
     return {
         row["problem_id"]: row["outcome"] == Outcome.CORRECT.value

@@ -148,10 +148,11 @@ def build_model(text: TextHalf, tokenizer: Any, size: Size = SIZE, seed: int = 0
     if missing or unexpected:
         raise ValueError(f"the language half does not fit: missing {missing}, unexpected {unexpected}")
     model.tie_weights()
-    ids = model.config.text_config
-    model.generation_config.eos_token_id = ids.eos_token_id
-    model.generation_config.pad_token_id = ids.pad_token_id
-    model.generation_config.bos_token_id = ids.bos_token_id
+    ids: Any = model.config.text_config
+    wanted: Any = model.generation_config
+    wanted.eos_token_id = ids.eos_token_id
+    wanted.pad_token_id = ids.pad_token_id
+    wanted.bos_token_id = ids.bos_token_id
     return model
 
 

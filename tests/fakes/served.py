@@ -30,7 +30,7 @@ def data_url(data: bytes, type: str = "image/png") -> str:
     return f"data:{type};base64,{base64.b64encode(data).decode()}"
 
 
-def asked(text: str = "How many corners?", *urls: str) -> list[dict[str, Any]]:
+def asked(text: str = "How many corners?", *urls: str) -> Any:
     """The messages of one question, with images."""
     images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return [{"role": "user", "content": [*images, {"type": "text", "text": text}]}]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from r3v.grading import choice, compare, grade, numeric, rules
+from r3v.grading.number import Quantity
 from r3v.records import Problem
 
 COLOURS = ("red", "blue", "green", "gray")
@@ -330,6 +331,8 @@ def test_without_the_row_its_example_is_graded_otherwise(name, table):
 def test_options_and_units_are_compared_as_read():
     """120 mm is 12 cm; 12 cm^2 is another thing; options that carry labels lose them."""
     mm, cm = (numeric.quantity(text, numeric.Asked()) for text in ("120 mm", "12 cm"))
+    assert isinstance(mm, Quantity)
+    assert isinstance(cm, Quantity)
     assert compare.equal(cm, mm)
     assert choice.without_labels(("(A) red", "(B) blue")) == ("red", "blue")
     assert choice.without_labels(("(A) red", "(C) blue")) == ("(A) red", "(C) blue")

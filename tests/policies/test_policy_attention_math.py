@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.cache_utils import DynamicCache
 
 from r3v.policies.model.calls import past_of, stacked
@@ -54,7 +55,7 @@ def test_scores_are_held_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> No
     that is made (scores and the mask of a chunk), the keys and values themselves being 64 KB each."""
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             nonlocal largest
             out = func(*args, **(kwargs or {}))

@@ -14,6 +14,7 @@ import torch
 from some_prompts import some_prompts
 from tiny_models import tiny
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from r3v.errors import EngineError
 from r3v.policies.base import SamplingParams
@@ -38,7 +39,7 @@ class Allocator(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(out):
+        for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
                 self._count(tensor.untyped_storage())
         return out

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -39,9 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inside
 
 
+def four() -> ScriptedPolicy:
+    return ScriptedPolicy(lambda prompt, index: "4")
+
+
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    with serving(ScriptedPolicy(lambda p, i: "Answer: 4"), images=str(folder), **LIMITS) as server:
+    with serving(ScriptedPolicy(lambda p, i: "Answer: 4"), images=str(folder), **cast(Any, LIMITS)) as server:
         yield server
 
 
@@ -254,12 +258,18 @@ def test_a_key_is_asked_for_and_compared(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_address_that_others_reach_needs_a_key() -> None:
-    with pytest.raises(ConfigError, match="without a key"), serving(ScriptedPolicy(str), host="0.0.0.0"):
+    with (
+        pytest.raises(ConfigError, match="without a key"),
+        serving(four(), host="0.0.0.0"),
+    ):
         pass
 
 
 def test_a_port_in_use_is_named(server: Server) -> None:
-    with pytest.raises(ConfigError, match=f"port {server.port}"), serving(ScriptedPolicy(str), port=server.port):
+    with (
+        pytest.raises(ConfigError, match=f"port {server.port}"),
+        serving(four(), port=server.port),
+    ):
         pass
 
 

@@ -47,7 +47,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, sub
         server.stderr.close()
 
 
-def question(number: int) -> list[dict[str, Any]]:
+def question(number: int) -> Any:
     problem = PROBLEMS[number]
     return asked(problem.question, data_url(problem.images[0].read()))
 

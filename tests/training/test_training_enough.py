@@ -17,8 +17,8 @@ from training_examples import examples_of
 
 from r3v.errors import ConfigError, DataError, ModelError
 from r3v.policies.base import SamplingParams
-from r3v.policies.model import pictures
 from r3v.policies.model.encode import Encoder
+from r3v.policies.sampling import pictures
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.rollout.lengths import tell_cut
 from r3v.settings.config import ModelConfig

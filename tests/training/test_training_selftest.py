@@ -15,11 +15,12 @@ from training_examples import examples_of
 
 from r3v.policies.model.loading import Loaded, add_lora, load
 from r3v.settings.config import ModelConfig
-from r3v.training import forward, parity
+from r3v.training import forward
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.layout.batching import Batch, collate
 from r3v.training.layout.trie import Trie, build_trie
 from r3v.training.module import R3VModule
+from r3v.training.selftest import parity
 from r3v.training.selftest.parity import ParityWarning, _judge, check_parity, half_precision, still
 from r3v.training.selftest.tries import chosen, in_batches, only
 

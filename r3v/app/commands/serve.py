@@ -6,7 +6,7 @@ import argparse
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from r3v.app.commands.recall import recall_of, retrieval_flags
 from r3v.errors import ConfigError
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     with listen(serve) as bound:
         policy = make_policy(config.model, config, say=note)
         serve = replace(serve, name=args.name or name_of(args, config, policy))
-        opened = closing(policy) if hasattr(policy, "close") else nullcontext(policy)
+        opened: Any = closing(cast(Any, policy)) if hasattr(policy, "close") else nullcontext(policy)
 
         def notes() -> AbstractContextManager[Any]:
             return recall_of(args, policy, config)

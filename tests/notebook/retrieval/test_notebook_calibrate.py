@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from r3v.embedding.lexical import Lexical
-from r3v.embedding.protocol import Part, Vectors, Worded, unit_rows
+from r3v.embedding.protocol import Part, Vectors, unit_rows
 from r3v.errors import ConfigError, DataError
 from r3v.io import write_json
 from r3v.notebook.retrieval.calibrate import calibrate, describe, labels_of, least_queries, quantile_ranks
@@ -40,7 +40,7 @@ class Cloud:
             rows.append(self.centres[int(p.meta["family"])] + wide * noise)
         return unit_rows(rows)
 
-    def embed_notes(self, notes: Sequence[Worded], part: Part = "text") -> Vectors:
+    def embed_notes(self, notes: Sequence[Any], part: Part = "text") -> Vectors:
         return self.centres[[int(n.subject) for n in notes]] * np.float32(1.0)
 
 
