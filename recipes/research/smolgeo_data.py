@@ -138,7 +138,9 @@ def euclid_solve(split: str, index: int) -> Lesson:
     item = euclid_item(split, index, SOLVE_SEED)
     problem = item.problem.open() if split == "held" or rng.random() < 0.5 else item.problem
     text = prompts.solve(problem, STYLE).messages[0].text
-    return Lesson("euclid_solve", ((text, item.rationale),), euclid_picture(item), item.problem.gold_text)
+    # The solution ends in a decimal where the right option is written with a root or pi.
+    answer = item.rationale.rsplit("Answer: ", 1)[-1].strip()
+    return Lesson("euclid_solve", ((text, item.rationale),), euclid_picture(item), answer)
 
 
 READ_SEED, SOLVE_SEED = 1, 2

@@ -373,10 +373,10 @@ def export(student: Student, work: Path, out: Path) -> dict[str, Any]:
 
 
 def read_mix(text: str) -> Mix:
-    """`a:2,b:1` as ((a, 2.0), (b, 1.0)). Raises ValueError for a world that there is not."""
+    """`a:2,b:1` as ((a, 2.0), (b, 1.0)). Raises ArgumentTypeError for a world that there is not."""
     pairs = [part.partition(":") for part in text.split(",")]
     if unknown := [name for name, _, _ in pairs if name not in data.WORLDS]:
-        raise ValueError(f"found world {unknown[0]!r}, expected some of {', '.join(data.WORLDS)}")
+        raise argparse.ArgumentTypeError(f"found world {unknown[0]!r}, expected some of {', '.join(data.WORLDS)}")
     return tuple((name, float(share or 1)) for name, _, share in pairs)
 
 

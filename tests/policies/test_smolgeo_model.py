@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -101,7 +102,7 @@ def test_parts_and_file_become_a_model_that_loads(student: warmup.Student, tmp_p
     again = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     processor: Any = AutoProcessor.from_pretrained(folder)
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Find angle A = 40."}]}]
-    picture = Image.fromarray(np.arange(60 * 50, dtype=np.uint8).reshape(50, 60))
+    picture = Image.fromarray((np.arange(60 * 50) % 251).astype(np.uint8).reshape(50, 60))
     asked = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     inputs = processor(text=asked, images=[[picture]], return_tensors="pt")
     assert int((inputs["input_ids"] == model.config.image_token_id).sum()) == SIZE.tokens == 16
@@ -109,7 +110,7 @@ def test_parts_and_file_become_a_model_that_loads(student: warmup.Student, tmp_p
     with torch.no_grad():
         found, expected = model(**inputs).logits, student.model.eval()(**inputs).logits
         assert torch.equal(found, again(**inputs).logits)
-    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert (
         digest_of({n: p.bfloat16() for n, p in model.state_dict().items() if n != "lm_head.weight"})
         == (manifest["assembled_sha256"])
@@ -257,7 +258,7 @@ def test_a_restyled_picture_keeps_its_labels_in_place() -> None:
     picture = Picture(pixels, (Label("A", (40, 20, 48, 30), ("A",)),), {"A": (44.0, 25.0)})
     for seed in range(20):
         moved_picture = data.restyle(picture, random.Random(seed))
-        rows, columns = np.nonzero(moved_picture.pixels < 100)
+        rows, columns = np.nonzero(moved_picture.pixels < 150)
         x0, y0, x1, y1 = moved_picture.labels[0].box
         assert x0 - 2 < columns.min() <= columns.max() < x1 + 2
         assert y0 - 2 < rows.min() <= rows.max() < y1 + 2
@@ -328,5 +329,5 @@ def test_export_writes_parts_of_the_state(student: warmup.Student, tmp_path: Pat
 
 def test_a_mix_is_read_and_names_what_there_is() -> None:
     assert warmup.read_mix("geoworld_read:2,geoworld_solve") == (("geoworld_read", 2.0), ("geoworld_solve", 1.0))
-    with pytest.raises(ValueError, match="found world 'nothing', expected some of geoworld_read"):
+    with pytest.raises(argparse.ArgumentTypeError, match="found world 'nothing', expected some of geoworld_read"):
         warmup.read_mix("nothing:1")
