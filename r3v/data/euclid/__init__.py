@@ -6,7 +6,8 @@ follow is asked for. Every solution is right; this world plants no mistakes.
 
 from r3v.data.euclid.choose import SPLITS
 from r3v.data.euclid.figures import CONSTRUCTIONS
-from r3v.data.euclid.make import EuclidImage, Item, item_of, make
+from r3v.data.euclid.item import Item
+from r3v.data.euclid.make import EuclidImage, item_of, make
 from r3v.data.euclid.reading import READINGS, Reading, reading, readings
 from r3v.data.euclid.rules import RULES, TAGS, Rule
 from r3v.data.euclid.source import SIZES, EuclidSource, Lesson, lessons, rationale_of, source, theorem_homes

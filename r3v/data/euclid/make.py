@@ -10,13 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from r3v.data.euclid.choose import SPLITS, Choice, choose
-from r3v.data.euclid.engine import Node
-from r3v.data.euclid.exact import Exact
-from r3v.data.euclid.figure import Clause, Figure, Quantity
+from r3v.data.euclid.figure import Clause, Figure
 from r3v.data.euclid.figures import CONSTRUCTIONS, Retry
+from r3v.data.euclid.item import Item
 from r3v.data.euclid.names import Names
 from r3v.data.euclid.options import options
 from r3v.data.euclid.rules import RULES
@@ -52,31 +51,6 @@ def _png(image: EuclidImage) -> bytes:
     from r3v.data.euclid.picture import render
 
     return render(make(image.split, image.seed, image.index, image.only))
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A problem with all that is known about it and that no solver sees."""
-
-    problem: Problem
-    rationale: str
-    steps: tuple[Node, ...]
-    figure: Figure = field(repr=False)
-    names: Names = field(repr=False)
-    target: Quantity = ()
-    answer: Exact = field(default_factory=lambda: Exact(()))
-    givens: tuple[tuple[Quantity, Exact], ...] = ()
-    """Every value that is stated beside those of the clauses, the distraction included."""
-    pictured: tuple[tuple[Quantity, Exact], ...] = ()
-    """The givens that stand on the picture alone."""
-    clauses: tuple[Clause, ...] = ()
-    """The clauses that the question says."""
-    marked: tuple[Clause, ...] = ()
-    """The clauses that are left to marks on the picture."""
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(node.rule for node in self.steps))
 
 
 def make(split: str, seed: int, index: int, only: str = "") -> Item:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from r3v.data.euclid.figure import Figure, Point, Quantity
-from r3v.data.euclid.make import Item
+from r3v.data.euclid.item import Item
 from r3v.data.euclid.style import SCALE, Hand, Style, draw_style, glyphs
 from r3v.data.placing import BLOCKED, Box, Placer
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from r3v.data.euclid.figure import Figure
-from r3v.data.euclid.make import Item, item_of
+from r3v.data.euclid.item import Item
+from r3v.data.euclid.make import item_of
 from r3v.data.euclid.picture import Layout, draw
 from r3v.data.euclid.source import source
 from r3v.data.euclid.words import capital
