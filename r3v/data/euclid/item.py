@@ -1,4 +1,4 @@
-"""A problem of the world with all that is known about it."""
+"""A problem with all that is known about it."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from r3v.errors import ConfigError, DataError
 from r3v.records import Problem
 
 _TRIES = 400
+"""What is too little for a problem of one step."""
+"""What is asked where the construction names no goals."""
 ALPHABET = "ABCDEFGHKMNPQ"
 
 

@@ -7,7 +7,7 @@ from itertools import chain, combinations
 
 from r3v.data.euclid.engine import Ground, equal, ground
 from r3v.data.euclid.exact import Exact, number
-from r3v.data.euclid.figure import Fact, Figure, Quantity
+from r3v.data.euclid.figure import Fact, Figure, Quantity, parts_of
 from r3v.data.euclid.rules import (
     arcs,
     cevians,
@@ -128,8 +128,6 @@ def _equalities(figure: Figure) -> Iterator[Instance]:
 
 def _wanted(figure: Figure) -> Iterator[Instance]:
     """Sums, differences and ratios that the figure wants to ask for or to give."""
-    from r3v.data.euclid.figure import parts_of
-
     listed = [*figure.goals, *figure.offers]
     for q in dict.fromkeys(listed):
         if q[0] in ("sum", "difference"):

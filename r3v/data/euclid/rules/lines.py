@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations, permutations
 
 from r3v.data.euclid.engine import equal
+from r3v.data.euclid.exact import near
 from r3v.data.euclid.figure import EPS, Figure, Quantity, Ray
 from r3v.data.euclid.rules.base import close, implies, linear, right, same, table
 from r3v.data.euclid.solve import Instance
@@ -214,8 +215,6 @@ def _judged(rule: str, a: Quantity, b: Quantity, fact: tuple) -> Instance:
 
 def _supplementary(figure: Figure, a: Quantity, b: Quantity, fact: tuple) -> Iterator[Instance]:
     """Cointerior angles whose values are whole degrees are known to be supplementary once both values are."""
-    from r3v.data.euclid.exact import near
-
     x, y = near(figure.angles[a]), near(figure.angles[b])
     if x is not None and y is not None:
         why = lambda n: f"{n.quantity(a)} + {n.quantity(b)} = {x.text} + {y.text} = 180"  # noqa: E731

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations, permutations
 
 from r3v.data.euclid.engine import equal
-from r3v.data.euclid.exact import number
+from r3v.data.euclid.exact import near, number
 from r3v.data.euclid.figure import Fact, Figure, Quantity, pair
 from r3v.data.euclid.rules.base import close, implies, para, product, right, same, table
 from r3v.data.euclid.solve import Instance
@@ -187,8 +187,6 @@ def _flat(figure: Figure, p: str, q: str, r: str, s: str) -> bool:
 
 def _by_proportion(figure: Figure, at, by, fact: Fact, mirror: str) -> Iterator[Instance]:
     """Two sides in a known proportion and the angle between them."""
-    from r3v.data.euclid.exact import near
-
     for i in range(3):
         j, k = (x for x in range(3) if x != i)
         values = [near(figure.lengths[q]) for q in (*by[j], *by[k])]
