@@ -145,7 +145,8 @@ def test_a_seed_gives_the_same_answer_and_none_another() -> None:
 
     with serving(ScriptedPolicy(answer), n=1) as server, client_of(server) as client:
         for seed in (1, 1, 2, None, None):
-            client.chat.completions.create(model="m", messages=asked(), **({} if seed is None else {"seed": seed}))
+            more: Any = {} if seed is None else {"seed": seed}
+            client.chat.completions.create(model="m", messages=asked(), **more)
         for temperature in (0, 0):
             client.chat.completions.create(model="m", messages=asked(), temperature=temperature)
     # The noise of a candidate depends on its problem's id: the same for the same seed, of its own without one.
