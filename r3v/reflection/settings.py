@@ -14,6 +14,7 @@ from r3v.reflection.build import check_build
 from r3v.reflection.presets import apply_preset
 from r3v.run.evaluation import check_selectors
 from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
+from r3v.run.logs import check_logs
 from r3v.settings.checks import check_numbers
 from r3v.settings.config import Config, check_pixels
 from r3v.settings.tree import flatten, read_tree
@@ -28,7 +29,7 @@ _CHOOSER = ("chooser.k", "chooser.sets", "chooser.lr", "chooser.epochs", "choose
 
 FIXED = Table(
     first={
-        "run": "evaluate", "run.dir": ALWAYS, "run.rounds": ALWAYS, "run.keep_rounds": ALWAYS,
+        "run": "evaluate", "run.dir": ALWAYS, "run.rounds": ALWAYS, "run.keep_rounds": ALWAYS, "run.log": ALWAYS,
         "run.restart": "fit", "run.gate_alpha": "accept",
         "data": "evaluate", "data.n_train": "sample",
         "model": "evaluate", "model.lora_r": "fit", "model.lora_alpha": "fit", "model.lora_dropout": "fit",
@@ -77,6 +78,7 @@ def check_config(config: Config) -> None:
     check_numbers(flatten(config))
     check_selectors(config.select.selectors)
     check_build(config.build)
+    check_logs(config.run.log)
     check_pairs(config)
     check_pixels(config.model)
 

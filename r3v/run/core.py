@@ -19,10 +19,10 @@ from typing import Any
 
 from r3v.errors import RunError
 from r3v.io import atomic_write, claim, make_folder, write_json
-from r3v.run import disk, fixed, progress
+from r3v.run import disk, fixed, logs, progress
 from r3v.run.evaluation import read_rows
 from r3v.run.gate import METRIC, Decision, decide
-from r3v.settings.tree import to_yaml
+from r3v.settings.tree import flatten, to_yaml
 
 RUN_SCHEMA = 1
 Say = Callable[[str], None]
@@ -96,6 +96,7 @@ def open_run(
     Raises RunError: another process holds it, a field that a stage has read differs, it has more rounds than asked for,
     a file is damaged.
     """
+    logs.check_logs(config.run.log)
     folder = Path(config.run.dir)
     with locked(folder):
         check_settings(folder, config, table, say)
@@ -107,7 +108,12 @@ def open_run(
             )
         if run.reports and (rounds is None or len(run.reports) <= rounds):
             say(f"resuming {folder} after round {len(run.reports) - 1}")
-        with progress.of_rounds(rounds):
+        steps = sum(report.get("fit", {}).get("steps", 0) for report in run.reports)
+        title = f"{Path(recipe).stem or folder.name} {folder.name}"
+        with (
+            progress.of_rounds(rounds),
+            logs.opened(config.run.log, folder, title, flatten(config), steps),
+        ):
             yield run
 
 
@@ -198,6 +204,7 @@ def close_round(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
     """Write `report.json`, then `DONE`."""
     write_json(folder / "report.json", report)
     atomic_write(folder / "DONE", "")
+    logs.close_round(report, report.get("fit", {}).get("steps", 0))
     return report
 
 

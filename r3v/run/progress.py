@@ -108,7 +108,7 @@ class Task:
         seconds = max(self.line.clock() - self.start, 1e-9)
         parts = [f"{name} {value:.4g}" for name, value in self.figures.items() if name != "right"]
         if self.tokens:
-            parts.append(f"{self.tokens / seconds:,.0f} tokens/s")
+            parts.append(f"{self.speed():,.0f} tokens/s")
         if "right" in self.figures:
             parts.append(f"right {100 * self.figures['right']:.1f} %")
         parts.append(f"{peak_memory() / 2**30:.1f} GiB")
@@ -118,6 +118,10 @@ class Task:
         if remaining is not None and self.line.left_after is not None:
             parts.append(f"run {duration(remaining + self.line.left_after)} left")
         return ", ".join(parts)
+
+    def speed(self) -> float:
+        """Tokens a second so far."""
+        return self.tokens / max(self.line.clock() - self.start, 1e-9)
 
     def remaining(self, seconds: float) -> float | None:
         """Seconds that the rest takes at the speed so far; None before anything is done."""

@@ -35,6 +35,8 @@ class RunConfig:
     keep_rounds: int | None = None
     """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
     need (such as their adapters); None keeps everything."""
+    log: tuple[str, ...] = ()
+    """Where curves go beside the run's own report: csv, tensorboard, wandb, mlflow (extra `log`)."""
     name: str = "r3v"
 
 

@@ -87,7 +87,13 @@ def names_of(flags: Sequence[str]) -> set[str]:
     return {flag.removeprefix("--").partition("=")[0] for flag in flags if flag.startswith("--")}
 
 
+RENAMED = {"guard.alpha": "run.gate_alpha, a one-sided level: set it to half of what it was"}
+"""Fields of 0.1 -> where they are now."""
+
+
 def _unknown(name: str, known: Mapping[str, Any], where: str) -> ConfigError:
+    if name in RENAMED:
+        return ConfigError(f"{where}: found {name}, which is now {RENAMED[name]}")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not near:  # the right leaf under the wrong group, or with no group at all
         leaf = name.rsplit(".", 1)[-1]

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from r3v.errors import RunError
 from r3v.io import atomic_write, write_json
 from r3v.policies.model.loading import save_adapter
-from r3v.run import signals
-from r3v.run.progress import Task, task
+from r3v.run import logs, signals
+from r3v.run.progress import Task, peak_memory, task
 from r3v.training.enough import check_kept
 from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
@@ -35,6 +36,7 @@ class Keeper(pl.Callback):
         self.rows: list[tuple[float, float]] = []
         self.pending: list[tuple[Tensor, float]] = []
         self.share: Tensor | None = None
+        self.norm = 0.0
         self.seconds, self.since = 0.0, time.monotonic()
 
     @property
@@ -88,6 +90,7 @@ class Keeper(pl.Callback):
         self.pending.append((self.share, trainer.optimizers[0].param_groups[0]["lr"]))
         self.share = None
         self._tell(trainer, pl_module)
+        self._log(trainer)
         if batch_idx + 1 == trainer.num_training_batches:
             return
         # Processes that train together leave together.
@@ -122,6 +125,20 @@ class Keeper(pl.Callback):
         tokens = (seen.tokens if pl_module.path == "fused" else seen.tokens_unfused) * trainer.world_size
         figures = {"loss": float(self.pending[-1][0])} if self.task.due() else {}
         self.task.reach(trainer.global_step, tokens, **figures)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        if logs.on():
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            self.norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+    def _log(self, trainer: pl.Trainer) -> None:
+        """The step for the logs of the run, where there are any. The norm is that before clipping."""
+        if not logs.on() or self.task is None:
+            return
+        loss, lr = self.pending[-1]
+        numbers = {"loss": float(loss), "lr": lr, "grad_norm": self.norm, "tokens_per_second": self.task.speed()}
+        numbers["peak_memory_gib"] = peak_memory() / 2**30
+        logs.log({f"train/{name}": value for name, value in numbers.items()}, trainer.global_step)
 
     def _write_result(self, pl_module: R3VModule, adapter: WholeAdapter, stats: TrieStats) -> None:
         save_adapter(adapter, self.out / "adapter")

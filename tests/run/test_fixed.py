@@ -10,13 +10,13 @@ import pytest
 
 from r3v.curriculum.reinforce import config as reinforce_config
 from r3v.curriculum.spiral import config as spiral_config
-from r3v.errors import RunError
+from r3v.errors import ConfigError, RunError
 from r3v.reflection.settings import FIXED
 from r3v.run import fixed
 from r3v.run.core import open_run
 from r3v.run.fixed import ALWAYS, Table
 from r3v.settings.config import Config
-from r3v.settings.tree import field_types, set_field, to_yaml
+from r3v.settings.tree import field_types, read_tree, set_field, to_yaml
 
 LEARNERS = {
     "train": (Config, FIXED),
@@ -145,6 +145,11 @@ def test_settings_of_an_older_version(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(RunError, match=r"config\.yaml: .*put the file back"):
             fixed.changed(path, config, spiral_config.FIXED)
+
+
+def test_a_recipe_of_an_older_version_says_where_its_field_is() -> None:
+    with pytest.raises(ConfigError, match=r"found guard\.alpha, which is now run\.gate_alpha"):
+        read_tree(spiral_config.SpiralConfig, None, ["--guard.alpha=0.1"], "evolve")
 
 
 def test_lists_and_tables_compare_by_their_values(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ class ReinforceRun:
     keep_rounds: int | None = None
     """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
     need (such as their adapters); None keeps everything."""
+    log: tuple[str, ...] = ()
+    """Where curves go beside the run's own report: csv, tensorboard, wandb, mlflow (extra `log`)."""
     checkpoint_every: int = 1
     """Iterations between two checkpoints; a killed run loses at most so many."""
 
@@ -146,7 +148,7 @@ class ReinforceConfig:
 FIXED = Table(
     first={
         "run": "evaluate", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.checkpoint_every": ALWAYS,
-        "run.keep_rounds": ALWAYS, "run.eval_every": "practise", "run.gate_alpha": "accept",
+        "run.keep_rounds": ALWAYS, "run.log": ALWAYS, "run.eval_every": "practise", "run.gate_alpha": "accept",
         "data": "evaluate", "data.n_train": "practise",
         "model": "evaluate",
         "group": "practise", "group.slots": ALWAYS, "reward": "practise", "train": "practise", "drift": "practise",

@@ -39,6 +39,7 @@ from r3v.records import Example, Problem
 from r3v.reflection.loop import Splits, close, disjoint, round_line, write_run
 from r3v.reflection.stages import load_splits, real_stages, release
 from r3v.run.core import Run, Say, answered, make_room, open_run, stage, tidy
+from r3v.run.logs import log
 from r3v.run.signals import Stopped, held, pending
 from r3v.settings.config import DataConfig, ModelConfig
 
@@ -162,7 +163,9 @@ def play_block(
         with held():
             row, examples = update(learner, state, drawn)
             state.rows.append({**row, "round": number})
+            numbers = {r["iteration"] for r in state.rows if r["round"] == number}
             run.say(iteration_line(row))
+            _log(row, [step for step in state.steps if step["iteration"] in numbers])
             last = state.iteration == end or _enough(state, samples)
             if last:
                 _write_taught(run.round_folder(number), examples, problems)
@@ -239,6 +242,15 @@ def _row(
         "fused": updated.fused,
         "seconds": seconds,
     }
+
+
+def _log(row: dict[str, Any], steps: Sequence[dict[str, Any]]) -> None:
+    """The iteration for the logs of the run, after its `steps` in this round."""
+    numbers = {name: row[name] for name in ("reward", "accuracy", "loss", "lr") if row[name] is not None}
+    numbers |= {"truncated": row["truncated"], "drift": row["drift"]["mean"] if row["drift"] else 0.0}
+    if steps:
+        numbers["grad_norm"] = steps[-1]["grad_norm"]
+    log({f"iteration/{name}": value for name, value in numbers.items()}, len(steps))
 
 
 def iteration_line(row: dict[str, Any]) -> str:

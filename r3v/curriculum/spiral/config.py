@@ -38,6 +38,8 @@ class SpiralRun:
     gate_alpha: float = 0.05
     """Largest chance that an iteration whose model is no worse is refused (exact sign test on the gate problems, paired
     with the best accepted one)."""
+    log: tuple[str, ...] = ()
+    """Where curves go beside the run's own report: csv, tensorboard, wandb, mlflow (extra `log`)."""
     keep_rounds: int | None = None
     """Once so many newer rounds are closed, older ones give up what neither resuming nor reports nor the accepted model
     need (such as their adapters); None keeps everything."""
@@ -207,7 +209,7 @@ class SpiralConfig:
 
 FIXED = Table(
     first={
-        "run": "diagnose", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.keep_rounds": ALWAYS,
+        "run": "diagnose", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.keep_rounds": ALWAYS, "run.log": ALWAYS,
         "run.gate_alpha": "accept",
         "data": "evaluate", "data.seeds": "generate", "data.n_seeds": "generate", "data.benchmarks": "generate",
         "model": "evaluate", "model.lora_r": "learn", "model.lora_alpha": "learn", "model.lora_dropout": "learn",
