@@ -91,7 +91,7 @@ def letter(row: Row, name: str, gold: Any, options: Sequence[str], form: AnswerF
     by_letter = said.strip("().").upper() if len(said.strip("().")) == 1 else ""
     by_letter = by_letter if by_letter and by_letter in letters and form != "text" else ""
     bare = without_labels(tuple(options))
-    matches = [i for i, option in enumerate(options) if shown in (option.strip(), bare[i])] if form != "letter" else []
+    matches = [i for i, option in enumerate(options) if said in (option.strip(), bare[i])] if form != "letter" else []
     by_text = letters[matches[0]] if matches else ""
     if by_letter and by_text and by_letter != by_text:
         raise row.error(

@@ -262,7 +262,7 @@ def pair(rng: random.Random) -> tuple[str, Problem, str, bool]:
     other = other_than(value, rng)
     drawn = rng.random()
     problem = Problem("p", "What is asked?", value.plain, "number")
-    if drawn < 0.1:
+    if drawn < 0.1 and value.plain != "0":  # a dozen of nothing is nothing
         text = rng.choice(MARKERS[:7]).format(s=rng.choice(MISLEADING).format(x=value.plain, y=rng.randint(2, 9)))
         return "misleading", problem, text, False
     if drawn < 0.15:

@@ -75,7 +75,7 @@ def test_the_numbers_of_run_json_stand_in_the_page(run: Path) -> None:
         for cell in entry["eval"].values():
             low, high = cell["ci95"]
             assert f"<td>{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}</td>" in text
-    assert "gate accuracy" in text
+    assert "gate, greedy" in text
 
 
 def test_what_the_model_writes_is_escaped(run: Path) -> None:

@@ -47,6 +47,11 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, sub
         server.stderr.close()
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 def question(number: int) -> Any:
     problem = PROBLEMS[number]
     return asked(problem.question, data_url(problem.images[0].read()))
@@ -112,7 +117,7 @@ def test_the_command_in_front_of_a_server(monkeypatch: pytest.MonkeyPatch, capsy
     found: list[Any] = []
 
     def ask() -> None:
-        wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        wait_for(lambda: listens(port))
         try:
             with OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k" * 9, timeout=60) as client:
                 found.append(client.chat.completions.create(model="base", messages=asked("Hi?")))

@@ -143,9 +143,8 @@ def test_long_branches_are_dropped_and_counted(tmp_path):
     assert 0 < sum(expected.values()) < len(EXAMPLES)
     result = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=limit), model=MODEL, out=tmp_path / "a", seed=0)
     assert result.dropped == expected
-    nothing = fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0)
-    assert nothing.losses == (0.0,) * 8
-    assert sum(nothing.dropped.values()) == len(EXAMPLES)
+    with pytest.raises(DataError, match="found no example of at most 3 tokens"):
+        fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0)
 
 
 def test_no_examples_is_an_error(tmp_path):
