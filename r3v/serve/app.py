@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 import logging
 import time
 import uuid
@@ -25,6 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from r3v.errors import ConfigError, DataError, EngineError, ModelError, R3VError
 from r3v.policies.base import SamplingParams
+from r3v.serve.address import is_loopback
 from r3v.serve.answer import Head, chunks, completion, event, opening
 from r3v.serve.config import METHODS, ServeConfig
 from r3v.serve.engine import Engine, StoppedError
@@ -52,13 +52,6 @@ class Served:
     started: int = 0
     reading: int = 0
     """Requests whose body is being read; they count as taken, because bodies fill the memory."""
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def make_app(served: Served) -> FastAPI:

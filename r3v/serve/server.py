@@ -10,46 +10,19 @@ from contextlib import AbstractContextManager, contextmanager
 
 import uvicorn
 
-from r3v.errors import ConfigError
 from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import Notes
 from r3v.selection.selector import selector_of
-from r3v.serve.app import Served, is_loopback, make_app
+from r3v.serve.app import Served, make_app
 from r3v.serve.config import ServeConfig
 from r3v.serve.engine import Engine, Work
 from r3v.serve.request import Asked
 from r3v.serve.solve import Done, Solver
 from r3v.serve.tokens import tokens_of
 from r3v.settings.config import Config
-from r3v.settings.server import key_in
 
 OpenNotes = Callable[[], AbstractContextManager[Notes | None]]
 """Opens the notes of one thread, as `r3v.notebook.retrieval.inject.open_recall` does."""
-
-
-def listen(config: ServeConfig) -> socket.socket:
-    """The socket, bound. Raises ConfigError where the address cannot be had."""
-    made = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((config.host, config.port))
-    except OSError as error:
-        made.close()
-        raise ConfigError(
-            f"cannot listen on {config.host} port {config.port}: {error.strerror or error}; choose another --port"
-        ) from error
-    return made
-
-
-def key_of(config: ServeConfig) -> str | None:
-    """The key clients must send. Raises ConfigError for a server that others can reach and that asks for none."""
-    key = key_in(config.api_key_env, "--api-key-env")
-    if key is None and not is_loopback(config.host):
-        raise ConfigError(
-            f"found --host {config.host} without a key: whoever reaches this address could use the server. Export a "
-            "key and name its variable with --api-key-env, or listen on 127.0.0.1"
-        )
-    return key
 
 
 @contextmanager
@@ -81,8 +54,8 @@ def defaults_of(config: Config) -> SamplingParams:
 
 
 class Server:
-    """A server in work or to come; `serve` runs it until it is told to stop. `bound` is the socket of `listen`, `key`
-    what clients must send."""
+    """A server in work or to come; `serve` runs it until it is told to stop. `bound` is the socket of
+    `r3v.serve.address.listen`, `key` what clients must send."""
 
     def __init__(
         self, engine: Engine[Asked, Done], config: Config, serve: ServeConfig, bound: socket.socket, key: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from openai import OpenAI
 from PIL import Image
 
 from r3v.policies.base import Policy
+from r3v.serve.address import key_of, listen
 from r3v.serve.config import ServeConfig, check
-from r3v.serve.server import Server, engine_of, key_of, listen
+from r3v.serve.server import Server, engine_of
 from r3v.settings.config import Config
 from r3v.settings.tree import set_field
 
@@ -66,6 +68,11 @@ def client_of(server: Server, **settings: Any) -> Iterator[OpenAI]:
     """The real client, which does not ask again by itself unless told to."""
     with OpenAI(base_url=server.url, **{"api_key": "none", "max_retries": 0, **settings}) as client:
         yield client
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_for(happened: Any, seconds: float = 60) -> None:

@@ -18,7 +18,7 @@ import pytest
 from fake_server import FakeServer
 from openai import OpenAI
 from places import ROOT
-from served import asked, data_url, wait_for
+from served import asked, data_url, listening, wait_for
 
 from r3v.app.cli import main
 from r3v.data.geoworld import source
@@ -31,25 +31,19 @@ PROBLEMS = [next(iter(source("test", 5, seed))) for seed in range(2)]
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """(address, process) of a server, which the last test stops."""
     command = [sys.executable, "-W", "ignore", "-m", "r3v.app.cli", "serve", "--model", "geoworld-tiny", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen([*command, "--n", "2"], stderr=subprocess.PIPE, text=True, env=environment)
+    server = subprocess.Popen([*command, "--n", "2"], stderr=subprocess.PIPE, text=True)
     assert server.stderr
-    url = None
+    url, said = None, []
     while url is None:
-        line = server.stderr.readline()
-        assert line, f"the server ended with {server.wait()}"
-        url = re.search(r"http://\S+/v1", line)
+        said.append(server.stderr.readline())
+        assert said[-1], f"the server ended with {server.wait()}: {''.join(said)[-3000:]}"
+        url = re.search(r"http://\S+/v1", said[-1])
     try:
         yield url.group(), server
     finally:
         server.kill()
         server.wait()
         server.stderr.close()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def question(number: int) -> Any:
@@ -117,7 +111,7 @@ def test_the_command_in_front_of_a_server(monkeypatch: pytest.MonkeyPatch, capsy
     found: list[Any] = []
 
     def ask() -> None:
-        wait_for(lambda: listens(port))
+        wait_for(lambda: listening(port))
         try:
             with OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k" * 9, timeout=60) as client:
                 found.append(client.chat.completions.create(model="base", messages=asked("Hi?")))

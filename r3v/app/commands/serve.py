@@ -56,20 +56,23 @@ def register(commands: Any) -> None:
 
 def run(args: argparse.Namespace, rest: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C."""
+    from r3v.app.commands.common import model_config, note
+    from r3v.serve.address import key_of, listen
+
+    serve = serve_config(args)
+    key = key_of(serve)
+    if args.notebook is None:
+        with recall_of(args, None, None):
+            pass  # flags of notes without a notebook are refused here, before a model is loaded
     try:
-        from r3v.serve.server import Server, engine_of, key_of, listen
+        from r3v.serve.server import Server, engine_of
     except ModuleNotFoundError as error:
         raise ConfigError(f"r3v serve needs {error.name}, which is not installed: pip install 'r3v[serve]'") from error
-    from r3v.app.commands.common import model_config, note
     from r3v.reflection.stages import make_policy
 
     config = model_config(args, rest)
     remote = bool(config.server.url)
-    serve = serve_config(args, remote)
-    key = key_of(serve)
-    if args.notebook is None:
-        with recall_of(args, None, config):
-            pass  # flags of notes without a notebook are refused here, before a model is loaded
+    serve = replace(serve, prompt=args.prompt or ("chat" if remote else "solve"))
     with listen(serve) as bound:
         policy = make_policy(config.model, config, say=note)
         serve = replace(serve, name=args.name or name_of(args, config, policy))
@@ -88,11 +91,10 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def serve_config(args: argparse.Namespace, remote: bool) -> ServeConfig:
+def serve_config(args: argparse.Namespace) -> ServeConfig:
     """The settings of the flags, looked at. Raises ConfigError."""
     given = {f.name: getattr(args, f.name) for f in fields(ServeConfig) if f.name not in OPEN}
-    prompt = args.prompt or ("chat" if remote else "solve")
-    found = ServeConfig(**given, prompt=prompt, name="r3v" if args.name is None else args.name)
+    found = ServeConfig(**given, name="r3v" if args.name is None else args.name)
     check(found)
     if found.images and not Path(found.images).is_dir():
         raise ConfigError(f"found --images {found.images}, expected a folder")
