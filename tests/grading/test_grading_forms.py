@@ -99,7 +99,7 @@ def write(value: Value, rng: random.Random) -> str:
         if n % 1000 == 0 and n:
             forms.append(f"{n // 1000} thousand")
         if n > 9999 and n % 100 == 0:
-            forms.append(f"{n / 10**4:g} * 10^4")
+            forms.append(f"{n // 10**4}.{n % 10**4 // 100:02d} * 10^4")
         return sign + rng.choice(forms)
     if value.kind == "decimal":
         n = abs(value.parts[0])
@@ -219,6 +219,7 @@ def reply(value: Value, other: Value, rng: random.Random) -> tuple[str, str, boo
     frame = rng.choice(FRAMES)
     statement = frame.replace("{x}", shown)
     marker = rng.choice(MARKERS)
+    statement = shown if marker.startswith("####") else statement  # nothing but the value stands behind it
     if "{{" in marker and "answer" in marker:
         said = marker.format(j=json.dumps(statement, ensure_ascii=rng.random() < 0.5))
     else:
@@ -262,7 +263,7 @@ def pair(rng: random.Random) -> tuple[str, Problem, str, bool]:
     other = other_than(value, rng)
     drawn = rng.random()
     problem = Problem("p", "What is asked?", value.plain, "number")
-    if drawn < 0.1 and value.plain != "0":  # a dozen of nothing is nothing
+    if drawn < 0.1 and value.number:  # no dozen of eggs is none
         text = rng.choice(MARKERS[:7]).format(s=rng.choice(MISLEADING).format(x=value.plain, y=rng.randint(2, 9)))
         return "misleading", problem, text, False
     if drawn < 0.15:
