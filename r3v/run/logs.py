@@ -92,7 +92,7 @@ def opened(names: Sequence[str], folder: Path, title: str, settings: Mapping[str
         for logger in _Open.loggers:
             logger.finalize(status)
         if "wandb" in names:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
 
             wandb.finish(exit_code=int(status != "success"))
         _Open.loggers, _Open.base = before
