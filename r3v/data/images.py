@@ -90,6 +90,12 @@ def _fail(image: ImageSource, what: str, fix: str) -> ImageError:
     return ImageError(f"image {image.describe()}: {what}" if origin else what, file=file, row=row, field=field, fix=fix)
 
 
+def _hush_pillow() -> None:
+    """Ignore what Pillow warns of, and nothing else. Pictures are decoded in threads of their own, where
+    `warnings.catch_warnings` would take the filters, and the warnings, of all other threads with it."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
     """Header only: format and size are known and within the limit, no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
@@ -98,9 +104,8 @@ def _open(image: ImageSource, data: bytes, limit: int) -> Image.Image:
         raise _fail(image, "found 0 bytes, expected an image", "Replace the file")
     bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning; the limit below is stricter and is an error
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        _hush_pillow()  # its own bomb warning; the limit below is stricter and is an error
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise _fail(
             image,
@@ -168,10 +173,9 @@ def decode(image: ImageSource, max_pixels: int | None = None) -> Image.Image:
 
     with _open(image, image.read(), max_pixels or MAX_PIXELS) as opened:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on odd metadata; the pixels are checked by decoding them
-                opened.load()
-                return _rgb(ImageOps.exif_transpose(opened))
+            _hush_pillow()  # remarks on odd metadata; the pixels are checked by decoding them
+            opened.load()
+            return _rgb(ImageOps.exif_transpose(opened))
         except _BROKEN as error:
             raise _fail(image, f"broken or cut off: {error}", "Replace the file") from error
 

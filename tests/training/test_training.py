@@ -159,7 +159,7 @@ def causal(exit_RL: torch.Tensor) -> torch.Tensor:
     return torch.ones(*exit_RL.shape, exit_RL.shape[1]).tril().bool()[:, None]
 
 
-@pytest.mark.parametrize("split", [True])
+@pytest.mark.parametrize("split", [False, True])
 def test_sabotaged_mask_trips_the_self_test(split: bool, monkeypatch):
     """With a plain causal mask, or one run for the whole row, later branches would see earlier ones: a warning, and
     the unfused loss.
