@@ -236,6 +236,16 @@ def adapt(model: Any, size: Size, seed: int = 0) -> dict[str, LoraLinear]:
     return found
 
 
+def read_parts(folder: Path) -> dict[str, Tensor]:
+    """What is trained in a folder of parts, by the names a training gives it, in float32."""
+    from safetensors.torch import load_file
+
+    found = load_file(folder / LORA)
+    for name, tensor in load_file(folder / EYES).items():
+        found[name.replace("model.vision_model.", "vision.").replace("model.connector.", "connector.")] = tensor
+    return {name: tensor.float() for name, tensor in found.items()}
+
+
 def write_parts(
     out: Path,
     model: Any,

@@ -308,8 +308,22 @@ def test_sigterm_ends_after_the_step_with_its_state(
         return data.geoworld_read(split, index)
 
     monkeypatch.setitem(data.WORLDS, "geoworld_read", world)
-    assert warmup.train(student, tmp_path, PLAN, held=1) == 1
+    assert warmup.train(student, tmp_path, PLAN, held=1, workers=0) == 1
     assert warmup.restore(tmp_path, student)[0] == 1
+
+
+def test_a_training_begins_from_the_parts_of_another(
+    student: warmup.Student, text: TextHalf, tmp_path: Path, cache: Path
+) -> None:
+    warmup.train(student, tmp_path / "work", PLAN, stop=1, held=1)
+    warmup.export(student, tmp_path / "work", tmp_path / "parts")
+    other = warmup.Student(text, SIZE, seed=1, dtype=torch.bfloat16)
+    assert any(not torch.equal(a, b) for a, b in zip(student.trained.values(), other.trained.values(), strict=True))
+    warmup.begin_from(other, tmp_path / "parts")
+    for name, told in student.trained.items():
+        if not name.startswith("eyes."):
+            assert torch.equal(other.trained[name], told.bfloat16().float()), name  # parts are kept in bf16
+    assert warmup.train(other, tmp_path / "next", PLAN, stop=1, held=1) == 1
 
 
 def test_export_writes_parts_of_the_state(student: warmup.Student, tmp_path: Path, cache: Path) -> None:
