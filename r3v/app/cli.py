@@ -114,9 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _later(name: str) -> Handler:
     def handler(args: argparse.Namespace, rest: list[str]) -> int:
-        from r3v.app.commands import core as commands
+        from r3v.app.commands import core, evaluate
 
-        return getattr(commands, name)(args, rest)
+        return getattr(evaluate if name == "eval" else core, name)(args, rest)
 
     return handler
 
@@ -154,6 +154,10 @@ def _eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--n", type=int, help="candidates per problem (select.n)")
     p.add_argument("--limit", type=int, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
+    p.add_argument("--protocol", help="how choice problems are asked and judged: choices, open or top10")
+    p.add_argument("--controls", action="store_true", help="also measure the base and the model without pictures")
+    p.add_argument("--base", metavar="FILE", help="the base's earlier --out FILE, instead of measuring it again")
+    p.add_argument("--ledger", metavar="FILE", help="note in this file that a split named test is asked")
     p.add_argument("--out", help="write the eval block to this JSON file and the rows beside it as .parquet")
     retrieval_flags(p)
 
