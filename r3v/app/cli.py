@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    _lucky(commands)
     fetch_commands.register(commands)
     spiral_commands.register(commands)
     _notebook(commands)
@@ -238,6 +239,24 @@ def _filters(commands: argparse._SubParsersAction) -> None:
     p.add_argument("run", help="run folder; its training problems must be GeoWorld's, whose rationales can be checked")
     p.add_argument("--grounded", action="store_true", help="also the filter that scores rationales without the image")
     p.add_argument("--out", help="write the rows to this JSON file")
+
+
+def _lucky(commands: argparse._SubParsersAction) -> None:
+    text = "right answers with wrong rationales: draw some for two people to judge, and count what they found"
+    inner = commands.add_parser("lucky", help=text, description=text, allow_abbrev=False).add_subparsers(
+        dest="lucky_command", required=True, metavar="COMMAND"
+    )
+    drawing = inner.add_parser("draw", help="write right answers with a column for each judge")
+    drawing.set_defaults(handler=_later("lucky_draw"), takes_fields=False)
+    drawing.add_argument("rows", help="the --out FILE of `r3v eval`")
+    drawing.add_argument("--data", required=True, help="the data spec that was measured")
+    drawing.add_argument("--metric", default="greedy", help="whose answers (default greedy)")
+    drawing.add_argument("--n", type=int, default=100, help="how many (default 100)")
+    drawing.add_argument("--seed", type=int, default=0)
+    drawing.add_argument("--out", required=True, help="folder to write")
+    counting = inner.add_parser("count", help="share, interval and agreement of a filled file")
+    counting.set_defaults(handler=_later("lucky_count"), takes_fields=False)
+    counting.add_argument("file", help="lucky.jsonl with both columns filled")
 
 
 def _notebook(commands: argparse._SubParsersAction) -> None:

@@ -211,16 +211,19 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey_HW).convert("RGB")
 
 
-def blank(image: ImageSource) -> BytesImage:
-    """A white picture of the same size: what a model knows without looking. Raises ImageError for one that cannot be
-    read."""
-    return _white(*size(image))
+WHITE, GREY = 255, 128
+
+
+def blank(image: ImageSource, shade: int = WHITE) -> BytesImage:
+    """A picture of the same size and one shade: for what a model knows without looking. Raises ImageError for one that
+    cannot be read."""
+    return _plain(*size(image), shade)
 
 
 @lru_cache(maxsize=4096)
-def _white(width: int, height: int) -> BytesImage:
+def _plain(width: int, height: int, shade: int) -> BytesImage:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.new("RGB", (width, height), "white").save(buffer, "PNG")
+    Image.new("RGB", (width, height), (shade,) * 3).save(buffer, "PNG")
     return BytesImage(buffer.getvalue(), f"blank {width}x{height}")

@@ -289,6 +289,27 @@ def filter_table(rows: Sequence[Any]) -> str:
     return "\n".join([*lines, f"n = {rows[0].n if rows else 0} candidates graded correct"])
 
 
+def lucky_draw(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data import load
+    from r3v.run.evaluation import read_rows
+    from r3v.run.lucky import draw, publish
+
+    if args.n < 1:
+        raise ConfigError(f"found --n {args.n}, expected at least 1")
+    drawn = draw(read_rows(Path(args.rows).with_suffix(".parquet")), args.metric, args.n, args.seed)
+    path = publish(args.out, drawn, {p.id: p for p in load(args.data)}, args.metric, args.seed)
+    print(f"{len(drawn)} right answers to judge: {path}, read by {path.with_suffix('.md')}")
+    print(f"then: r3v lucky count {path}")
+    return 0
+
+
+def lucky_count(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.run.lucky import count
+
+    print("\n".join(count(args.file).lines()))
+    return 0
+
+
 def version(args: argparse.Namespace, rest: list[str]) -> int:
     print(f"r3v {__version__}")
     return 0
