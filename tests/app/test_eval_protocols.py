@@ -77,7 +77,7 @@ def test_figures_with_their_controls(
         ("blank picture", "greedy"): 0.0,
     }
     assert (found["base", "greedy"]["wins"], found["base", "greedy"]["losses"]) == (2, 0)
-    assert "guessing a letter          25.0%  expected, 4 of 4 choices" in told
+    assert "guessing a letter          25.0%  expected, 4 problems with 4 choices" in told
     assert "base, greedy               25.0%  greedy +50.0" in told
     assert [blank for _, blank in made] == [False, False, True]
     assert made[1][0] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,35 @@ def test_an_answer_that_is_no_choice_is_no_vote(name: str, tmp_path: Path) -> No
     rows = {r["problem_id"]: r for r in read_rows(out) if r["metric"] == "first@6"}
     assert [rows[p]["index"] for p in ("p0", "p1", "p3")] == [3, 1, 1]
     assert rows["p2"]["outcome"] == "wrong"
+
+
+class Drawing(ScriptedPolicy):
+    """Draws a value by (seed, problem, index) alone, as every policy does."""
+
+    def generate(self, prompts, n, params, *, seed=0, round=0, first_index=0):
+        def answer(prompt, index: int) -> str:
+            return f"Answer: {random.Random(f'{seed} {prompt.problem_id} {index}').randint(36, 64)}"
+
+        self._answer = answer
+        return super().generate(prompts, n, params, seed=seed, round=round, first_index=first_index)
+
+
+def test_the_order_of_the_ten_is_fixed_by_the_seed(tmp_path: Path) -> None:
+    """The first choice is the same whatever the order and the shards of the problems; the values are drawn here."""
+    many = [Problem(f"p{i}", "Angle C is ()", "B", "choice", choices=("30", "40", "50", "60")) for i in range(12)]
+    found = []
+    for name, listed, seed, shard in (("a", many, 5, 256), ("b", many[::-1], 5, 5), ("c", many, 6, 256)):
+        out, how = tmp_path / f"{name}.parquet", protocol("top10")
+        select = SelectConfig(n=10, max_new_tokens=40)
+        evaluate(Drawing(str), asked(listed, how), how.selectors, select, STYLE, seed, out=out, shard=shard)
+        found.append({r["problem_id"]: r["answer"] for r in read_rows(out) if r["metric"] == "first@10"})
+    assert found[0] == found[1] != found[2]
+    drawn = {
+        p.id: [str(random.Random(f"5 {p.id} {i}").randint(36, 64)) for i in range(10)] for p in many
+    }  # fmt: skip
+    assert found[0] == {
+        name: next((v for v in values if v in ("40", "50", "60")), None) for name, values in drawn.items()
+    }
 
 
 def test_open_prompts_hide_the_choices(tmp_path: Path) -> None:

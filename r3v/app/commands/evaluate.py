@@ -128,7 +128,8 @@ class _Ask:
             return
         tested = sum(problem.split == "test" for problem in problems)
         if not tested:
-            note(f"no problem of {self.args.data} is of a split named test, so {self.args.ledger} gets no line")
+            if role == "model":
+                note(f"no problem of {self.args.data} is of a split named test, so {self.args.ledger} gets no line")
             return
         append(
             self.args.ledger,
@@ -149,11 +150,12 @@ class _Ask:
         from r3v.run.controls import paired, without_pictures
         from r3v.run.evaluation import metric_name, read_rows
         from r3v.run.protocols import protocol
+        from r3v.selection.selector import ORACLE
 
         how, n = protocol(args.protocol), self.config.select.n
         main, majority = metric_name(how.main, n), metric_name("majority", n)
         own = read_rows(self.rows)
-        names = [metric_name(name, n) for name in self.config.select.selectors]
+        names = [metric_name(name, n) for name in self.config.select.selectors if name != ORACLE]
         found = [
             paired(own, name, own, than, f"own {than}")
             for name in names

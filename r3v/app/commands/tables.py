@@ -45,7 +45,7 @@ def endings(found: Sequence[tuple[str, int]]) -> str:
 
 def controls_table(guess: Mapping[str, Any], compared: Sequence[Any]) -> str:
     """What the figures are compared with, a line each: the control's share, and the figure minus it."""
-    kinds = ", ".join(f"{n} of {k} choices" for k, n in guess["choices"].items())
+    kinds = ", ".join(f"{n} problems with {k} choices" for k, n in guess["choices"].items())
     lines = [f"{'control':<24} {'share':>7}  figure minus control (95 % interval, sign test)"]
     lines.append(f"{'guessing a letter':<24} {100 * guess['accuracy']:>6.1f}%  expected, {kinds}")
     for one in compared:
