@@ -80,7 +80,7 @@ def _make(split: str, seed: int, index: int, only: str) -> Item:
             if figure is not None and chosen is not None:
                 return _told(figure, chosen, rng, (split, seed, index, only))
     raise ConfigError(
-        f"found no problem of split {split} (seed {seed}, number {index}) in {', '.join(wanted)}; name more constructions"
+        f"found no problem of split {split} (seed {seed}, number {index}) in {', '.join(wanted)}; name more of them"
     )
 
 
