@@ -81,7 +81,16 @@ def test_the_order_of_the_ten_is_fixed_by_the_seed(tmp_path: Path) -> None:
     for name, listed, seed, shard in (("a", many, 5, 256), ("b", many[::-1], 5, 5), ("c", many, 6, 256)):
         out, how = tmp_path / f"{name}.parquet", protocol("top10")
         select = SelectConfig(n=10, max_new_tokens=40)
-        evaluate(Drawing(str), asked(listed, how), how.selectors, select, STYLE, seed, out=out, shard=shard)
+        evaluate(
+            Drawing(lambda prompt, index: ""),
+            asked(listed, how),
+            how.selectors,
+            select,
+            STYLE,
+            seed,
+            out=out,
+            shard=shard,
+        )
         found.append({r["problem_id"]: r["answer"] for r in read_rows(out) if r["metric"] == "first@10"})
     assert found[0] == found[1] != found[2]
     drawn = {
