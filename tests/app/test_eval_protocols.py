@@ -76,6 +76,7 @@ def test_figures_with_their_controls(
         ("base", "majority@4"): 0.5,
         ("blank picture", "greedy"): 0.0,
     }
+    assert value["control_models"]["base"] == "scripted None"
     assert (found["base", "greedy"]["wins"], found["base", "greedy"]["losses"]) == (2, 0)
     assert "guessing a letter          25.0%  expected, 4 problems with 4 choices" in told
     assert "base, greedy               25.0%  greedy +50.0" in told
@@ -115,6 +116,7 @@ def test_the_base_of_an_earlier_evaluation(data: str, tmp_path: Path, capsys: py
     assert main([*trained, "--protocol", "open"]) == 0
     named = [(one["control"], one["accuracy"]) for one in json.loads(out.read_text())["controls"]]
     assert ("base", 0.25) in named
+    assert json.loads(out.read_text())["control_models"]["base"] == "scripted None"
     assert main([*trained[:-1], str(tmp_path / "f.json"), "--protocol", "choices"]) == 2
     assert "measured by protocol open, expected choices" in capsys.readouterr().err
 

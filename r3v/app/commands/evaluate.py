@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
         if how:
             compared = ask.controls(args, rest)
             told["controls"] = [one.to_dict() for one in compared]
+            told["control_models"] = ask.names
             print(controls_table(told["guess"], compared))
     if args.out:
         told |= {"data": args.data, "open": config.data.open or bool(how and how.open), "model": model}
@@ -106,6 +107,8 @@ class _Ask:
     config: Config
     problems: Sequence[Problem]
     rows: Path
+    names: dict[str, str] = field(default_factory=dict)
+    """Role of a control -> name of the model that answered, which holds the hash of its weights."""
 
     def model(
         self, role: str, config: Config, problems: Sequence[Problem], rows: Path
@@ -118,6 +121,8 @@ class _Ask:
             found = stages.real_stages(say=note, notes=recall).evaluate(
                 policy, problems, config.select.selectors, rows, config
             )
+            if role != "model":
+                self.names[role] = policy.name
             return found, policy.name, recall.name if recall else None
 
     def _note(self, role: str, name: str, config: Config, problems: Sequence[Problem]) -> None:
@@ -181,7 +186,8 @@ class _Ask:
         from r3v.run.evaluation import read_rows
 
         if args.base:
-            return _rows_of(args.base, args.protocol, {problem.id for problem in self.problems})
+            self.names["base"], rows = _rows_of(args.base, args.protocol, {problem.id for problem in self.problems})
+            return rows
         first = run_settings(Path(args.run), list(rest)).model.adapter if args.run else None
         if self.config.model.adapter == first:
             return None
@@ -196,8 +202,9 @@ class _Ask:
         return read_rows(rows)
 
 
-def _rows_of(file: str, how: str, ids: set[str]) -> list[Any]:
-    """The rows beside an earlier `--out FILE`. Raises ConfigError where it asked other problems or in another way."""
+def _rows_of(file: str, how: str, ids: set[str]) -> tuple[str, list[Any]]:
+    """(model, rows) of an earlier `--out FILE`. Raises ConfigError where it asked in another way, RunError where it
+    asked other problems."""
     from r3v.run.evaluation import read_rows
 
     told = stages.read_json(Path(file))
@@ -210,4 +217,4 @@ def _rows_of(file: str, how: str, ids: set[str]) -> list[Any]:
             f"--base {file}: has no answer to {len(missing)} of {len(ids)} problems, such as {min(missing)}; measure "
             "the base on the same set"
         )
-    return rows
+    return told["model"], rows
