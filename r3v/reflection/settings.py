@@ -43,6 +43,8 @@ FIXED = Table(
         "chooser": ALWAYS,  # keeps its own settings
         "server": "evaluate", **SERVER_ALWAYS,
         "policy": ALWAYS,
+        # Another engine, or another precision of it, draws and measures a little otherwise.
+        "policy.engine": "evaluate", "policy.vllm.dtype": "evaluate", "policy.vllm.quantization": "evaluate",
     },
     begun={
         "evaluate": ("round_00/.*.parts/*", "round_00/*.parquet", "round_00/stages.json"),

@@ -114,8 +114,21 @@ def make_policy(
     a server or a cluster."""
     if config.select.adapter and not dry_run and (config.server.url or config.policy.ray.address):
         raise ConfigError(
-            "select.adapter needs the model in this process; leave server.url and policy.ray.address away"
+            "select.adapter needs the model in this process or in an engine of the run's own; leave server.url and "
+            "policy.ray.address away"
         )
+    if config.policy.engine == "vllm" and not dry_run:
+        if config.policy.ray.address:
+            raise ConfigError(
+                "found policy.engine vllm and policy.ray.address; for several cards set policy.vllm.replicas"
+            )
+        from r3v.policies.engine.policy import vllm_policy
+
+        run = Path(config.run.dir)
+        return vllm_policy(
+            config.policy.vllm, model, config.server, run=run if (run / "config.yaml").exists() else None,
+            chooser=config.select.adapter or "", say=say,
+        )  # fmt: skip
     if config.policy.ray.address and not dry_run:
         from r3v.policies.cluster.policy import ray_policy
 
@@ -155,10 +168,13 @@ def check_loss(config: Config) -> None:
 
 
 def release() -> None:
-    """Give memory that nothing uses any more back to the device."""
+    """Give memory that nothing uses any more back to the device; an engine of the run's own is stopped."""
     import torch
 
+    from r3v.policies.engine.policy import let_go
+
     gc.collect()
+    let_go()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
