@@ -1,8 +1,8 @@
 """A program with the command line of `vllm serve` that answers as `fake_server` does, for tests of the run's engine.
 
 `program(folder)` writes an executable. Its behaviour comes from environment variables: FAKE_FAILS (a text: printed, and
-the start fails), FAKE_DIES (it ends after so many answers), FAKE_CHILD (a file that takes the number of a process that
-it starts), FAKE_ARGS (a file that takes its arguments, one JSON list a start).
+the start fails), FAKE_DIES (it ends after so many answers), FAKE_PID and FAKE_CHILD (files that take the
+numbers of its process and of one that it starts), FAKE_ARGS (a file that takes its arguments, one JSON list a start).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def main(argv: list[str]) -> None:
     if os.environ.get("FAKE_ARGS"):
         with open(os.environ["FAKE_ARGS"], "a") as file:
             file.write(json.dumps(argv) + "\n")
+    if os.environ.get("FAKE_PID"):
+        Path(os.environ["FAKE_PID"]).write_text(str(os.getpid()))
     if os.environ.get("FAKE_FAILS"):
         sys.exit(f"ValueError: {os.environ['FAKE_FAILS']} (key {os.environ['VLLM_API_KEY']})")
     if os.environ.get("FAKE_CHILD"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import secrets
@@ -21,6 +22,8 @@ TOLD = 15.0
 """Seconds between two words about a start that takes long."""
 SHOWN = 15
 """Last lines of the output that an error shows."""
+ENDING = 5.0
+"""Seconds between a lost connection and the end of the process that had it."""
 STOP = watch.GRACE + 10.0
 AGAIN = "The same command goes on from the last finished shard"
 
@@ -78,6 +81,9 @@ class Engine:
 
     def must_answer(self, last: bool) -> None:
         """To be called where a request got no answer; `last`: it will not be made again. Raises EngineGoneError."""
+        if last:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(ENDING)  # its connections close before it has ended
         if not self.alive:
             raise self.lost(f"the engine ended with code {self._process.returncode}")
         if last:

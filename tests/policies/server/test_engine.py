@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fake_vllm import program
 from r3v.errors import ConfigError, EngineGoneError
 from r3v.policies.base import SamplingParams
 from r3v.policies.engine import policy as held
+from r3v.policies.engine import process
 from r3v.policies.engine.command import command
 from r3v.policies.engine.policy import ServedChooser, let_go, vllm_policy
 from r3v.policies.engine.process import Engine
@@ -181,8 +183,11 @@ def test_an_engine_that_dies_ends_the_stage_at_once(config: VllmConfig, model: M
     assert "goes on from the last finished shard" in str(caught.value)
 
 
-def test_an_engine_killed_between_two_requests_is_noticed(config: VllmConfig, model: ModelConfig) -> None:
-    policy = vllm_policy(config, model, ServerConfig())
+def test_an_engine_killed_between_two_requests_is_noticed(
+    config: VllmConfig, model: ModelConfig, tmp_path: Path
+) -> None:
+    child = tmp_path / "pid"
+    policy = vllm_policy(replace(config, env={"FAKE_PID": str(child)}), model, ServerConfig())
     engine = held._Held.engine
     assert engine is not None
     os.killpg(engine._process.pid, signal.SIGKILL)  # the watcher alone: what it watches is in a group of its own
@@ -190,9 +195,11 @@ def test_an_engine_killed_between_two_requests_is_noticed(config: VllmConfig, mo
     with pytest.raises(EngineGoneError, match="the engine ended with code -9"):
         engine.must_answer(False)
     policy.close()
+    assert gone(int(child.read_text())), "it does not stay behind without its watcher"
 
 
-def test_a_stuck_engine_is_given_up(config: VllmConfig, model: ModelConfig) -> None:
+def test_a_stuck_engine_is_given_up(config: VllmConfig, model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ENDING", 0.01)
     vllm_policy(config, model, ServerConfig())
     engine = held._Held.engine
     assert engine is not None

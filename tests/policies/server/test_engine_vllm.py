@@ -116,6 +116,6 @@ def test_a_run_samples_fits_and_measures_with_the_engine(tmp_path: Path) -> None
     assert "the engine answers after" in done.stderr
     out = tmp_path / "select.jsonl"
     adapter = str(run / "round_01" / "adapter")
-    r3v("select", "--data", "geoworld:test", "--limit", "4", "--n", "3", "--method", "self_select", "--adapter", adapter,
-        "--select.adapter", adapter, "--out", str(out), *FLAGS)  # fmt: skip
+    asked = ["--data", "geoworld:test", "--limit", "4", "--n", "3", "--method", "self_select", "--out", str(out)]
+    r3v("select", *asked, "--adapter", adapter, "--select.adapter", adapter, *FLAGS)
     assert len(out.read_text().splitlines()) == 4
