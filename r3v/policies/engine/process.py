@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -20,8 +21,10 @@ from r3v.policies.engine import watch
 
 TOLD = 15.0
 """Seconds between two words about a start that takes long."""
-SHOWN = 15
+SHOWN = 12
 """Last lines of the output that an error shows."""
+ERRORS = 6
+"""Lines before them that name an error."""
 ENDING = 5.0
 """Seconds between a lost connection and the end of the process that had it."""
 STOP = watch.GRACE + 10.0
@@ -69,11 +72,14 @@ class Engine:
         return self._process.poll() is None
 
     def tail(self) -> str:
-        """The last lines of its output, without its key."""
+        """The last lines of its output that name an error, where there are some, and its last lines, without its key:
+        what is said at the end of a process is often not what ended it."""
         try:
-            lines = self.log.read_text(errors="replace").splitlines()[-SHOWN:]
+            lines = self.log.read_text(errors="replace").splitlines()
         except OSError as error:
             lines = [f"({error})"]
+        named = [line for line in lines[:-SHOWN] if re.search(r"\w(Error|Exception)\b", line)][-ERRORS:]
+        lines = [*named, *(["..."] if named else []), *lines[-SHOWN:]]
         return "\n".join(f"  | {line[:400]}" for line in lines).replace(self.key, "[key]") or "  | (no output)"
 
     def lost(self, why: str) -> EngineGoneError:

@@ -174,6 +174,15 @@ def test_a_start_that_fails_shows_its_last_lines_and_no_key(model: ModelConfig, 
     assert held._Held.engine is None
 
 
+def test_the_error_is_shown_though_much_is_said_after_it(tmp_path: Path) -> None:
+    lines = "print('RuntimeError: no kernel for rank 3'); [print('leaked', i) for i in range(40)]; raise SystemExit(3)"
+    with pytest.raises(EngineGoneError, match="ended with code 3") as caught:
+        Engine(lambda port: [sys.executable, "-c", lines], tmp_path / "log")
+    shown = str(caught.value).splitlines()
+    assert shown[1:3] == ["  | RuntimeError: no kernel for rank 3", "  | ..."]
+    assert shown[3:-1] == [f"  | leaked {i}" for i in range(28, 40)]
+
+
 def test_an_engine_that_dies_ends_the_stage_at_once(config: VllmConfig, model: ModelConfig) -> None:
     dying = VllmConfig(config.command, logs=config.logs, env={"FAKE_DIES": "2"}, concurrency=1)
     policy = vllm_policy(dying, model, ServerConfig())
