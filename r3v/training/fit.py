@@ -214,12 +214,15 @@ def _fingerprint(
     """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
     it, so that a fit can be resumed with other ones."""
     train = replace(train, strategy="auto", devices=1)
-    told = {k: v for k, v in asdict(model).items() if k != "blank" or v}  # fits of before it existed go on being theirs
+    # Fits of before a field existed go on being theirs.
+    told = {k: v for k, v in asdict(model).items() if v != {"blank": False, "thinking": None}.get(k, ...)}
     digest = hashlib.sha256(json.dumps([asdict(train), told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]
-        row += [e.token_ids, e.logprobs] if e.token_ids else []
+        row += [list(e.token_ids), e.logprobs] if e.token_ids else []
+        row += [e.tokenizer] if e.tokenizer else []
+        row += [] if e.ended else ["cut off"]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
 
