@@ -29,6 +29,7 @@ from r3v.records import Example
 from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.checkpointing import keep_activations
+from r3v.training.enough import tell_retold
 from r3v.training.keeper import Keeper
 from r3v.training.layout.trie import group_examples
 from r3v.training.loader import StepLoader, accumulation
@@ -105,6 +106,8 @@ def fit(
         return _result(out, fingerprint)
     if loaded is None:
         raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
+    if os.environ.get("RANK", "0") == "0":
+        tell_retold(examples, loaded.encoder.fingerprint, out.parent)
     network = load_adapter(loaded.model, adapter, trainable=True) if adapter is not None else loaded.model
     module = R3VModule(replace(loaded, model=network), train, config=model, seed=seed)
     world = world_size(train)
