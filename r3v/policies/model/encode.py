@@ -18,7 +18,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -106,6 +105,7 @@ class Encoder:
         self._short_way: bool | None = None
         self._types = TokenTypes(special)
         self._by_processor: bool | None = None
+        self._fingerprint: str | None = None
 
     # ---- prompts ---------------------------------------------------------------------------------
 
@@ -140,13 +140,15 @@ class Encoder:
 
     # ---- replies ---------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over what ids of a reply depend on: vocabulary, chat template, `thinking`."""
-        vocabulary = sorted(self.tokenizer.get_vocab().items())
-        template = getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
-        told = json.dumps([vocabulary, template, self.thinking, self.eot_id], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        if self._fingerprint is None:
+            vocabulary = sorted(self.tokenizer.get_vocab().items())
+            template = getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
+            told = json.dumps([vocabulary, template, self.thinking, self.eot_id], sort_keys=True)
+            self._fingerprint = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return self._fingerprint
 
     def target(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
         """Ids of a reply, as the model would sample them after a prompt: ending in `eot_id` unless it was cut off (not
