@@ -14,7 +14,8 @@ from r3v.errors import ConfigError
 from r3v.policies.base import Choice, SamplingParams, Score
 from r3v.policies.engine.command import ENVIRONMENT, command
 from r3v.policies.engine.process import Engine
-from r3v.policies.model.loading import resolve
+from r3v.policies.model.loading import encoder_of, resolve
+from r3v.policies.server.own_ids import OwnIds
 from r3v.policies.server.policy import OpenAIPolicy
 from r3v.records import Candidate, Prompt
 from r3v.settings.config import ModelConfig
@@ -57,8 +58,14 @@ def vllm_policy(
         concurrency=server.concurrency or config.concurrency, timeout=max(server.timeout, TIMEOUT), retries=2,
     )  # fmt: skip
 
+    if model.thinking is not None:
+        switch = {"chat_template_kwargs": {"enable_thinking": model.thinking}}
+        asked = replace(asked, extra={**switch, **asked.extra})
+
     def policy(adapter: str | None) -> OpenAIPolicy:
-        return OpenAIPolicy(asked, adapter=adapter, say=say, key=engine.key, unanswered=engine.must_answer)
+        made = OpenAIPolicy(asked, adapter=adapter, say=say, key=engine.key, unanswered=engine.must_answer)
+        made.own = OwnIds(lambda: encoder_of(model), say)
+        return made
 
     answering = policy(model.adapter)
     if not chooser:

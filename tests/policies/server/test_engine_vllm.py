@@ -19,6 +19,7 @@ from r3v.policies.engine import policy as held
 from r3v.policies.engine.policy import let_go, vllm_policy
 from r3v.policies.server.client import ServerError
 from r3v.policies.server.policy import OpenAIPolicy
+from r3v.rollout.shards import read_shard
 from r3v.settings.config import ModelConfig
 from r3v.settings.engine import VllmConfig
 from r3v.settings.server import ServerConfig
@@ -114,6 +115,9 @@ def test_a_run_samples_fits_and_measures_with_the_engine(tmp_path: Path) -> None
     assert report["pool"]["problems"] == 16
     assert report["eval"]["greedy"]["n"] == 8
     assert len(list((run / "engine").glob("*.log"))) == 2, "once before the fit, once after it"
+    assert report["fit"]["drift"]["mean"] < 0.05, "nats a token between vLLM in bf16 and the model that is trained"
+    (shard, *_) = sorted((run / "round_01" / "candidates").glob("*.parquet"))
+    assert all(graded.candidate.tokenizer for graded in read_shard(shard)), "its ids are those of the model trained"
     assert "the engine answers after" in done.stderr
     out = tmp_path / "select.jsonl"
     adapter = str(run / "round_01" / "adapter")
