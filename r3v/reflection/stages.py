@@ -34,7 +34,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
 
     def policy(config: Config, adapter: Path | None) -> Policy:
         check_loss(config)
-        made = make_policy(with_adapter(config, adapter).model, config, dry_run, say)
+        made = make_policy(with_adapter(config, adapter).model, config, dry_run, say, taught=True)
         commit = commit_of(made)
         if say and commit and not config.model.revision and commit not in told:
             told.add(commit)
@@ -107,11 +107,16 @@ def with_adapter(config: Config, adapter: Path | None) -> Config:
 
 
 def make_policy(
-    model: ModelConfig, config: Config, dry_run: bool = False, say: Callable[[str], None] | None = None
+    model: ModelConfig,
+    config: Config,
+    dry_run: bool = False,
+    say: Callable[[str], None] | None = None,
+    *,
+    taught: bool = False,
 ) -> Policy:
     """A policy on freshly loaded weights, or on the server the config names; what an earlier one held on the device
     is given back first. On a Ray cluster, where the config names one, it is loaded on the workers. A dry run never asks
-    a server or a cluster."""
+    a server or a cluster. `taught`: a model is trained on what it samples."""
     if config.select.adapter and not dry_run and (config.server.url or config.policy.ray.address):
         raise ConfigError(
             "select.adapter needs the model in this process; leave server.url and policy.ray.address away"
@@ -120,11 +125,11 @@ def make_policy(
         from r3v.policies.cluster.policy import ray_policy
 
         alone = replace(config, policy=PolicyConfig())
-        return ray_policy(partial(make_policy, model, alone), config.policy.ray, say)
+        return ray_policy(partial(make_policy, model, alone, taught=taught), config.policy.ray, say)
     if config.server.url and not dry_run:
         from r3v.policies.server.policy import OpenAIPolicy
 
-        return OpenAIPolicy.from_config(config.server, model, say=say)
+        return OpenAIPolicy.from_config(config.server, model, say=say, taught=taught)
     from r3v.policies.sampling.hf import HFPolicy
 
     release()
