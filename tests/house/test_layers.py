@@ -40,7 +40,7 @@ ROOMS = (
     ("r3v.policies.model",),
     ("r3v.policies.sampling",),
     ("r3v.policies.server",),
-    ("r3v.policies.cluster",),
+    ("r3v.policies.cluster", "r3v.policies.engine"),
     ("r3v.embedding",),
     ("r3v.selection", "r3v.rollout"),
     ("r3v.run",),

@@ -54,7 +54,8 @@ class OpenAIPolicy:
     """Samples from, and where it can scores with, the server of `config`.
 
     `adapter`: a LoRA folder to load into the server (vLLM, SGLang) under a fresh name; it is unloaded when the
-    policy is closed or forgotten. `say` is told of attempts that are made again. `meter` counts what is spent.
+    policy is closed or forgotten. `say` is told of attempts that are made again. `meter` counts what is spent. `key`
+    and `unanswered` are for the server that a run has started itself (see `Client`).
     Making a policy asks the server for its models. Raises ConfigError, EngineError, RunError for the cache.
     """
 
@@ -65,6 +66,8 @@ class OpenAIPolicy:
         adapter: str | Path | None = None,
         meter: CostMeter | None = None,
         say: Callable[[str], None] | None = None,
+        key: str | None = None,
+        unanswered: Callable[[bool], None] = lambda last: None,
     ) -> None:
         check(config)
         self.config = config
@@ -74,7 +77,9 @@ class OpenAIPolicy:
         self.own: OwnIds | None = None
         """Says whether the ids in replies are those of the model to be trained; without it they are nobody's."""
         self._teller = Teller(self.meter, say)
-        self._client = Client(config, config.concurrency or CONCURRENCY, self._teller.retried)
+        self._client = Client(
+            config, config.concurrency or CONCURRENCY, self._teller.retried, key=key, unanswered=unanswered
+        )
         self._behind: int | None = None
         # What is finished must not hold the policy, or a forgotten policy would never be finished.
         closing = ExitStack()
