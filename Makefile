@@ -11,10 +11,24 @@ export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-fast test-full lint vllm clean
+# where GeoQA is; it is rebuilt from its public repositories where it is not: GEOQA=DIR make geoqa takes a copy at hand
+GEOQA ?= data/geoqa
+SMOL := recipes/geoqa_smol.yaml
+
+.PHONY: demo geoqa test test-fast test-full lint vllm clean
 
 demo: $(VENV)/.base
 	$(BIN)/r3v train recipes/geoworld_tiny.yaml
+
+# the whole of docs/smolgeo.md but the test set: fetch, check, train. HF_HUB_OFFLINE is about the hub alone.
+geoqa: $(VENV)/.smol $(GEOQA)/join_multiple_choice.jsonl
+	$(BIN)/r3v fetch smolgeo
+	$(BIN)/r3v data check --skip-bad "geoqa:$(GEOQA)?split=train"
+	$(BIN)/r3v train $(SMOL) --data.train "geoqa:$(GEOQA)?split=train" \
+	  --data.gate "geoqa:$(GEOQA)?split=gate" --data.eval "geoqa:$(GEOQA)?split=dev"
+
+$(GEOQA)/join_multiple_choice.jsonl: | $(VENV)/.base
+	$(BIN)/r3v fetch geoqa --out $(GEOQA)
 
 test: $(VENV)/.dev $(VISION)/.done lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
@@ -46,6 +60,10 @@ $(VENV)/.base: pyproject.toml setup.cfg | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+$(VENV)/.smol: $(VENV)/.base
+	$(BIN)/python -m pip install -q -e ".[smol]"
 	touch $@
 
 $(VISION)/.done: | $(VENV)/bin/python

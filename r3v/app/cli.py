@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     _report(commands)
     _compare(commands)
     _filters(commands)
+    _lucky(commands)
     fetch_commands.register(commands)
     spiral_commands.register(commands)
     _notebook(commands)
@@ -114,9 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _later(name: str) -> Handler:
     def handler(args: argparse.Namespace, rest: list[str]) -> int:
-        from r3v.app.commands import core as commands
+        from r3v.app.commands import core, evaluate
 
-        return getattr(commands, name)(args, rest)
+        return getattr(evaluate if name == "eval" else core, name)(args, rest)
 
     return handler
 
@@ -154,6 +155,10 @@ def _eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--n", type=int, help="candidates per problem (select.n)")
     p.add_argument("--limit", type=int, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
+    p.add_argument("--protocol", help="how choice problems are asked and judged: choices, open or top10")
+    p.add_argument("--controls", action="store_true", help="also measure the base and the model without pictures")
+    p.add_argument("--base", metavar="FILE", help="the base's earlier --out FILE, instead of measuring it again")
+    p.add_argument("--ledger", metavar="FILE", help="note in this file that a split named test is asked")
     p.add_argument("--out", help="write the eval block to this JSON file and the rows beside it as .parquet")
     retrieval_flags(p)
 
@@ -234,6 +239,24 @@ def _filters(commands: argparse._SubParsersAction) -> None:
     p.add_argument("run", help="run folder; its training problems must be GeoWorld's, whose rationales can be checked")
     p.add_argument("--grounded", action="store_true", help="also the filter that scores rationales without the image")
     p.add_argument("--out", help="write the rows to this JSON file")
+
+
+def _lucky(commands: argparse._SubParsersAction) -> None:
+    text = "right answers with wrong rationales: draw some for two people to judge, and count what they found"
+    inner = commands.add_parser("lucky", help=text, description=text, allow_abbrev=False).add_subparsers(
+        dest="lucky_command", required=True, metavar="COMMAND"
+    )
+    drawing = inner.add_parser("draw", help="write right answers with a column for each judge")
+    drawing.set_defaults(handler=_later("lucky_draw"), takes_fields=False)
+    drawing.add_argument("rows", help="the --out FILE of `r3v eval`")
+    drawing.add_argument("--data", required=True, help="the data spec that was measured")
+    drawing.add_argument("--metric", default="greedy", help="whose answers (default greedy)")
+    drawing.add_argument("--n", type=int, default=100, help="how many (default 100)")
+    drawing.add_argument("--seed", type=int, default=0)
+    drawing.add_argument("--out", required=True, help="folder to write")
+    counting = inner.add_parser("count", help="share, interval and agreement of a filled file")
+    counting.set_defaults(handler=_later("lucky_count"), takes_fields=False)
+    counting.add_argument("file", help="lucky.jsonl with both columns filled")
 
 
 def _notebook(commands: argparse._SubParsersAction) -> None:

@@ -73,6 +73,7 @@ class CheckResult:
     tokens: Spread | None = None
     repeated: list[tuple[str, str]] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
     bad: list[DataError] = field(default_factory=list)
 
@@ -105,6 +106,7 @@ def check(
     seen = _Seen(CheckResult(spec, source.commit), parsed.flag("open"), tokens_for, max_pixels)
     for i in progress(index if limit is None else index[:limit]):
         seen.row(source, i)
+    seen.result.left_out = source.left_out() if source.left_out else ()
     if split is not None and parsed.reader != "geoworld":  # GeoWorld splits are disjoint by construction
         seen.others(parsed, split, source, index)
     return seen.finish()
@@ -285,6 +287,8 @@ def render(result: CheckResult, every: bool = False) -> str:
         add("prompt tokens", f"{result.tokens}")
     listed("repeated problems", [("", f"{second} repeats {first}") for first, second in result.repeated])
     listed("split leaks", [_leak(leak) for leak in result.leaks])
+    if result.left_out:
+        listed("left out", [(text, text) for text in result.left_out])
     listed("warnings", [("", text) for text in result.warnings])
     listed("bad rows", [(_kind(error), str(error)) for error in result.bad])
     return "\n".join(lines)

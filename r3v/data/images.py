@@ -15,12 +15,13 @@ import stat
 import struct
 import warnings
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r3v.data.shown import shown
 from r3v.errors import ImageError
-from r3v.records import FileImage, ImageSource
+from r3v.records import BytesImage, FileImage, ImageSource
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -208,3 +209,21 @@ def _deep_grey(image: Image.Image) -> Image.Image:
         values_HW = values_HW / (257.0 if top <= 65535.0 else top / 255.0)
     grey_HW = np.clip(np.rint(values_HW), 0, 255).astype(np.uint8)
     return Image.fromarray(grey_HW).convert("RGB")
+
+
+WHITE, GREY = 255, 128
+
+
+def blank(image: ImageSource, shade: int = WHITE) -> BytesImage:
+    """A picture of the same size and one shade: for what a model knows without looking. Raises ImageError for one that
+    cannot be read."""
+    return _plain(*size(image), shade)
+
+
+@lru_cache(maxsize=4096)
+def _plain(width: int, height: int, shade: int) -> BytesImage:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (shade,) * 3).save(buffer, "PNG")
+    return BytesImage(buffer.getvalue(), f"blank {width}x{height}")

@@ -18,12 +18,14 @@ from r3v.records import Problem
 @dataclass(frozen=True, slots=True)
 class Source:
     """Rows and how to make a Problem of one. `split_of` is None when every row belongs to the split asked
-    for; `commit` is that of the hub, where the rows are from there."""
+    for; `commit` is that of the hub, where the rows are from there. `left_out` tells of rows that the reader leaves
+    out by a rule of its own."""
 
     rows: Sequence[Row]
     build: Callable[[Row], Problem]
     split_of: Callable[[Row], str | None] | None = None
     commit: str | None = None
+    left_out: Callable[[], tuple[str, ...]] | None = None
 
 
 def open_form(problem: Problem) -> Problem:

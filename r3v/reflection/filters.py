@@ -7,18 +7,18 @@ reasoning is known (GeoWorld). The share of really right rationales among positi
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from r3v import prompts as words
+from r3v.data.images import GREY, blank
 from r3v.errors import ConfigError
 from r3v.grading import extract
 from r3v.policies.base import Given, Policy, text_of
 from r3v.prompts import Style
-from r3v.records import LETTERS, BytesImage, Graded, ImageSource, Problem, Prompt
+from r3v.records import LETTERS, Graded, Problem, Prompt
 from r3v.reflection.arithmetic import last_value, steps, value_of
 from r3v.stats import wilson
 
@@ -60,20 +60,9 @@ def long_enough(problem: Problem, text: str) -> bool:
     return len(text) > 50 and not text.lstrip().startswith("Answer")
 
 
-def blank_image(image: ImageSource) -> BytesImage:
-    """A mid-grey PNG of the same size."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(image.read())) as picture:
-        size = picture.size
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (128, 128, 128)).save(buffer, format="PNG")
-    return BytesImage(buffer.getvalue(), f"blank {size[0]}x{size[1]}")
-
-
 def without_images(prompt: Prompt) -> Prompt:
-    """The same prompt with every image blank."""
-    messages = tuple(type(m)(m.role, m.text, tuple(blank_image(image) for image in m.images)) for m in prompt.messages)
+    """The same prompt with a grey picture for each of its own."""
+    messages = tuple(type(m)(m.role, m.text, tuple(blank(image, GREY) for image in m.images)) for m in prompt.messages)
     return Prompt(prompt.problem_id, messages)
 
 

@@ -34,6 +34,8 @@ from r3v.stats import wilson
 Row = dict[str, Any]
 SAMPLE = "sample"
 """Name under which the candidates themselves are kept as rows; not a selector."""
+PROTOCOL = "protocol"
+"""Key of `Problem.meta` that says how the problem is asked (`r3v.run.protocols`), which results depend on."""
 _SETTINGS, _GRADER = b"r3v.evaluation", b"r3v.grader"
 
 
@@ -68,6 +70,8 @@ class _Ask:
         }
         if self.selector.notes is not None:
             value["notes"] = self.selector.notes.name
+        if len(problems) and (how := problems[0].meta.get(PROTOCOL)):
+            value["protocol"] = how
         return json.dumps(value, sort_keys=True)
 
     def rows(self, problems: Sequence[Problem]) -> list[Row]:

@@ -162,6 +162,19 @@ def majority(ask: Ask) -> list[Selection]:
     return found
 
 
+def first(ask: Ask) -> list[Selection]:
+    """The first candidate, in the order they were drawn, that names an answer; where the choices are known, the first
+    that names one of them. Scores are 1 for it and 0 for the others."""
+    found = []
+    for row, (candidates, answers) in enumerate(zip(ask.candidates_PN, ask.answers_PA, strict=True)):
+        if not answers:
+            found.append(ask.unparsed(row, "first"))
+            continue
+        best = min(i for answer in answers for i in answer.members)
+        found.append(ask.selection(row, "first", best, [float(i == best) for i in range(len(candidates))]))
+    return found
+
+
 def _by_candidate(answers: Sequence[Answer], shares: Sequence[float], n: int) -> list[float]:
     scores = [0.0] * n
     for answer, share in zip(answers, shares, strict=True):
@@ -306,6 +319,7 @@ def greedy(ask: Ask) -> list[Selection]:
 SELECTORS: dict[str, Method] = {
     "greedy": greedy,
     "majority": majority,
+    "first": first,
     "likelihood": likelihood,
     "self_select": self_select,
     "fused": fused,

@@ -28,8 +28,8 @@ RECIPES = sorted(
 HEADER = ("# command:", "# hardware:", "# time:", "# expect:")
 
 
-def test_there_are_ten_recipes() -> None:
-    assert len(RECIPES) == 10, RECIPES
+def test_there_are_eleven_recipes() -> None:
+    assert len(RECIPES) == 11, RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -44,7 +44,7 @@ def test_the_header_states_command_hardware_time_and_number(name: str) -> None:
 
 def test_recipes_of_outside_data_check_it_first_and_name_nothing_outside() -> None:
     """What their headers run needs a network at most: no path leads out of the repository, and hub sets whose commit is
-    known are pinned to it. Ten recipes read data that does not come with the library."""
+    known are pinned to it. Twelve recipes read data that does not come with the library."""
     found = 0
     for path in sorted(recipe_folder().glob("*.yaml")):
         text = path.read_text()
@@ -61,15 +61,16 @@ def test_recipes_of_outside_data_check_it_first_and_name_nothing_outside() -> No
             parsed = parse_spec(spec)
             assert parsed.reader in READERS
             assert re.fullmatch("[0-9a-f]{40}", parsed.options.get("revision", "0" * 40)), spec
-    assert found == 10
+    assert found == 12
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_settings_are_read_and_runs_do_not_share_a_folder(name: str) -> None:
     config = read(recipe_folder() / name).config
     assert config.run.dir == f"checkpoints/runs/{name.removesuffix('.yaml')}"
-    assert config.build.preset == ("r3v" if config.model.path == "geoworld-tiny" else "r3v-fused")
-    if config.model.path != "geoworld-tiny":
+    shipped = config.model.path in ("geoworld-tiny", "smolgeo")
+    assert config.build.preset == ("r3v" if shipped else "r3v-fused")
+    if not shipped:
         assert config.model.quantization == "nf4"
         assert config.train.precision == "bf16-mixed"
         assert re.fullmatch("[0-9a-f]{40}", config.model.revision or ""), "hub models are pinned to a commit"
@@ -94,6 +95,8 @@ def test_dry_run(name: str, tmp_path: Path) -> None:
     if layout is not None:
         for field, split in (("train", "train"), ("gate", "gate"), ("eval", "test")):
             flags += [f"--data.{field}", layout(tmp_path / "data", split)]
+    if name == "geoqa_smol.yaml":  # its parts do not ship yet; a name of its family tells what it is
+        flags += ["--model.path", "HuggingFaceTB/SmolVLM-256M-Instruct"]
     run = tmp_path / "run"
     assert main(["train", name, "--dry-run", "--run.dir", str(run), *flags]) == 0
     value = json.loads((run / "run.json").read_text())

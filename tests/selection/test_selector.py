@@ -266,6 +266,7 @@ def test_oracle_takes_a_right_candidate_else_the_majority() -> None:
 def test_no_method_but_the_oracle_sees_the_gold(make) -> None:
     """The same selections come out, from sampling on, whatever gold the problem carries."""
     assert sorted(SELECTORS) == [
+        "first",
         "fused",
         "greedy",
         "likelihood",

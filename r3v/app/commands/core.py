@@ -11,11 +11,11 @@ from typing import Any
 
 from r3v.app.commands.common import model_config, note
 from r3v.app.commands.recall import recall_of
-from r3v.app.commands.tables import block_table, endings, run_table
+from r3v.app.commands.tables import block_table, run_table
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.precision import decided_for_run
-from r3v.reflection.settings import Settings, check_config, check_unused, read
+from r3v.reflection.settings import Settings, check_unused, read
 from r3v.reflection.stages import DRY, make_policy, read_json, real_stages
 from r3v.settings.config import Config
 from r3v.settings.tree import fill, names_of, set_field, to_yaml, write_beside
@@ -55,37 +55,6 @@ def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
     config = settings.config
     config = set_field(config, "chooser.n", min(config.chooser.n, 4))  # thousands as a rule, and a flag as a rule
     return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
-
-
-def eval(args: argparse.Namespace, rest: list[str]) -> int:
-    import tempfile
-
-    from r3v.data import load
-
-    config = model_config(args, rest)
-    config = set_field(config, "data.open", args.open or config.data.open)
-    if args.n is not None:
-        config = set_field(config, "select.n", args.n)
-    if args.selectors:
-        config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
-    check_config(config)
-    if args.out and Path(args.out).suffix == ".parquet":
-        raise ConfigError(f"found --out {args.out}, expected a name for JSON: the rows go beside it as .parquet")
-    problems = load(
-        args.data, limit=args.limit, skip_bad=config.data.skip_bad, open=config.data.open, grader=config.data.grader
-    )
-    policy = make_policy(config.model, config, say=note)
-    with tempfile.TemporaryDirectory() as folder, recall_of(args, policy, config, measures=True) as recall:
-        rows = Path(args.out).with_suffix(".parquet") if args.out else Path(folder) / "rows.parquet"
-        found = real_stages(say=note, notes=recall).evaluate(policy, problems, config.select.selectors, rows, config)
-        told = {"notes": recall.name} if recall else {}
-    print(block_table(found["eval"]))
-    print(endings(found["unparsed_endings"]), end="")
-    if args.out:
-        told |= {"data": args.data, "open": config.data.open, "model": policy.name}
-        write_json(args.out, {"schema": 1, **told, **found})
-        write_beside(config, args.out)
-    return 0
 
 
 def select(args: argparse.Namespace, rest: list[str]) -> int:
@@ -319,6 +288,27 @@ def filter_table(rows: Sequence[Any]) -> str:
             f"{row.name:<14} {row.kept:>6} {100 * row.precision:>12.1f}% {interval:>15} {100 * row.cost:>15.1f}%"
         )
     return "\n".join([*lines, f"n = {rows[0].n if rows else 0} candidates graded correct"])
+
+
+def lucky_draw(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.data import load
+    from r3v.run.evaluation import read_rows
+    from r3v.run.lucky import draw, publish
+
+    if args.n < 1:
+        raise ConfigError(f"found --n {args.n}, expected at least 1")
+    drawn = draw(read_rows(Path(args.rows).with_suffix(".parquet")), args.metric, args.n, args.seed)
+    path = publish(args.out, drawn, {p.id: p for p in load(args.data)}, args.metric, args.seed)
+    print(f"{len(drawn)} right answers to judge: {path}, read by {path.with_suffix('.md')}")
+    print(f"then: r3v lucky count {path}")
+    return 0
+
+
+def lucky_count(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.run.lucky import count
+
+    print("\n".join(count(args.file).lines()))
+    return 0
 
 
 def version(args: argparse.Namespace, rest: list[str]) -> int:

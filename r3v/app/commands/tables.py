@@ -41,3 +41,18 @@ def endings(found: Sequence[tuple[str, int]]) -> str:
     if not found:
         return ""
     return "commonest endings of unparsed answers:\n" + "".join(f"{n:>6}  {end}\n" for end, n in found)
+
+
+def controls_table(guess: Mapping[str, Any], compared: Sequence[Any]) -> str:
+    """What the figures are compared with, a line each: the control's share, and the figure minus it."""
+    kinds = ", ".join(f"{n} problems with {k} choices" for k, n in guess["choices"].items())
+    lines = [f"{'control':<24} {'share':>7}  figure minus control (95 % interval, sign test)"]
+    lines.append(f"{'guessing a letter':<24} {100 * guess['accuracy']:>6.1f}%  expected, {kinds}")
+    for one in compared:
+        name = one.control if one.control.startswith("own ") else f"{one.control}, {one.metric}"
+        lines.append(
+            f"{name:<24} {100 * one.accuracy:>6.1f}%  {one.figure} {100 * one.difference:+.1f} "
+            f"({100 * one.low:+.1f} to {100 * one.high:+.1f}), {one.wins} won, {one.losses} lost of {one.n}, "
+            f"p {one.p:.2g}"
+        )
+    return "\n".join(lines)

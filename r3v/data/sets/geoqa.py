@@ -1,7 +1,8 @@
 """GeoQA in every form people have, and Geometry3K, which shares two of them.
 
 - join file: one row is {split, geoqa_id or geometry3k_id, image, record}, where `record` is an untouched
-  upstream row
+  upstream row. GeoQA's training rows are divided by their pictures into train, gate and dev
+  (r3v.data.sets.by_picture)
 - ShareGPT export (`geoqa_train_base.json`): {messages, images}, question and choices inside the first message
 - UniGeo JSON: {id: {problem, numbers, choice_numbers, label}} with `N_0`, `N_1`, ... in the text; it names
   no images, so the option image=PATTERN says where they are, for example image=images/{id}.png
@@ -35,10 +36,11 @@ from r3v.data.normalise import (
     tidy_question,
 )
 from r3v.data.rows import JsonFile, Row
+from r3v.data.sets.by_picture import ByPicture
 from r3v.data.sets.copies import copy
 from r3v.data.source import Source, one_file
 from r3v.errors import DataError
-from r3v.records import LETTERS, Problem
+from r3v.records import LETTERS, ImageSource, Problem
 from r3v.spec import Spec
 
 OPTIONS = ("root", "image")
@@ -121,12 +123,20 @@ def _image(row: Row, root: Path, pattern: str | None, key: str, name: Any, field
     return (locate(name, root, file=row.file, row=row.label, field=field),)
 
 
-def _build_join(row: Row, *, name: str, root: Path, pattern: str | None, split: str) -> Problem:
+def _look(row: Row, *, name: str, root: Path, pattern: str | None, split: str) -> tuple[str, str, ImageSource]:
+    """(split in the file, id, picture) of a row of a join file."""
+    key = fields.text(row, f"{name}_id")
+    own = fields.as_text(row, "split", fields.get(row, "split", split))
+    return own, f"{name}-{own}-{key}", _image(row, root, pattern, key, row.value.get("image"), "image")[0]
+
+
+def _build_join(
+    row: Row, *, name: str, root: Path, pattern: str | None, split: str, part: Callable[[Row], str] | None = None
+) -> Problem:
     record = fields.get(row, "record")
     if not isinstance(record, dict):
         raise row.error(f"found {type(record).__name__}, expected the upstream record", "record")
-    key = fields.text(row, f"{name}_id")
-    own = fields.as_text(row, "split", fields.get(row, "split", split))
+    own, called, image = _look(row, name=name, root=root, pattern=pattern, split=split)
     skills: tuple[str, ...] = ()
     if "messages" in record:
         question, options, gold = _sharegpt(row, record, "messages")
@@ -139,10 +149,10 @@ def _build_join(row: Row, *, name: str, root: Path, pattern: str | None, split: 
         question,
         options,
         gold,
-        id=f"{name}-{own}-{key}",
-        images=_image(row, root, pattern, key, row.value.get("image"), "image"),
+        id=called,
+        images=(image,),
         skills=skills,
-        split=own,
+        split=part(row) if part else own,
         source=name,
         meta={f"{name}_id": row.value[f"{name}_id"], "problem_id": row.value.get("problem_id")},
     )
@@ -276,8 +286,11 @@ def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) ->
     root = Path(spec.options["root"]) if "root" in spec.options else _image_root(path, form)
     own = split_in_name(path)
     if form is _build_join:
-        build = partial(form, name=name, root=root, pattern=spec.options.get("image"), split=own or "train")
-        return Source(rows, build, lambda row: row.value.get("split", own))
+        told = {"name": name, "root": root, "pattern": spec.options.get("image"), "split": own or "train"}
+        if name != "geoqa":
+            return Source(rows, partial(form, **told), lambda row: row.value.get("split", own))
+        kept = ByPicture(rows, partial(_look, **told))
+        return Source(kept, partial(form, **told, part=kept.split_of), kept.split_of, left_out=kept.told)
     if split and own and split != own:
         raise DataError(
             f"no row of split {split!r}, found {own} (from the file name)", file=path, fix=f"Use split={own}"
@@ -287,7 +300,8 @@ def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) ->
 
 
 def geoqa(spec: Spec, split: str | None) -> Source:
-    """`geoqa:PATH`, PATH a file in one of the forms above, a folder with its join file, or a name on the hub."""
+    """`geoqa:PATH`, PATH a file in one of the forms above, a folder with its join file (whose splits are train, gate,
+    dev and test), or a name on the hub."""
     if is_table(spec.path):
         return copy(spec, split)
     return read(spec, split, name="geoqa", files=("join_multiple_choice.jsonl",))
