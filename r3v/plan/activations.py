@@ -1,4 +1,4 @@
-"""Bytes of a training or sampling pass, by formula: what a layer saves for the backward pass, keys and values, the head.
+"""Bytes of a pass through a model, by formula: what a layer saves for the backward pass, keys and values, the head.
 
 Counted are the tensors that autograd keeps: inputs of adapters (autocast makes each linear layer its own 16-bit copy),
 what norms normalise (in float32), queries, keys, values and output of attention, and the feed-forward part's factors.
@@ -18,8 +18,7 @@ CHUNK_LOGITS = {"cpu": 2**26, "cuda": 2**27}
 @dataclass(frozen=True)
 class Arithmetic:
     """In what a fit computes. size: bytes of an activation. casts: adapters in float32 on a 16-bit base, under
-    autocast, so that each adapted layer casts its input for itself. r, dropout: of the adapter. mask: bytes of dropout's
-    mask for a value, 1 on an accelerator; a CPU keeps float32 noise."""
+    autocast, so that each adapted layer casts its input for itself. r, dropout: of the adapter. device: cuda or cpu."""
 
     size: int = 2
     casts: bool = True
@@ -29,6 +28,7 @@ class Arithmetic:
 
     @property
     def mask(self) -> int:
+        """Bytes of dropout's mask for a value; a CPU keeps float32 noise."""
         return 0 if not self.dropout else 1 if self.device == "cuda" else 4
 
 
@@ -74,12 +74,19 @@ def fit_bytes_per_token(shape: Shape, a: Arithmetic, *, checkpointing: bool, fus
 
     With checkpointing each layer keeps its input, and one layer at a time all it needs."""
     one = layer_bytes(shape.decoder, a, repeated=fused)
-    # The final norm, and the gradient of the residual stream on its way back.
-    rest = 4 * shape.hidden + 4 + 2 * a.size * shape.hidden
+    norm = 4 * shape.hidden + 4
     if not checkpointing:
-        return shape.layers * one + rest
-    # While a layer is computed again its intermediate gradients live beside what it keeps: the two widest factors.
-    return shape.layers * a.size * shape.hidden + one + 2 * a.size * shape.decoder.inner + rest
+        return shape.layers * one + norm + backward_bytes(shape, a)
+    return shape.layers * a.size * shape.hidden + one + norm + backward_bytes(shape, a)
+
+
+def backward_bytes(shape: Shape, a: Arithmetic) -> float:
+    """Bytes of a token's gradients inside a layer at their most, which is at its widest product: that of the product's
+    output, and the adapter's on its way through casts and dropout in float32."""
+    inner = shape.decoder.inner
+    if not a.casts:
+        return 2 * a.size * inner
+    return 10 * inner + 2 * shape.hidden if a.dropout else 6 * inner + 6 * shape.hidden
 
 
 def vision_bytes_per_patch(shape: Shape, a: Arithmetic) -> float:

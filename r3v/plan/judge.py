@@ -6,13 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from r3v.plan.serving import KEPT_SHARE
 from r3v.plan.shape import Shape
-from r3v.plan.stages import Precision, Stage, export_stage, fit_stage, most_batch_tokens, sampling_stage, scoring_stage
+from r3v.plan.stages import (
+    Precision,
+    Stage,
+    export_stage,
+    fit_stage,
+    most_batch_tokens,
+    sampling_stage,
+    scoring_stage,
+    weight_bytes,
+)
 from r3v.plan.work import Fit, Work
 
 C = TypeVar("C")
-KEPT_SHARE = 0.05
-"""Share of what a card has left beside the weights that is for prompts kept for who asks again."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Plan:
 
 def plan(shape: Shape, p: Precision, work: Work, free: float) -> Plan:
     """The stages of a round on a card that has `free` bytes for tensors. `work` counts answers at their longest."""
-    kept = kept_bytes(shape, p, free)
+    kept = max(0.0, KEPT_SHARE * (free - sum(weight_bytes(shape, p).values())))
     stages = [sampling_stage("sample", shape, p, work, work.sample, kept)]
     tokens = longest = None
     if work.fit is not None:
@@ -50,21 +58,14 @@ def _cut(fit: Fit, tokens: int) -> Fit:
     return fit if fit.max_batch_tokens is not None else replace(fit, max_batch_tokens=max(1, tokens))
 
 
-def kept_bytes(shape: Shape, p: Precision, free: float) -> float:
-    """Bytes for prompts that are kept after a prefill."""
-    from r3v.plan.stages import weight_bytes
-
-    return max(0.0, KEPT_SHARE * (free - sum(weight_bytes(shape, p).values())))
-
-
 def nearest(
     config: C,
     fits: Callable[[C], bool],
     moves: Sequence[tuple[str, Sequence[Any]]],
     put: Callable[[C, str, Any], C],
 ) -> list[Mapping[str, Any]]:
-    """The smallest changes with which `config` fits: each field alone as far as it helps, or where none does alone, sets
-    of several. moves: field, and its values from the nearest on. put: (config, field, value) -> config."""
+    """The smallest changes with which `config` fits: each field alone as far as it helps, or where none does alone,
+    sets of several. moves: field, and its values from the nearest on. put: (config, field, value) -> config."""
     alone = []
     for name, values in moves:
         value = next((v for v in values if fits(put(config, name, v))), None)

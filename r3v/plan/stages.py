@@ -19,24 +19,19 @@ from r3v.plan.activations import (
     passing,
     vision_bytes_per_patch,
 )
+from r3v.plan.free import FRAGMENTS
+from r3v.plan.serving import GROWTH, LOGIT_BYTES, MOST
 from r3v.plan.shape import Shape
 from r3v.plan.work import Draw, Fit, Work
 
 GIB = 2**30
 CONTEXT = 0.75 * GIB
 """Bytes of the driver's context and kernels; an estimate, no GPU was measured."""
-FRAGMENTS = 0.04
-"""Share of a card that the allocator holds and cannot give out; an estimate."""
-PREFILL_TOKENS = 8192
-SCORE_TOKENS = 16384
-SCORE_LOGITS = 2**27
 AHEAD = 32
 """Prompts prefilled ahead of need."""
 DRAW_BYTES = 48
-"""Bytes of a logit while a token is drawn under top-p: float32 logits, masked, scaled, softmax, sorted with their order,
-their sum, and the float64 distribution."""
-GROWTH = 1.6
-"""Keys and values of slots while their block grows by a quarter: the old block, and half of the new one at a time."""
+"""Bytes of a logit while a token is drawn under top-p: in float32 as it is, masked, scaled, its share, sorted with its
+order, summed; and the distribution in float64."""
 SCORES = 256 * 2**20
 """As `attention_math.SCORES_BYTES`."""
 
@@ -95,13 +90,12 @@ def sampling_stage(name: str, shape: Shape, p: Precision, work: Work, draw: Draw
     """Drawing answers. `kept`: bytes of prompts kept for who asks again."""
     kv = key_value_bytes(shape, p.size)
     slots = min(draw.slots, max(1, draw.problems * draw.each))
-    columns = 1.25 * draw.new_tokens + 64
-    ahead = min(AHEAD, max(1, PREFILL_TOKENS // work.prompt))
+    ahead = min(AHEAD, max(1, MOST.prefill_tokens // work.prompt))
     prompts = -(-slots // draw.each) + ahead
-    tokens = max(PREFILL_TOKENS, work.prompt)
+    tokens = max(MOST.prefill_tokens, work.prompt)
     parts = {
         **_held(shape, p),
-        "keys and values of slots": GROWTH / 1.25 * slots * columns * kv,
+        "keys and values of slots": GROWTH * slots * (draw.new_tokens + 64) * kv,
         "keys and values of prompts": prompts * work.prompt * kv + kept,
         # The cache of the call and its copy in one block, and what passes through a layer.
         "prefill": tokens * (kv + p.size * passing(shape.decoder)),
@@ -114,13 +108,13 @@ def sampling_stage(name: str, shape: Shape, p: Precision, work: Work, draw: Draw
 def scoring_stage(name: str, shape: Shape, p: Precision, work: Work, draw: Draw, kept: float) -> Stage:
     """Scoring candidates: prompts grow from shared roots, and twigs of logits from them."""
     kv = key_value_bytes(shape, p.size)
-    tokens = max(SCORE_TOKENS, work.prompt + draw.each * draw.answer)
+    tokens = max(MOST.score_tokens, work.prompt + draw.each * draw.answer)
     parts = {
         **_held(shape, p),
         "keys and values of prompts": 2 * tokens * kv + kept,
         "forward": tokens * p.size * passing(shape.decoder) + SCORES,
         "vision": _seen(shape, p, work, tokens),
-        "logits": max(SCORE_LOGITS, draw.new_tokens * shape.vocabulary) * (p.size + 8),
+        "logits": max(MOST.score_logits, draw.new_tokens * shape.vocabulary) * LOGIT_BYTES,
     }
     return Stage(name, parts, "logits of continuations")
 
@@ -187,8 +181,8 @@ def weights(shape: Shape, p: Precision) -> dict[str, float]:
 
 
 def _held(shape: Shape, p: Precision) -> dict[str, float]:
-    """Weights and the adapter while sampling: in float32, and the 16-bit copy it computes with; with float32 weights the
-    adapter is folded in, and the originals are kept."""
+    """Weights and the adapter while sampling: in float32, and the 16-bit copy it computes with; with float32 weights
+    the adapter is folded in, and the originals are kept."""
     adapter = shape.adapter(p.r)
     folded = 4.0 * sum(q.ins * q.outs for q in shape.decoder.products if q.adapted) * shape.layers
     return {**weights(shape, p), "adapter": 4.0 * adapter + (2.0 * adapter if p.size == 2 else folded)}
