@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +89,17 @@ def _picture(text: str) -> tuple[int, int]:
 
 
 def _shape(planned: Planned) -> Shape:
+    model = planned.config.model
+    return _shape_of(model.path, model.revision, model.lora_targets)
+
+
+@functools.cache
+def _shape_of(path: str, revision: str | None, targets: str) -> Shape:
     from r3v.plan.known import config_of, meta_model
     from r3v.plan.shape import shape_of
+    from r3v.settings.config import ModelConfig
 
-    model = planned.config.model
-    return shape_of(meta_model(config_of(model)), model.lora_targets)
+    return shape_of(meta_model(config_of(ModelConfig(path=path, revision=revision))), targets)
 
 
 def _disk(planned: Planned, shape: Shape, work: Any) -> dict[str, float]:
