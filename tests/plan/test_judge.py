@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from r3v.policies.base import SamplingParams
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.settings.config import ModelConfig, TrainConfig
 
-GPU = torch.device("cpu")
+HERE = torch.device("cpu")
 
 
 def put(config: dict[str, int], name: str, value: int) -> dict[str, int]:
@@ -53,19 +54,19 @@ def test_a_pass_holds_whole_tries_within_the_budget() -> None:
 
 def test_more_memory_free_means_longer_passes_and_more_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     model, train = tiny("idefics3").model, TrainConfig()
-    assert free.pass_tokens(model, train, ModelConfig(), GPU) is None, "a CPU has no limit"
-    assert serving.serving(model, 100, GPU) == serving.MOST
-    assert free.pass_tokens(model, replace(train, max_batch_tokens=77), ModelConfig(), GPU) == 77
+    assert free.pass_tokens(model, train, ModelConfig(), HERE) is None, "a CPU has no limit"
+    assert serving.serving(model, 100, HERE) == serving.MOST
+    assert free.pass_tokens(model, replace(train, max_batch_tokens=77), ModelConfig(), HERE) == 77
     found = []
     for bytes_free in (2**20, 2**28, 2**30):
         for module in (free, serving):
             monkeypatch.setattr(module, "free_bytes", lambda _, n=bytes_free: float(n))
-        room = serving.serving(model, 100, GPU)
+        room = serving.serving(model, 100, HERE)
         found.append(
-            (free.pass_tokens(model, train, ModelConfig(), GPU), room.slots, room.prefill_tokens, room.kept_bytes)
+            (free.pass_tokens(model, train, ModelConfig(), HERE), room.slots, room.prefill_tokens, room.kept_bytes)
         )
     assert found[0][0] == 1
-    assert all(a <= b for low, high in zip(found, found[1:], strict=False) for a, b in zip(low, high, strict=True))
+    assert all(a <= b for low, high in pairwise(found) for a, b in zip(low, high, strict=True))
     # 3 layers of 2 key heads of 16, keys and values in float32: 768 bytes a token, 164 tokens a slot, growing by 1.6.
     assert found[0][1] == int(2**20 / 2 / (1.6 * 164 * 768))
     assert found[2][3] == int(0.05 * 2**30)
