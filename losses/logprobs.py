@@ -143,6 +143,7 @@ class _FrozenHeadLogprobs(torch.autograd.Function):
                 out_T[rows] = (picked_C1 - most_C1 - sum_C1.log())[:, 0]
                 if slope_TH is not None:
                     slope_TH[rows] = _slope(powers_CV, sum_C1, raw_CV, target_T[rows], weight, temperature, softcap)
+                del raw_CV, logits_CV, powers_CV  # or the next chunk would be made beside this one
         ctx.save_for_backward(slope_TH)
         ctx.dtype = hidden_TH.dtype
         return out_T
@@ -200,6 +201,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 logits_CV = _head(hidden_TH[rows].to(dtype), weight, bias, temperature, softcap)
                 picked_C = logits_CV.gather(1, target_T[rows, None])[:, 0]
                 out_T[rows] = picked_C - logits_CV.logsumexp(dim=1)
+                del logits_CV
         return out_T
 
     @staticmethod
@@ -231,6 +233,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                     grad_hidden[rows] = (delta_CV @ weight).to(grad_hidden.dtype)
                 if grad_weight is not None:
                     grad_weight += delta_CV.T @ hidden_CH
+                del raw_CV, delta_CV
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight_VH.dtype),

@@ -23,6 +23,7 @@ from r3v.app.commands import notebook_store as store_commands
 from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
+from r3v.app.plan import command as plan_command
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
 from r3v.settings.help import add_fields_help
@@ -35,7 +36,8 @@ EPILOG = "Fields of the config are flags of their own, such as --train.lr 1e-4; 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`), 2 an error, 75
+    """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`,
+    `plan` of what does not fit), 2 an error, 75
     stopped by SIGTERM or SIGUSR1 (a scheduler is to queue it again), 130 by Ctrl-C."""
     own, fields = split_fields(list(sys.argv[1:] if argv is None else argv))
     parser = build_parser()
@@ -108,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     diagnose_commands.register(commands)
     reinforce_commands.register(commands)
     bench_commands.register(commands)
+    plan_command.register(commands)
     serve_commands.register(commands)
     _add(commands, "version", "print the version")
     return parser

@@ -38,6 +38,7 @@ FIXED = Table(
         "build": "build",
         # How a step is spread over devices and cut for their memory has no part in what is learned.
         "train": "fit", "train.strategy": ALWAYS, "train.devices": ALWAYS, "train.problems_per_batch": ALWAYS,
+        "train.max_batch_tokens": ALWAYS,
         "train.gradient_checkpointing": ALWAYS,
         "select": "evaluate",
         "chooser": ALWAYS,  # keeps its own settings

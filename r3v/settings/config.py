@@ -186,6 +186,9 @@ class TrainConfig:
     """Problems (tries) per optimiser step, over accumulation and devices together."""
     problems_per_batch: int = 16
     """Problems (tries) per forward pass on one device."""
+    max_batch_tokens: int | None = None
+    """Most padded tokens in one forward pass; a batch with more is cut, with the same loss. None: on a GPU as many as
+    the free memory is reckoned to hold, no limit on a CPU. Where memory runs out all the same, passes are halved."""
     max_tokens: int = 2048
     """Longest branch in tokens, image included; longer examples are dropped and counted, never cut."""
     weight_decay: float = 0.0

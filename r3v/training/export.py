@@ -42,6 +42,7 @@ def export(config: Config, out: str | Path) -> Exported:
     nothing is written).
     """
     from r3v.policies.model.loading import Loaded, load
+    from r3v.policies.model.room import free_memory
 
     if not config.model.adapter:
         raise ModelError("found no adapter to merge; name it with --adapter FOLDER or --run RUN")
@@ -60,6 +61,8 @@ def export(config: Config, out: str | Path) -> Exported:
     with atomic_dir(target) as folder:
         merged.save_pretrained(folder, safe_serialization=True)
         loaded.processor.save_pretrained(folder)
+        del merged, loaded  # the device holds one model at a time
+        free_memory()
         again = load(
             replace(config.model, path=str(folder), adapter=None, revision=None, quantization="none", dtype=dtype)
         )

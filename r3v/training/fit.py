@@ -216,10 +216,10 @@ def _fingerprint(
 ) -> str:
     """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
     it, so that a fit can be resumed with other ones."""
-    train = replace(train, strategy="auto", devices=1)
+    settings = {k: v for k, v in asdict(replace(train, strategy="auto", devices=1)).items() if k != "max_batch_tokens"}
     # Fits of before a field existed go on being theirs.
     told = {k: v for k, v in asdict(model).items() if v != {"blank": False, "thinking": None}.get(k, ...)}
-    digest = hashlib.sha256(json.dumps([asdict(train), told, seed, str(adapter)], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([settings, told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]

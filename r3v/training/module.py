@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,8 @@ from torch import Tensor, nn
 from r3v.errors import ConfigError, ModelError
 from r3v.losses import make_loss, reduce
 from r3v.losses.contract import Loss
-from r3v.policies.model.room import tried
+from r3v.plan.free import pass_tokens
+from r3v.policies.model.room import no_room, tried
 from r3v.policies.model.structure import base_model
 from r3v.prompts import style
 from r3v.records import Example, Problem
@@ -38,6 +40,7 @@ from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusa
 from r3v.training.layout.batching import Batch, collate, counts
 from r3v.training.layout.trie import Trie, TrieStats, build_trie
 from r3v.training.loader import BatchMaker, StepLoader
+from r3v.training.passes import Passes
 from r3v.training.schedule import lr_factor
 from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
 from r3v.training.selftest.pictures import check_pictures
@@ -94,6 +97,7 @@ class R3VModule(pl.LightningModule):
         self._tested = False
         self.sharded = False
         self._rng: dict[str, Tensor] | None = None
+        self.passes = Passes()
         if train.gradient_checkpointing:
             checkpoint_activations(self.model)
 
@@ -138,13 +142,48 @@ class R3VModule(pl.LightningModule):
         if not self._tested:
             self._begin(batch)
         scale = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        loss, metrics = self._share(batch)
+        loss, metrics = self._in_passes(batch) if self._alone() and batch.tries else self._at_once(batch)
         self.step_loss = loss.detach() * self.trainer.world_size
         self.progress = self.progress + batch.stats
         for name, value in metrics.items():
             scaled = value * scale if name.startswith("loss") else value
             self.log(f"train/{name}", scaled, on_step=True, batch_size=max(1, batch.n_branches))
         return loss * scale
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients that `training_step` found in passes, or those of its loss."""
+        if self.passes.gradients:
+            self.passes.give(list(self._trainable().values()))
+        elif not tried(lambda: loss.backward(*args, **kwargs) or True)[0]:
+            raise self._several()
+
+    def _alone(self) -> bool:
+        """Whether gradients are this device's own: others would have to cut their batches alike."""
+        return self.trainer.world_size == 1 and not in_parts(self.trainer.strategy)
+
+    def _in_passes(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, whose gradients wait in `passes`; Lightning clears old ones before it asks for them."""
+        total_K = batch.step_denominators_K if batch.step_denominators_K is not None else counts(self.loss, batch)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return self.passes.run(
+            batch,
+            self._share,
+            lambda tries: replace(self._moved(tries, self.path == "fused"), step_denominators_K=total_K),
+            list(self._trainable().values()),
+            (lambda loss: loss) if scaler is None else scaler.scale,
+            self.train_config.gradient_checkpointing,
+        )
+
+    def _at_once(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        fine, found = tried(lambda: self._share(batch))
+        if not fine or found is None:
+            raise self._several()
+        return found
+
+    def _several(self) -> Exception:
+        ways = () if self.train_config.gradient_checkpointing else ("set train.gradient_checkpointing true",)
+        fields = ("train.problems_per_batch", "train.max_tokens", "model.max_pixels")
+        return no_room("in a fit on several devices, which cannot cut their batches alike", *fields, also=ways)
 
     def _share(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         total_K = batch.step_denominators_K
@@ -210,7 +249,10 @@ class R3VModule(pl.LightningModule):
 
     def _begin(self, batch: Batch) -> None:
         """Before the first step: is there anything to train on, and the self-test, once all devices have a batch."""
-        half, cap = half_precision(self.model), int(self._everywhere(float(batch.ids_RL.numel()), "min"))
+        if self._alone():
+            self.passes.limit(pass_tokens(self.model, self.train_config, self.config, self.device))
+        largest = min(int(batch.ids_RL.numel()), self.passes.most or sys.maxsize)
+        half, cap = half_precision(self.model), int(self._everywhere(float(largest), "min"))
         loader = getattr(self.trainer, "train_dataloader", None)
         groups = loader.groups if isinstance(loader, StepLoader) else ()
         tries = chosen(batch.tries, groups, self._trie, cap=cap, enough=ENOUGH["half" if half else "full"])

@@ -38,6 +38,7 @@ ROOMS = (
     ("r3v.policies.base", "r3v.policies.scripted"),
     ("r3v.policies.smolgeo",),
     ("r3v.policies.model",),
+    ("r3v.plan",),
     ("r3v.policies.sampling",),
     ("r3v.policies.server",),
     ("r3v.policies.cluster", "r3v.policies.engine"),

@@ -18,11 +18,12 @@ from r3v.settings.config import ModelConfig
 from r3v.training import forward
 from r3v.training.checkpointing import checkpoint_activations
 from r3v.training.layout.batching import Batch, collate
+from r3v.training.layout.cut import in_batches, some_of
 from r3v.training.layout.trie import Trie, build_trie
 from r3v.training.module import R3VModule
 from r3v.training.selftest import parity
 from r3v.training.selftest.parity import ParityWarning, _judge, check_parity, half_precision, still
-from r3v.training.selftest.tries import chosen, in_batches, only
+from r3v.training.selftest.tries import chosen
 
 # Lightning's loader asks torch's pytree in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
@@ -214,7 +215,7 @@ def test_passes_stay_within_the_cap() -> None:
     longest = max(t.tokens for t in tries)
     assert [len(b) for b in in_batches(tries, 2 * longest)] == [2, 2]
     assert [len(b) for b in in_batches(tries, 1)] == [1] * 4
-    single = only(tries[0], 2)
+    single = some_of(tries[0], [2])
     assert (single.n_branches, single.tokens) == (1, int(tries[0].path_BL[2].shape[0]))
 
 

@@ -105,6 +105,8 @@ class UpdateConfig:
     """Groups (tries) per optimiser step."""
     problems_per_batch: int = 8
     """Groups (tries) per forward pass."""
+    max_batch_tokens: int | None = None
+    """Most padded tokens in one forward pass, as `max_batch_tokens` of `r3v train`."""
     max_tokens: int = 2048
     """Longest branch in tokens, image included; longer ones are dropped and counted, never cut."""
     weight_decay: float = 0.0
@@ -152,6 +154,7 @@ FIXED = Table(
         "data": "evaluate", "data.n_train": "practise",
         "model": "evaluate",
         "group": "practise", "group.slots": ALWAYS, "reward": "practise", "train": "practise", "drift": "practise",
+        "train.max_batch_tokens": ALWAYS,
         "select": "evaluate",
     },
     begun={
@@ -184,6 +187,7 @@ def train_config(config: ReinforceConfig) -> TrainConfig:
         epochs=float(u.epochs),
         problems_per_step=u.problems_per_step,
         problems_per_batch=min(u.problems_per_batch, u.problems_per_step),
+        max_batch_tokens=u.max_batch_tokens,
         max_tokens=u.max_tokens,
         weight_decay=u.weight_decay,
         betas=u.betas,
@@ -236,6 +240,8 @@ def check(config: ReinforceConfig) -> None:
         "train.problems_per_batch": config.train.problems_per_batch,
         "drift.probe": config.drift.probe,
     }
+    if config.train.max_batch_tokens is not None:
+        at_least_one["train.max_batch_tokens"] = config.train.max_batch_tokens
     if config.run.keep_rounds is not None:
         at_least_one["run.keep_rounds"] = config.run.keep_rounds
     for name, value in at_least_one.items():

@@ -228,7 +228,7 @@ FIXED = Table(
         "budget": ALWAYS,
         "learn": "learn", "learn.kind": "mixture",
         "group": "learn", "group.n": "mixture", "group.slots": ALWAYS, "reward": "learn", "train": "learn",
-        "drift": "learn",
+        "drift": "learn", "train.max_batch_tokens": ALWAYS, "fit.max_batch_tokens": ALWAYS,
         "sample": "learn", "sample.k": "mixture", "sample.slots": ALWAYS, "build": "learn", "fit": "learn",
         "note": "learn", "note.start": "evaluate", "supervisor": "learn", "teacher": "learn", "note_gate": "learn",
         "retrieval": "evaluate",

@@ -7,7 +7,7 @@ leaves the `except` block first, frees, and only then tries again with half of w
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -35,9 +35,10 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def no_room(what: str, *fields: str) -> EngineError:
-    """The error for when nothing is left to be halved: it names the settings to lower."""
+def no_room(what: str, *fields: str, also: Sequence[str] = ()) -> EngineError:
+    """The error for when nothing is left to be halved: it names the settings to lower. also: other ways out."""
+    ways = ", ".join((f"lower {', '.join(fields)}", *also))
     return EngineError(
-        f"the device ran out of memory {what}, with nothing left to be halved: lower {', '.join(fields)}, or use "
-        "model.quantization nf4"
+        f"the device ran out of memory {what}, with nothing left to be halved: {ways}, or use model.quantization nf4 "
+        "(`r3v plan RECIPE` tells what fits)"
     )

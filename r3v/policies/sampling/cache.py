@@ -123,14 +123,18 @@ class SlotMemory:
     def _move(self, now: int) -> None:
         """Shift the live columns so that the current one becomes `now`, enlarging the block if need be."""
         live = slice(self.low, self.now)
-        keys, values = self.keys[:, :, :, live].clone(), self.values[:, :, :, live].clone()
-        size = self.now - self.low
-        if now + SLACK > self.columns:
-            shape = list(self.keys.shape)
-            shape[3] = now + max(SLACK, shape[3] // 4)
-            self.keys, self.values = zeros(shape, self.keys), zeros(shape, self.values)
-        self.keys[:, :, :, now - size : now] = keys
-        self.values[:, :, :, now - size : now] = values
+        size, columns = self.now - self.low, self.columns
+        # One after the other, so that the new block of one is all there is beside the two old ones.
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            moved = old[:, :, :, live]
+            if now + SLACK > columns:
+                shape = list(old.shape)
+                shape[3] = now + max(SLACK, columns // 4)
+                setattr(self, name, zeros(shape, old))
+            else:
+                moved = moved.clone()
+            getattr(self, name)[:, :, :, now - size : now] = moved
         # Idle slots may have had columns before the live ones; they only need to stay inside.
         self.start_S = [max(0, start + now - self.now) for start in self.start_S]
         self.now = now

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r3v.plan.serving import MOST
 from r3v.policies.base import SamplingParams
 from r3v.policies.model.calls import device_of, past_of, step_positions
 from r3v.policies.model.encode import Encoded, Encoder
@@ -30,8 +31,6 @@ from r3v.policies.sampling.prefixes import Prefixes, place_of, scattered, togeth
 from r3v.policies.sampling.scoring import KeptPrompts
 from r3v.policies.sampling.shared import SharedCalls
 
-PREFILL_TOKENS = 8192
-"""Padded prompt tokens in one prefill."""
 PREFILL_PADDING = 1.15
 """Padded prompt tokens in one prefill for each real one, at most."""
 FIRST_COLUMNS = 96
@@ -68,7 +67,8 @@ class _Ready:
 
 
 class Sampler:
-    """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts in one prefill.
+    """Decodes jobs with one model. `slots` sequences at once, `ahead` prompts and `tokens` padded tokens in one
+    prefill.
 
     `shared`: the model attends to each prompt's keys and values in one place (see `shared.why_not_shared`).
     `kept`: prefills to use again and to add to.
@@ -82,11 +82,12 @@ class Sampler:
         *,
         slots: int,
         ahead: int = 32,
+        tokens: int = MOST.prefill_tokens,
         shared: bool = False,
         kept: KeptPrompts | None = None,
     ) -> None:
         self.model, self.encoder, self.params = model, encoder, params
-        self.slots, self.ahead, self.kept = slots, ahead, kept
+        self.slots, self.ahead, self.tokens, self.kept = slots, ahead, tokens, kept
         self.calls = SharedCalls(model) if shared else None
         self.device = device_of(model)
         # Asking the accelerator whether anything has finished costs a wait, so it is not done at every token.
@@ -157,7 +158,7 @@ class Sampler:
             size = len(waiting[0][1].encoded.ids)
             longest, tokens = max(longest, size), tokens + size
             padded = longest * (len(batch) + 1)
-            if batch and (padded > PREFILL_TOKENS or padded > PREFILL_PADDING * tokens):
+            if batch and (padded > self.tokens or padded > PREFILL_PADDING * tokens):
                 break
             batch.append(waiting.popleft())
         if not batch:

@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from r3v.plan.serving import Serving, serving
 from r3v.policies.base import Given, SamplingParams, Score
+from r3v.policies.model.calls import device_of
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import (
     batches,
@@ -30,10 +32,6 @@ from r3v.settings.config import ModelConfig
 
 log = logging.getLogger(__name__)
 
-SCORE_TOKENS = 16384
-"""Padded prompt tokens in one scoring batch."""
-SCORE_LOGITS = 2**27
-"""Most logits (512 MB in float32) held at once while scoring."""
 ENCODED_AHEAD = 256
 """Prompts whose pixels are held in memory at once."""
 PREFILL_AHEAD = 32
@@ -62,6 +60,7 @@ class HFPolicy:
         self._halved = 0
         self._shared: bool | None = None
         self._kept = KeptPrompts()
+        self._serving: dict[int, Serving] = {}
 
     @classmethod
     def from_config(cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False) -> HFPolicy:
@@ -161,10 +160,12 @@ class HFPolicy:
         """Add the samples of the jobs to `found` as they finish."""
         if self._plain_reason is None:
             shared = self._can_share()
+            room = self._room(params.max_new_tokens)
             self._kept.begin(weights_state(self.model, self.name))
-            options = {"slots": self.slots, "shared": shared, "kept": self._kept}
-            ahead = max(1, PREFILL_AHEAD >> self._halved)
-            found.extend(Sampler(self.model, self.encoder, params, ahead=ahead, **options).run(jobs))
+            options = {"slots": min(self.slots, room.slots), "shared": shared, "kept": self._kept}
+            options |= {"ahead": max(1, PREFILL_AHEAD >> self._halved)}
+            options |= {"tokens": max(1, room.prefill_tokens >> self._halved)}
+            found.extend(Sampler(self.model, self.encoder, params, **options).run(jobs))
             return
         if not self._warned:
             self._warned = True
@@ -179,11 +180,25 @@ class HFPolicy:
                 for done in sample_plain(self.model, self.encoder, params, some, index):
                     found.append(replace(done, sample=begin + done.sample))
 
+    def _room(self, new_tokens: int = 0) -> Serving:
+        """How much is asked of the device at once, reckoned from what was free when it was first asked for."""
+        if new_tokens not in self._serving:
+            found = serving(self.model, new_tokens, device_of(self.model))
+            if not self._serving:
+                self._kept = KeptPrompts(found.kept_bytes)
+            if found.slots < self.slots and new_tokens:
+                log.warning(
+                    "free memory holds %d answers of %d tokens at once, so sample.slots %d is cut to that",
+                    found.slots, new_tokens, self.slots,
+                )  # fmt: skip
+            self._serving[new_tokens] = found
+        return self._serving[new_tokens]
+
     def _lower(self, what: str, *fields: str) -> None:
         """Ask for half as much from now on. Raises EngineError where there is nothing left to halve."""
         if self.slots == 1 and self._halved >= HALVINGS:
             raise no_room(f"{what} with 1 slot", *fields)
-        self._kept = KeptPrompts()
+        self._kept = KeptPrompts(self._room().kept_bytes >> (self._halved + 1))
         self._halved += 1
         self.slots = max(1, self.slots // 2)
         log.warning("the device ran out of memory %s: going on with %d slots and half the batch", what, self.slots)
@@ -228,7 +243,7 @@ class HFPolicy:
         lengths = {i: len(e.ids) for i, e in encoded.items()}
         together = {i: e.image_key for i, e in encoded.items() if e.image_key}
         rows = self.slots if self._plain_reason is None else 1
-        for batch in list(batches(lengths, rows, SCORE_TOKENS >> self._halved, together)):
+        for batch in list(batches(lengths, rows, self._room().score_tokens >> self._halved, together)):
             some, texts = [encoded[i] for i in batch], [targets[i] for i in batch]
             fine, scored = tried(lambda some=some, texts=texts: self._score(some, texts))
             if not fine or scored is None:
@@ -242,7 +257,7 @@ class HFPolicy:
     ) -> list[list[list[float]]]:
         if self._plain_reason is not None:
             return [self._score_plain(encoded[0], targets[0])]
-        logits = SCORE_LOGITS >> self._halved
+        logits = self._room().score_logits >> self._halved
         if self._can_share():
             self._kept.begin(weights_state(self.model, self.name))
             options = {"rows": 2 * self.slots, "logits": logits}

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from r3v.plan.serving import MOST
 from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder
 from r3v.policies.model.forward import Prefill, prefill
@@ -27,8 +28,6 @@ from r3v.policies.sampling.parts import parts_of
 from r3v.policies.sampling.prefixes import Place, ancestor_of, place_of
 from r3v.policies.sampling.shared import Ancestor, SharedCalls, ancestor
 
-KEPT_BYTES = 256 * 2**20
-"""Keys and values of sampled prompts kept for scoring."""
 CALL_TOKENS = 64
 """What one more call of the model costs, in tokens of a larger one."""
 
@@ -40,7 +39,7 @@ class KeptPrompts:
     All belong to one state of the weights; `begin` with another state forgets them.
     """
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
+    def __init__(self, limit: int = MOST.kept_bytes) -> None:
         self._limit, self._bytes = limit, 0
         self._state: Any = None
         self._blocks: deque[tuple[tuple[Encoded, ...], Prefill]] = deque()

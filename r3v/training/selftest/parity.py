@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from r3v.policies.model.agreement import FACTOR, Agreement, agreement, jittered
 from r3v.training.forward import Path, token_logprobs
 from r3v.training.layout.batching import Batch
+from r3v.training.layout.cut import in_batches, some_of
 from r3v.training.layout.trie import Trie
-from r3v.training.selftest.tries import in_batches, only
 
 Collate = Callable[[Sequence[Trie], bool], Batch]
 
@@ -75,7 +75,7 @@ def check_parity(
     """
     parameters = [p for p in model.parameters() if p.requires_grad] if gradients else []
     cap = cap or 2 * max(t.tokens for t in tries)
-    single = [only(t, b) for t in tries for b in range(t.n_branches)]
+    single = [some_of(t, [b]) for t in tries for b in range(t.n_branches)]
     sizes = [len(t.target_T) for t in single]
     batches = {
         "fast": [collate(part, path == "fused") for part in in_batches(tries, cap)],

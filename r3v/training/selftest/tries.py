@@ -7,10 +7,7 @@ they hold enough target tokens; and no pass holds more than the batch that is ab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-
-import torch
+from collections.abc import Callable, Sequence
 
 from r3v.policies.model.agreement import TOKENS
 from r3v.records import Example
@@ -52,41 +49,3 @@ def chosen(
 
 def _characters(group: Sequence[Example]) -> int:
     return sum(len(m.text) for e in group for m in e.prompt.messages) + sum(len(e.target) for e in group)
-
-
-def in_batches(tries: Sequence[Trie], cap: int) -> Iterator[list[Trie]]:
-    """Neighbouring tries in batches of at most `cap` padded tokens, at least one in each."""
-    batch: list[Trie] = []
-    for trie in tries:
-        longest = max(t.tokens for t in (*batch, trie))
-        if batch and longest * (len(batch) + 1) > cap:
-            yield batch
-            batch = []
-        batch.append(trie)
-    if batch:
-        yield batch
-
-
-def only(trie: Trie, branch: int) -> Trie:
-    """The trie with one branch alone."""
-    path = trie.path_BL[branch]
-    n, prompt = int(path.shape[0]), trie.prompt_B[branch]
-    of_branch = trie.branch_T == branch
-    return replace(
-        trie,
-        ids_L=trie.ids_L[path],
-        positions=trie.positions[..., path],
-        exit_L=torch.full((n,), n),
-        source_T=torch.arange(prompt - 1, n - 1),
-        target_T=trie.target_T[of_branch],
-        branch_T=torch.zeros(n - prompt, dtype=torch.long),
-        kind_B=trie.kind_B[branch : branch + 1],
-        weight_B=trie.weight_B[branch : branch + 1],
-        advantage_B=trie.advantage_B[branch : branch + 1],
-        pair_P2=trie.pair_P2[:0],
-        path_BL=(torch.arange(n),),
-        aligned={name: values[path] for name, values in trie.aligned.items()},
-        prompt_B=(prompt,),
-        old_T=None if trie.old_T is None else trie.old_T[of_branch],
-        importance_T=None if trie.importance_T is None else trie.importance_T[of_branch],
-    )
