@@ -23,6 +23,7 @@ from r3v.app.commands import notebook_store as store_commands
 from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
+from r3v.app.parser import Parser, at_least, positive
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
 from r3v.settings.help import add_fields_help
@@ -38,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 findings (`data check`, `notebook verify`), 2 an error, 75
     stopped by SIGTERM or SIGUSR1 (a scheduler is to queue it again), 130 by Ctrl-C."""
     own, fields = split_fields(list(sys.argv[1:] if argv is None else argv))
-    parser = build_parser()
     try:
-        args, rest = parser.parse_known_args(own)
+        args, rest = build_parser().parse_known_args(own)
         rest = [*rest, *fields]
         handler: Handler = args.handler
         if rest and not args.takes_fields:
@@ -87,9 +87,7 @@ def split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands. Handlers live in `r3v.app.commands.core` and are imported when called."""
-    parser = argparse.ArgumentParser(
-        prog="r3v", description="Vision-language models that learn from their own mistakes.", allow_abbrev=False
-    )
+    parser = Parser(prog="r3v", description="Vision-language models that learn from their own mistakes.")
     parser.add_argument("--version", action="version", version=f"r3v {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands)
@@ -151,8 +149,8 @@ def _eval(commands: argparse._SubParsersAction) -> None:
     _model_flags(p)
     p.add_argument("--data", required=True, help="data spec, such as geoworld:test")
     p.add_argument("--selectors", help="comma-separated; default: select.selectors of the config")
-    p.add_argument("--n", type=int, help="candidates per problem (select.n)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--n", type=positive, help="candidates per problem (select.n)")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--out", help="write the eval block to this JSON file and the rows beside it as .parquet")
     retrieval_flags(p)
@@ -167,9 +165,9 @@ def _select(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--image", action="append", default=[], help="image file; may be repeated")
     p.add_argument("--choices", nargs="+", help="the options, in order")
     p.add_argument("--kind", choices=("number", "text", "expression"), default="number", help="without choices")
-    p.add_argument("--n", type=int, default=8, help="candidates (default 8)")
+    p.add_argument("--n", type=positive, default=8, help="candidates (default 8)")
     p.add_argument("--method", default="fused", help="selector (default fused)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--out", help="write JSON Lines here instead of printing")
     retrieval_flags(p)
 
@@ -178,8 +176,8 @@ def _sample(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "sample", "sample and grade K rationales per problem into Parquet shards", fields=True)
     _model_flags(p)
     p.add_argument("--data", required=True, help="data spec")
-    p.add_argument("--k", type=int, help="rationales per problem (sample.k)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--k", type=positive, help="rationales per problem (sample.k)")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--out", required=True, help="folder of the shards; an interrupted one is completed")
     retrieval_flags(p)
@@ -196,14 +194,14 @@ def _data(commands: argparse._SubParsersAction) -> None:
     )
     check.add_argument("--all", action="store_true", help="every finding, not only the first of each kind")
     check.add_argument("--model", help="count the tokens of the prompts for this model")
-    check.add_argument("--limit", type=int, help="look at the first rows only")
+    check.add_argument("--limit", type=positive, help="look at the first rows only")
     check.add_argument("--skip-bad", action="store_true", help="go on without bad rows: name them, exit code 0")
     make = inner.add_parser("make", help="write a generated dataset with its images")
     make.set_defaults(handler=_later("data_make"), takes_fields=False)
     make.add_argument("world", choices=("geoworld",))
-    make.add_argument("--n", type=int, required=True, help="problems")
+    make.add_argument("--n", type=positive, required=True, help="problems")
     make.add_argument("--split", default="train", help="train, gate, test or novel")
-    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--seed", type=at_least(0), default=0)
     make.add_argument("--out", required=True, help="folder to write")
 
 
@@ -217,7 +215,7 @@ def _report(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "report", "make report.html of a run")
     p.add_argument("run", help="run folder")
     p.add_argument("--out", help="HTML file (default RUN/report.html)")
-    p.add_argument("--gallery", type=int, default=12, help="problems shown (default 12)")
+    p.add_argument("--gallery", type=at_least(0), default=12, help="problems shown (default 12)")
 
 
 def _compare(commands: argparse._SubParsersAction) -> None:
@@ -225,7 +223,7 @@ def _compare(commands: argparse._SubParsersAction) -> None:
     p.add_argument("presets", nargs="+", help="such as r3v r3v-paper star")
     p.add_argument("--recipe", required=True, help="settings the presets share")
     p.add_argument("--out", required=True, help="folder of the runs, the table and the plot")
-    p.add_argument("--seeds", type=int, default=1, help="runs per preset (default 1)")
+    p.add_argument("--seeds", type=positive, default=1, help="runs per preset (default 1)")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights, a few problems")
 
 

@@ -61,6 +61,7 @@ class Stages:
     build(problems, candidate folders oldest first, examples file, config, round, policy maker) -> counts
     fit(problems, examples file, adapter to start from or None, adapter folder, config, round) -> log of the fit
     evaluate(policy, problems, selectors, Parquet file, config) -> {"eval": block, "breakdown": ..., "gate"...}
+    check(config): raises where this machine cannot do what the settings ask; nothing is loaded or written before it
     """
 
     load: Callable[[DataConfig], Splits]
@@ -69,6 +70,7 @@ class Stages:
     build: Callable[[Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]]
     fit: Callable[[Sequence[Problem], Path, Path | None, Path, Config, int], dict[str, Any]]
     evaluate: Callable[[Policy, Sequence[Problem], Sequence[str], Path, Config], dict[str, Any]]
+    check: Callable[[Config], None] = lambda config: None
 
 
 def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
         if finished(run):
             say(f"run {run.folder} is finished: round {run.accepted} of {config.run.rounds} is accepted")
             return write_run(run)
+        stages.check(config)
         splits = disjoint(stages.load(config.data))
         run.begin()
         if splits.left_out:

@@ -33,7 +33,6 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     told: set[str] = set()
 
     def policy(config: Config, adapter: Path | None) -> Policy:
-        check_loss(config)
         made = make_policy(with_adapter(config, adapter).model, config, dry_run, say)
         commit = commit_of(made)
         if say and commit and not config.model.revision and commit not in told:
@@ -67,7 +66,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
         return _sample(policy, problems, out, config, number, notes)
 
-    return Stages(load_splits, policy, sample, _build, fit, evaluate)
+    return Stages(load_splits, policy, sample, _build, fit, evaluate, check_machine)
 
 
 def load_splits(data: DataConfig) -> Splits:
@@ -139,6 +138,17 @@ def make_policy(
 def commit_of(policy: Policy) -> str | None:
     """The commit that a hub model was resolved to; None for a folder, a server, and what has no commit."""
     return getattr(getattr(getattr(policy, "model", None), "config", None), "_commit_hash", None)
+
+
+def check_machine(config: Config) -> None:
+    """Raise ConfigError or ModelError for a loss or a strategy that does not exist, and for a device or a package that
+    is not here. What the model is sampled on elsewhere (a server, a cluster) is fitted here."""
+    from r3v.policies.model.ready import check_model
+    from r3v.training.strategies import check_strategy
+
+    check_loss(config)
+    check_model(config.model)
+    check_strategy(config.train, config.model)
 
 
 def check_loss(config: Config) -> None:

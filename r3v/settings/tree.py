@@ -130,7 +130,9 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
         tree = yaml.safe_load(text)
         _no_repeats(yaml.compose(text, yaml.SafeLoader), str(path))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; check the path") from error
+        near = difflib.get_close_matches(path.stem, [found.stem for found in recipes(path)], n=1)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; {hint}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error}; save the recipe as UTF-8") from error
     except yaml.YAMLError as error:
@@ -144,6 +146,12 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
             raise _unknown(name, known, str(path))
         names.add(leaf)
     return names
+
+
+def fits(tree: Mapping[str, Any], cls: type) -> bool:
+    """Whether every field of a recipe's `tree` is one of `cls`."""
+    known = field_types(cls)
+    return all(_leaf_of(name, known) for name in _walk(tree, known))
 
 
 def _no_repeats(node: Any, where: str, prefix: str = "") -> None:
@@ -202,6 +210,12 @@ def recipe_folder() -> Path:
     from importlib import import_module
 
     return Path(next(iter(import_module("r3v.recipes").__path__)))
+
+
+def recipes(near: Path) -> list[Path]:
+    """The recipes of the library, and those in the folder where `near` would lie."""
+    folder = near.parent if near.parent.is_dir() else Path(".")
+    return sorted([*recipe_folder().glob("*.yaml"), *folder.glob("*.yaml")])
 
 
 def find_recipe(name: str | Path) -> Path:

@@ -249,7 +249,10 @@ def test_data_make_and_check(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (["data", "make", "geoworld", "--n", "0", "--out", "OUT"], "--n 0, expected at least 1"),
+        (
+            ["data", "make", "geoworld", "--n", "0", "--out", "OUT"],
+            "found --n 0, expected a whole number of at least 1",
+        ),
         (["select", "--question", "q", "--choices", "4", "5", " 4"], "--choices with '4' twice"),
         (["select", "--question", "q", "--model.max_pixels", "100"], "model.max_pixels 100, expected at least 784"),
     ],

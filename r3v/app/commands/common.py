@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from r3v.app.trees import check_whose
 from r3v.errors import ConfigError
 from r3v.reflection.settings import read
 from r3v.reflection.stages import read_json, with_adapter
@@ -26,6 +27,8 @@ def model_config(args: argparse.Namespace, rest: Sequence[str]) -> Config:
     for name, value in (("model.path", args.model), ("model.adapter", args.adapter)):
         if value is not None:
             flags.append(f"--{name}={value}")
+    if recipe:
+        check_whose(recipe, "train")
     if not run:
         return read(recipe, flags).config
     config = run_settings(Path(run), flags)

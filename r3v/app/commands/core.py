@@ -12,10 +12,11 @@ from typing import Any
 from r3v.app.commands.common import model_config, note
 from r3v.app.commands.recall import recall_of
 from r3v.app.commands.tables import block_table, endings, run_table
+from r3v.app.trees import check_whose
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
 from r3v.precision import decided_for_run
-from r3v.reflection.settings import Settings, check_config, check_unused, read
+from r3v.reflection.settings import Settings, check_unused, read
 from r3v.reflection.stages import DRY, make_policy, read_json, real_stages
 from r3v.settings.config import Config
 from r3v.settings.tree import fill, names_of, set_field, to_yaml, write_beside
@@ -25,6 +26,7 @@ from r3v.version import __version__
 def train(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.reflection.loop import train as run_loop
 
+    check_whose(args.recipe, "train")
     settings = read(args.recipe, rest)
     check_unused(settings.config, names_of(rest))
     config = decided_for_run(dry(settings, rest) if args.dry_run else settings.config)
@@ -62,13 +64,10 @@ def eval(args: argparse.Namespace, rest: list[str]) -> int:
 
     from r3v.data import load
 
-    config = model_config(args, rest)
+    n = [] if args.n is None else [f"--select.n={args.n}"]
+    selectors = [f"--select.selectors={args.selectors}"] if args.selectors else []
+    config = model_config(args, [*rest, *n, *selectors])
     config = set_field(config, "data.open", args.open or config.data.open)
-    if args.n is not None:
-        config = set_field(config, "select.n", args.n)
-    if args.selectors:
-        config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
-    check_config(config)
     if args.out and Path(args.out).suffix == ".parquet":
         raise ConfigError(f"found --out {args.out}, expected a name for JSON: the rows go beside it as .parquet")
     problems = load(
@@ -93,7 +92,7 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.selection.each import Lost, select_each
     from r3v.selection.selector import selector_of
 
-    config = model_config(args, rest)
+    config = model_config(args, [*rest, f"--select.n={args.n}", f"--select.selectors={args.method}"])
     problems: Sequence[Any] = (
         load(
             args.data, limit=args.limit, open=config.data.open, skip_bad=config.data.skip_bad, grader=config.data.grader
@@ -177,9 +176,7 @@ def selection_text(chosen: Any) -> str:
 def sample(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data import load
 
-    config = model_config(args, rest)
-    if args.k is not None:
-        config = set_field(config, "sample.k", args.k)
+    config = model_config(args, rest if args.k is None else [*rest, f"--sample.k={args.k}"])
     problems = load(
         args.data,
         limit=args.limit,
@@ -250,8 +247,6 @@ def _prompt_tokens(model: str) -> Callable[[Any], int]:
 def data_make(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data.geoworld import write_dataset
 
-    if args.n < 1:
-        raise ConfigError(f"found --n {args.n}, expected at least 1")
     print(f"wrote {args.n} problems to {write_dataset(args.split, args.n, args.out, args.seed)}")
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from r3v.app.trees import check_whose
 from r3v.settings.help import add_fields_help
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def effective(recipe: str | None, flags: Sequence[str], small: bool = False) -> 
     from r3v.notebook.evolve.config import with_supervisor_style
     from r3v.settings.tree import fill, read_tree
 
+    if recipe:
+        check_whose(recipe, "evolve")
     config, explicit = read_tree(SpiralConfig, recipe, flags, "evolve")
     config = with_preset(config, explicit)
     config = with_supervisor_style(config, explicit)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from r3v.app.trees import check_whose
 from r3v.settings.help import add_fields_help
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def effective(recipe: str | None, flags: Sequence[str], dry_run: bool) -> Reinfo
     from r3v.curriculum.reinforce.config import ReinforceConfig
     from r3v.settings.tree import fill, read_tree
 
+    if recipe:
+        check_whose(recipe, "reinforce")
     config, _ = read_tree(ReinforceConfig, recipe, flags, "reinforce")
     if not dry_run:
         return config

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from r3v.errors import ConfigError
+from r3v.reflection.settings import check_select
 from r3v.run.fixed import ALWAYS, Table
-from r3v.settings.config import DataConfig, ModelConfig, SelectConfig, TrainConfig
+from r3v.run.logs import check_logs
+from r3v.settings.checks import check_numbers
+from r3v.settings.config import DataConfig, ModelConfig, SelectConfig, TrainConfig, check_pixels
+from r3v.settings.tree import flatten
 
 LossName = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"]
 
@@ -260,3 +264,7 @@ def check(config: ReinforceConfig) -> None:
     if not 0 <= config.run.gate_alpha <= 1:
         raise ConfigError(f"found run.gate_alpha {config.run.gate_alpha}, expected a share from 0 to 1")
     loss_options(config)
+    check_numbers(flatten(config))
+    check_logs(config.run.log)
+    check_pixels(config.model)
+    check_select(config.select)

@@ -19,9 +19,14 @@ from r3v.errors import ConfigError
 from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.reflection.settings import check_select
 from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
-from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
+from r3v.run.logs import check_logs
+from r3v.settings.checks import check_drawn, check_numbers
+from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig, check_pixels
 from r3v.settings.server import ServerConfig
+from r3v.settings.tree import flatten
+from r3v.training.precision import check_precision
 
 
 @dataclass(frozen=True)
@@ -323,6 +328,15 @@ def check(config: SpiralConfig) -> None:
         value = getattr(c.budget, name)
         if value is not None and value <= 0:
             raise ConfigError(f"found budget.{name} {value}, expected more than 0, or null for no limit")
+    check_numbers(flatten(c))
+    check_logs(c.run.log)
+    check_pixels(c.model)
+    check_select(c.select)
+    check_precision(c.fit.precision, c.model)
+    for name, n in (("probe.k", c.probe.k), ("practice.score_k", c.practice.score_k)):
+        check_drawn(n, c.ask.temperature, (name, "ask.temperature"))
+    if "reflect" in c.learn.kind:
+        check_drawn(c.sample.k, c.sample.temperature, ("sample.k", "sample.temperature"))
     _check_generator(c)
     _check_learners(c)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from r3v.errors import ConfigError
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
-from r3v.settings.config import ModelConfig
+from r3v.settings.config import ModelConfig, check_pixels
 from r3v.settings.server import ServerConfig
 
 
@@ -98,6 +98,7 @@ class NotebookConfig:
     def check(self) -> None:
         """Raise ConfigError for settings that contradict each other."""
         self.gate.check()
+        check_pixels(self.model)
         own = self.evolve
         if own.steps < 1 or own.batch < 1 or own.per_subject < 1 or own.min_shown < 1:
             raise ConfigError(
