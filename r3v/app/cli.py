@@ -24,15 +24,15 @@ from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
 from r3v.app.parser import Parser, at_least, positive
+from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
-from r3v.settings.help import add_fields_help
 from r3v.version import __version__
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 RESUMING = ("train", "compare", "eval", "sample", "evolve", "reinforce", "diagnose")
 _FIELD = re.compile(r"--\w+\.\w")
-EPILOG = "Fields of the config are flags of their own, such as --train.lr 1e-4; `r3v train --help` lists them all."
+EPILOG = "Fields of the config are flags too, such as --select.temperature 0.7; `--help select` explains a group."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +120,9 @@ def _later(name: str) -> Handler:
 
 
 def _add(commands: argparse._SubParsersAction, name: str, text: str, fields: bool = False) -> argparse.ArgumentParser:
-    p = commands.add_parser(name, help=text, description=text, allow_abbrev=False, epilog=EPILOG if fields else None)
+    p = commands.add_parser(name, help=text, description=text, epilog=EPILOG if fields else None, add_help=not fields)
+    if fields:
+        fields_help(p, "train", listed=False)
     p.set_defaults(handler=_later(name.replace("-", "_")), takes_fields=fields)
     return p
 
@@ -130,7 +132,7 @@ def _train(commands: argparse._SubParsersAction) -> None:
         "train", help="self-train: the whole loop, resumed if it was interrupted", allow_abbrev=False, add_help=False
     )
     p.set_defaults(handler=_later("train"), takes_fields=True)
-    add_fields_help(p, "r3v.settings.config:Config", "train")
+    fields_help(p, "train")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights of the same family, a few problems")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")

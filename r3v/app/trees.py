@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import argparse
 from pathlib import Path
 from typing import Any
 
 from r3v.errors import ConfigError
+from r3v.settings.help import add_fields_help, named
 
-TREES = {
-    "train": "r3v.settings.config:Config",
-    "reinforce": "r3v.curriculum.reinforce.config:ReinforceConfig",
-    "evolve": "r3v.curriculum.spiral.config:SpiralConfig",
-    "notebook evolve": "r3v.notebook.evolve.config:NotebookConfig",
+TREES: dict[str, tuple[str, str | None]] = {
+    "train": ("r3v.settings.config:Config", "r3v.reflection.presets:apply_preset"),
+    "reinforce": ("r3v.curriculum.reinforce.config:ReinforceConfig", None),
+    "evolve": ("r3v.curriculum.spiral.config:SpiralConfig", "r3v.curriculum.spiral.config:with_preset"),
+    "notebook evolve": ("r3v.notebook.evolve.config:NotebookConfig", None),
 }
-"""Command, as in `r3v COMMAND RECIPE`, and the class of its config tree."""
+"""Command, as in `r3v COMMAND RECIPE`; the class of its config tree; and the function that fills in its preset."""
+
+
+def fields_help(parser: argparse.ArgumentParser, command: str, listed: bool = True) -> None:
+    """`--help [FIELD]` for a parser made with `add_help=False`, by the tree of a command."""
+    tree, preset = TREES[command]
+    add_fields_help(parser, tree, preset, listed)
 
 
 def tree_of(command: str) -> type[Any]:
     """The dataclass of a command's settings."""
-    module, _, name = TREES[command].partition(":")
-    return getattr(import_module(module), name)
+    return named(TREES[command][0])
 
 
 def check_whose(recipe: str | Path, command: str) -> None:

@@ -46,9 +46,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("line", "what", "fix"), REFUSED, ids=lambda value: " ".join(value) if type(value) is list else ""
-)
+@pytest.mark.parametrize(("line", "what", "fix"), REFUSED, ids=[" ".join(line) for line, *_ in REFUSED])
 def test_refused_before_a_model_is_loaded(
     line: list[str], what: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

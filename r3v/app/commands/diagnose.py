@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r3v.app.parser import at_least, nearest, positive
+from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, DataError
 from r3v.policies.base import Policy
 from r3v.prompts import style
@@ -26,7 +27,8 @@ Handler = Callable[[argparse.Namespace, list[str]], int]
 def register(commands: Any) -> argparse.ArgumentParser:
     """Add `diagnose` to the subparsers of the command line. The handler is imported when it runs."""
     text = "find the weak skills of a model: skill x failure mode, with intervals"
-    p = commands.add_parser("diagnose", help=text, description=text, allow_abbrev=False)
+    p = commands.add_parser("diagnose", help=text, description=text, add_help=False)
+    fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
     p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
     p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from r3v.app.parser import positive
-from r3v.app.trees import check_whose
+from r3v.app.trees import check_whose, fields_help
 from r3v.errors import ConfigError
 
 
 def register(commands: Any) -> None:
     """Add the commands to the subparsers of `r3v notebook`. Imports nothing heavy."""
-    p = _add(commands, "evolve", "learn notes from failures, batch by batch; resumed if it was interrupted", _evolve)
-    p.set_defaults(takes_fields=True)
+    text = "learn notes from failures, batch by batch; resumed if it was interrupted"
+    p = _add(commands, "evolve", text, _evolve, fields=True)
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")
     p.add_argument("--out", help="write the summary to this JSON file")
@@ -38,8 +38,7 @@ def register(commands: Any) -> None:
     p.add_argument("--n", type=positive, default=4000, help="simulated decisions (default 4000)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--json", help="write the result to this file")
-    p = _add(commands, "qualify", "solve with and without the notes: do they help this solver?", _qualify)
-    p.set_defaults(takes_fields=True)
+    p = _add(commands, "qualify", "solve with and without the notes: do they help this solver?", _qualify, fields=True)
     p.add_argument("file", help="the notebook")
     p.add_argument("--ref", default="head", help="branch, tag or commit (default head)")
     p.add_argument("--recipe", help="take settings from this recipe of `r3v notebook evolve`")
@@ -53,9 +52,11 @@ def register(commands: Any) -> None:
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _add(commands: Any, name: str, text: str, handler: Any) -> argparse.ArgumentParser:
-    p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    p.set_defaults(handler=handler, takes_fields=False)
+def _add(commands: Any, name: str, text: str, handler: Any, fields: bool = False) -> argparse.ArgumentParser:
+    p = commands.add_parser(name, help=text, description=text, add_help=not fields)
+    p.set_defaults(handler=handler, takes_fields=fields)
+    if fields:
+        fields_help(p, "notebook evolve", listed=name == "evolve")
     return p
 
 

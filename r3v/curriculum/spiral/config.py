@@ -36,6 +36,7 @@ class SpiralRun:
     dir: str = "checkpoints/runs/evolve"
     """Run folder; an existing one is resumed."""
     seed: int = 0
+    """Seed of everything that is drawn; another one is another run."""
     iterations: int = 3
     """Turns of the spiral after the base measurement. May be raised later."""
     preset: str = "evolve"
@@ -57,16 +58,21 @@ class SpiralData:
     gate: str = "geoworld:gate"
     """Iterations are accepted on these problems."""
     eval: str = "geoworld:test"
+    """Problems that every turn is measured on. They decide nothing."""
     n_gate: int | None = 300
+    """Use the first n problems; null is all."""
     n_eval: int | None = None
+    """As `n_gate`, for the measuring."""
     seeds: str = ""
     """Problems that the generators `edit` and `agents` start from; `geoworld` needs none."""
     n_seeds: int | None = None
+    """As `n_gate`, for the seeds."""
     benchmarks: tuple[str, ...] = ()
     """Further data specs that practice must not repeat; gate and eval are always among them."""
     open: bool = False
     """Ask without choices: the value must be stated."""
     skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of stopping at the first."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ class ProbeGroup:
     """The diagnosis: a new held-out probe set for each iteration."""
 
     data: str = "geoworld:gate"
+    """Data spec of the probes."""
     n: int = 240
+    """Probes of a diagnosis; each turn asks others."""
     k: int = 4
     """Answers to every probe."""
     variants: tuple[str, ...] = ()
@@ -89,7 +97,9 @@ class AskGroup:
     """How probes and new items are put to the model."""
 
     temperature: float = 1.0
+    """0 is greedy, 1 the model's own distribution."""
     max_new_tokens: int = 384
+    """Longest answer in tokens."""
     slots: int = 32
     """Sequences decoded at once."""
     shard_size: int = 64
@@ -111,6 +121,7 @@ class PracticeGroup:
     score_k: int = 4
     """Answers by which an item's pass rate is told; 0 leaves the scoring out."""
     low: float = 0.05
+    """As `high`, the lower end."""
     high: float = 0.95
     """Window of the pass rate: items outside are dropped as too hard or too easy."""
     fill: bool = False
@@ -144,6 +155,7 @@ class NoteGroup:
     start: str = ""
     """Notebook to begin with; empty is an empty one."""
     batch: int = 16
+    """Problems of a step."""
     pool: float = 0.5
     """Share of the practice that edits are judged on instead of learnt from."""
     withhold: float = 0.05
