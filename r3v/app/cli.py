@@ -23,6 +23,9 @@ from r3v.app.commands import notebook_store as store_commands
 from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
+from r3v.app.first import chat as chat_command
+from r3v.app.first import env as env_command
+from r3v.app.first import init as init_command
 from r3v.app.parser import Parser, at_least, positive
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
@@ -106,6 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
     reinforce_commands.register(commands)
     bench_commands.register(commands)
     serve_commands.register(commands)
+    for first in (init_command, chat_command, env_command):
+        first.register(commands)
     _add(commands, "version", "print the version")
     return parser
 

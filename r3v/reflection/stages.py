@@ -28,8 +28,14 @@ DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_ste
 """What `--dry-run` makes small. Random weights solve nothing, so direct-answer examples stand in for solved ones."""
 
 
-def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None, notes: Notes | None = None) -> Stages:
-    """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured."""
+def real_stages(
+    dry_run: bool = False,
+    say: Callable[[str], None] | None = None,
+    notes: Notes | None = None,
+    report: bool = False,
+) -> Stages:
+    """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured; `report`:
+    keep the run's page up to date."""
     told: set[str] = set()
 
     def policy(config: Config, adapter: Path | None) -> Policy:
@@ -66,7 +72,14 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
         return _sample(policy, problems, out, config, number, notes)
 
-    return Stages(load_splits, policy, sample, _build, fit, evaluate, check_machine)
+    page = _report if report else lambda folder: None
+    return Stages(load_splits, policy, sample, _build, fit, evaluate, check_machine, page)
+
+
+def _report(folder: Path) -> None:
+    from r3v.pages.report import write_report
+
+    write_report(folder)
 
 
 def load_splits(data: DataConfig) -> Splits:
