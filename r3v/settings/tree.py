@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from r3v.errors import ConfigError
 from r3v.io import atomic_write
 from r3v.settings.config import Config
+from r3v.settings.places import path_fields, placed
 
 T = TypeVar("T")
 
@@ -233,6 +234,7 @@ def read_tree(
 ) -> tuple[T, frozenset[str]]:
     """Any config tree (a dataclass of dataclasses): defaults, then the recipe, then the flags; and the fields set.
 
+    Files that the recipe names are looked for beside it first (`r3v.settings.places`).
     geoworld-tiny and smolgeo get the short prompt style, the only one they were trained on, unless the user set one.
     Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
     """
@@ -258,6 +260,12 @@ def read_tree(
         if ":" not in get_field(config, name):
             base = p.instantiate(p.parse_args(args))
             config = set_field(config, name, _local_copy(get_field(base, name), get_field(config, name), name))
+    folder = None if recipe is None else find_recipe(recipe).parent
+    for name in path_fields(known):
+        value = get_field(config, name)
+        found = placed(value, name, None if name in names else folder)
+        if found != value:
+            config = set_field(config, name, found)
     model = getattr(config, "model", None)
     if model is not None and model.path in ("geoworld-tiny", "smolgeo") and "model.prompt_style" not in explicit:
         config = set_field(config, "model.prompt_style", "short")

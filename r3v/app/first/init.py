@@ -1,4 +1,4 @@
-"""`r3v init`: a commented recipe for a data set and a model, with the plan of its first run. Only argparse at import."""
+"""`r3v init`: a commented recipe for a data set and a model, with the plan of its run. Only argparse at import."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data import load
     from r3v.io import atomic_write
     from r3v.reflection.settings import read
+    from r3v.spec import at, parse_spec
 
     out = Path(args.out)
     if out.exists():
         raise RunError(f"{out}: exists; choose another --out, or delete it")
     spec = args.data if ":" in args.data else f"jsonl:{args.data}"
+    here = Path(parse_spec(spec).path).expanduser()
+    if here.exists():  # wherever the recipe will lie
+        spec = at(spec, str(here.absolute()))
     problems = load(spec)
     if len(problems) < SMALL:
         raise DataError(f"found {len(problems)} problems, expected at least {SMALL}", file=spec, fix="Add more rows")
