@@ -79,8 +79,9 @@ def keys(names: Sequence[str]) -> str:
     return f'<div class="keys" aria-hidden="true">{marks}</div>'
 
 
-def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
-    """Accuracy (%) by round, one line per selector, whiskers for the intervals, names at the right ends."""
+def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = "round", first: str = "base") -> str:
+    """Accuracy (%) by round (or what a `turn` is called), one line per selector, whiskers for the intervals, names at
+    the right ends."""
     points = [p for line in series.values() for p in line]
     scale = ticks(100 * min(p.low for p in points), 100 * max(p.high for p in points))
     xs = sorted({p.x for p in points})
@@ -95,7 +96,7 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
 
     body = _grid(scale, y_of, right, "%")
     middle = (len(series) - 1) / 2
-    body += [_text(x_of(x, middle), bottom + 20, "base" if x == 0 else f"round {x:g}") for x in xs]
+    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{turn} {x:g}") for x in xs]
     ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
         css = f"c{number % COLOURS}"
@@ -105,7 +106,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
         for x, y, p in at:
             low, high = y_of(100 * p.low), y_of(100 * p.high)
             body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" class="whisker {css}"/>')
-            tip = f"{name}, round {p.x:g}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
+            when = first if p.x == 0 else f"{turn} {p.x:g}"
+            tip = f"{name}, {when}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
             dot = f"dot {css}" if p.solid else f"dot hollow {css}"
             body.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>'

@@ -51,8 +51,9 @@ def test_init_of_what_cannot_be_split(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "found 20 problems, expected at least 50" in capsys.readouterr().err
     assert main(["init", "geoworld:train?n=60", *out]) == 2
     assert "with --test SPEC" in capsys.readouterr().err
-    assert main(["init", "geoworld:train?n=60", "--test", "geoworld:test", *out]) == 2, "its gate is a split of its own"
     assert not (tmp_path / "r.yaml").exists()
+    assert main(["init", "geoworld:train?n=60", "--test", "geoworld:test", *out]) == 0
+    assert read(tmp_path / "r.yaml").config.data.gate == "geoworld:gate", "its gate is a split of its own"
 
 
 def test_env_says_what_is_here_and_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

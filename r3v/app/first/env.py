@@ -13,8 +13,8 @@ from typing import Any
 
 PACKAGES = (
     "torch", "transformers", "peft", "pytorch-lightning", "bitsandbytes", "datasets", "safetensors", "pyarrow",
-    "pillow", "numpy", "math-verify", "jsonargparse", "torchvision", "flash-attn", "liger-kernel", "deepspeed", "ray", "fastapi",
-    "uvicorn", "vllm", "trl", "gguf", "faiss-cpu", "tensorboard", "wandb", "mlflow",
+    "pillow", "numpy", "math-verify", "jsonargparse", "torchvision", "flash-attn", "liger-kernel", "deepspeed", "ray",
+    "fastapi", "uvicorn", "vllm", "trl", "gguf", "faiss-cpu", "tensorboard", "wandb", "mlflow",
 )  # fmt: skip
 VARIABLES = ("HF_HUB_OFFLINE", "HF_HOME", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "WANDB_MODE", "R3V_CACHE")
 

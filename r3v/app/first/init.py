@@ -88,6 +88,9 @@ def recipe(train: str, test: str, model: str, rounds: int, n: int, first: Any, f
     """The text of the recipe."""
     tiny = model in ("geoworld-tiny", "smolgeo")
     tokens, kind = (96, "tiny") if tiny else (384, "full")
+    gate = f"{_quoted(train)}  # the same set: a tenth is held out of it, and accepts or refuses each round"
+    if train.startswith("geoworld:"):
+        gate = "geoworld:gate  # accepts or refuses each round"
     lines: Sequence[str] = (
         f"# Self-training of {model} on {n} problems, such as: {' '.join(first.question.split())[:80]}",
         "# `r3v train --help train.lr` explains a field; all of them are in docs/fields.md.",
@@ -99,7 +102,7 @@ def recipe(train: str, test: str, model: str, rounds: int, n: int, first: Any, f
         f"  rounds: {rounds}",
         "data:",
         f"  train: {_quoted(train)}",
-        f"  gate: {_quoted(train)}  # the same set: a tenth is held out of it, and accepts or refuses each round",
+        f"  gate: {gate}",
         f"  eval: {_quoted(test)}  # measured after each round; decides nothing",
         "model:",
         f"  path: {_quoted(model)}",
