@@ -54,3 +54,7 @@ class RunError(R3VError, RuntimeError):
 
 class EngineError(R3VError, RuntimeError):
     """The engine behind a Policy failed; the affected items are UNAVAILABLE, never wrong."""
+
+
+class EngineGoneError(RunError):
+    """The engine that the run had started ended or hangs. The stage ends here; the same command goes on from it."""

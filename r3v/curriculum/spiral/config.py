@@ -20,9 +20,10 @@ from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
 from r3v.reflection.settings import check_select
-from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
+from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
 from r3v.run.logs import check_logs
 from r3v.settings.checks import check_drawn, check_numbers
+from r3v.settings.cluster import PolicyConfig
 from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig, check_pixels
 from r3v.settings.server import ServerConfig
 from r3v.settings.tree import flatten
@@ -201,6 +202,8 @@ class SpiralConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     """With a `url`, the model is asked there; `note` alone can learn then."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """Who is asked; vLLM as the run's own engine gives way to whatever learns."""
     probe: ProbeGroup = field(default_factory=ProbeGroup)
     ask: AskGroup = field(default_factory=AskGroup)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
@@ -231,7 +234,7 @@ FIXED = Table(
         "data": "evaluate", "data.seeds": "generate", "data.n_seeds": "generate", "data.benchmarks": "generate",
         "model": "evaluate", "model.lora_r": "learn", "model.lora_alpha": "learn", "model.lora_dropout": "learn",
         "model.lora_targets": "learn",
-        "server": "evaluate", **SERVER_ALWAYS,
+        "server": "evaluate", **SERVER_ALWAYS, **POLICY,
         "select": "evaluate",
         "probe": "diagnose", "ask": "diagnose", "ask.slots": ALWAYS,
         "mixture": "mixture",

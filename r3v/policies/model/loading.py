@@ -79,6 +79,7 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
         generation_config=getattr(model, "generation_config", None),
         max_pixels=config.max_pixels,
         min_pixels=config.min_pixels,
+        thinking=config.thinking,
     )
     return Loaded(model.eval(), processor, encoder, name, config)
 
@@ -95,6 +96,7 @@ def encoder_of(config: ModelConfig) -> Encoder:
         AutoConfig.from_pretrained(**_source(path, config)),
         max_pixels=config.max_pixels,
         min_pixels=config.min_pixels,
+        thinking=config.thinking,
     )
 
 
