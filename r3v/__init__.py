@@ -12,6 +12,10 @@ from r3v import moved
 from r3v.version import __version__
 
 if TYPE_CHECKING:
+    from r3v.api import evaluate as evaluate
+    from r3v.api import load as load
+    from r3v.api import select as select
+    from r3v.api import train as train
     from r3v.policies.sampling.hf import HFPolicy as HFPolicy
     from r3v.records import Candidate as Candidate
     from r3v.records import Problem as Problem
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 moved.install()
 
 _LAZY = {
+    "evaluate": "r3v.api",
+    "load": "r3v.api",
+    "select": "r3v.api",
+    "train": "r3v.api",
     "Candidate": "r3v.records",
     "Problem": "r3v.records",
     "Verdict": "r3v.records",
@@ -40,6 +48,10 @@ __all__ = [
     "Selector",
     "Verdict",
     "__version__",
+    "evaluate",
+    "load",
+    "select",
+    "train",
 ]
 
 

@@ -23,16 +23,20 @@ from r3v.app.commands import notebook_store as store_commands
 from r3v.app.commands import reinforce as reinforce_commands
 from r3v.app.commands import serve as serve_commands
 from r3v.app.commands.recall import retrieval_flags
+from r3v.app.first import chat as chat_command
+from r3v.app.first import env as env_command
+from r3v.app.first import init as init_command
+from r3v.app.parser import Parser, at_least, positive
 from r3v.app.plan import command as plan_command
+from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
-from r3v.settings.help import add_fields_help
 from r3v.version import __version__
 
 Handler = Callable[[argparse.Namespace, list[str]], int]
 RESUMING = ("train", "compare", "eval", "sample", "evolve", "reinforce", "diagnose")
 _FIELD = re.compile(r"--\w+\.\w")
-EPILOG = "Fields of the config are flags of their own, such as --train.lr 1e-4; `r3v train --help` lists them all."
+EPILOG = "Fields of the config are flags too, such as --select.temperature 0.7; `--help select` explains a group."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     `plan` of what does not fit), 2 an error, 75
     stopped by SIGTERM or SIGUSR1 (a scheduler is to queue it again), 130 by Ctrl-C."""
     own, fields = split_fields(list(sys.argv[1:] if argv is None else argv))
-    parser = build_parser()
     try:
-        args, rest = parser.parse_known_args(own)
+        args, rest = build_parser().parse_known_args(own)
         rest = [*rest, *fields]
         handler: Handler = args.handler
         if rest and not args.takes_fields:
@@ -89,9 +92,7 @@ def split_fields(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands. Handlers live in `r3v.app.commands.core` and are imported when called."""
-    parser = argparse.ArgumentParser(
-        prog="r3v", description="Vision-language models that learn from their own mistakes.", allow_abbrev=False
-    )
+    parser = Parser(prog="r3v", description="Vision-language models that learn from their own mistakes.")
     parser.add_argument("--version", action="version", version=f"r3v {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train(commands)
@@ -112,6 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench_commands.register(commands)
     plan_command.register(commands)
     serve_commands.register(commands)
+    for first in (init_command, chat_command, env_command):
+        first.register(commands)
     _add(commands, "version", "print the version")
     return parser
 
@@ -126,7 +129,9 @@ def _later(name: str) -> Handler:
 
 
 def _add(commands: argparse._SubParsersAction, name: str, text: str, fields: bool = False) -> argparse.ArgumentParser:
-    p = commands.add_parser(name, help=text, description=text, allow_abbrev=False, epilog=EPILOG if fields else None)
+    p = commands.add_parser(name, help=text, description=text, epilog=EPILOG if fields else None, add_help=not fields)
+    if fields:
+        fields_help(p, "train", listed=False)
     p.set_defaults(handler=_later(name.replace("-", "_")), takes_fields=fields)
     return p
 
@@ -136,7 +141,7 @@ def _train(commands: argparse._SubParsersAction) -> None:
         "train", help="self-train: the whole loop, resumed if it was interrupted", allow_abbrev=False, add_help=False
     )
     p.set_defaults(handler=_later("train"), takes_fields=True)
-    add_fields_help(p, "r3v.settings.config:Config", "train")
+    fields_help(p, "train")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights of the same family, a few problems")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")
@@ -155,8 +160,8 @@ def _eval(commands: argparse._SubParsersAction) -> None:
     _model_flags(p)
     p.add_argument("--data", required=True, help="data spec, such as geoworld:test")
     p.add_argument("--selectors", help="comma-separated; default: select.selectors of the config")
-    p.add_argument("--n", type=int, help="candidates per problem (select.n)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--n", type=positive, help="candidates per problem (select.n)")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--protocol", help="how choice problems are asked and judged: choices, open or top10")
     p.add_argument("--controls", action="store_true", help="also measure the base and the model without pictures")
@@ -175,9 +180,9 @@ def _select(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--image", action="append", default=[], help="image file; may be repeated")
     p.add_argument("--choices", nargs="+", help="the options, in order")
     p.add_argument("--kind", choices=("number", "text", "expression"), default="number", help="without choices")
-    p.add_argument("--n", type=int, default=8, help="candidates (default 8)")
+    p.add_argument("--n", type=positive, default=8, help="candidates (default 8)")
     p.add_argument("--method", default="fused", help="selector (default fused)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--out", help="write JSON Lines here instead of printing")
     retrieval_flags(p)
 
@@ -186,8 +191,8 @@ def _sample(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "sample", "sample and grade K rationales per problem into Parquet shards", fields=True)
     _model_flags(p)
     p.add_argument("--data", required=True, help="data spec")
-    p.add_argument("--k", type=int, help="rationales per problem (sample.k)")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--k", type=positive, help="rationales per problem (sample.k)")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--open", action="store_true", help="ask without choices")
     p.add_argument("--out", required=True, help="folder of the shards; an interrupted one is completed")
     retrieval_flags(p)
@@ -204,14 +209,14 @@ def _data(commands: argparse._SubParsersAction) -> None:
     )
     check.add_argument("--all", action="store_true", help="every finding, not only the first of each kind")
     check.add_argument("--model", help="count the tokens of the prompts for this model")
-    check.add_argument("--limit", type=int, help="look at the first rows only")
+    check.add_argument("--limit", type=positive, help="look at the first rows only")
     check.add_argument("--skip-bad", action="store_true", help="go on without bad rows: name them, exit code 0")
     make = inner.add_parser("make", help="write a generated dataset with its images")
     make.set_defaults(handler=_later("data_make"), takes_fields=False)
     make.add_argument("world", choices=("geoworld",))
-    make.add_argument("--n", type=int, required=True, help="problems")
+    make.add_argument("--n", type=positive, required=True, help="problems")
     make.add_argument("--split", default="train", help="train, gate, test or novel")
-    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--seed", type=at_least(0), default=0)
     make.add_argument("--out", required=True, help="folder to write")
 
 
@@ -225,7 +230,7 @@ def _report(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "report", "make report.html of a run")
     p.add_argument("run", help="run folder")
     p.add_argument("--out", help="HTML file (default RUN/report.html)")
-    p.add_argument("--gallery", type=int, default=12, help="problems shown (default 12)")
+    p.add_argument("--gallery", type=at_least(0), default=12, help="problems shown (default 12)")
 
 
 def _compare(commands: argparse._SubParsersAction) -> None:
@@ -233,7 +238,7 @@ def _compare(commands: argparse._SubParsersAction) -> None:
     p.add_argument("presets", nargs="+", help="such as r3v r3v-paper star")
     p.add_argument("--recipe", required=True, help="settings the presets share")
     p.add_argument("--out", required=True, help="folder of the runs, the table and the plot")
-    p.add_argument("--seeds", type=int, default=1, help="runs per preset (default 1)")
+    p.add_argument("--seeds", type=positive, default=1, help="runs per preset (default 1)")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights, a few problems")
 
 

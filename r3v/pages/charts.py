@@ -59,18 +59,29 @@ def _grid(values: Sequence[float], y_of, right: float, suffix: str) -> list[str]
     return out
 
 
-def spread_labels(wanted: Sequence[float], gap: float) -> list[float]:
-    """Label heights in the order given, at least `gap` apart, each as near its wish as a sweep downwards allows."""
+def spread_labels(wanted: Sequence[float], gap: float, bottom: float = math.inf) -> list[float]:
+    """Label heights in the order given, at least `gap` apart and none below `bottom`, each as near its wish as a sweep
+    downwards and one back up allow."""
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     placed, last = [0.0] * len(wanted), -math.inf
     for i in order:
         last = max(wanted[i], last + gap)
         placed[i] = last
+    last = bottom + gap
+    for i in reversed(order):
+        last = placed[i] = min(placed[i], last - gap)
     return placed
 
 
-def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
-    """Accuracy (%) by round, one line per selector, whiskers for the intervals, names at the right ends."""
+def keys(names: Sequence[str]) -> str:
+    """The names of a chart's lines as HTML, for screens on which their ends are out of sight."""
+    marks = "".join(f'<span><i class="key k{i % COLOURS}"></i>{escape(name)}</span>' for i, name in enumerate(names))
+    return f'<div class="keys" aria-hidden="true">{marks}</div>'
+
+
+def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = "round", first: str = "base") -> str:
+    """Accuracy (%) by round (or what a `turn` is called), one line per selector, whiskers for the intervals, names at
+    the right ends."""
     points = [p for line in series.values() for p in line]
     scale = ticks(100 * min(p.low for p in points), 100 * max(p.high for p in points))
     xs = sorted({p.x for p in points})
@@ -85,8 +96,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
 
     body = _grid(scale, y_of, right, "%")
     middle = (len(series) - 1) / 2
-    body += [_text(x_of(x, middle), bottom + 20, "base" if x == 0 else f"round {x:g}") for x in xs]
-    ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15)
+    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{turn} {x:g}") for x in xs]
+    ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
         css = f"c{number % COLOURS}"
         at = [(x_of(p.x, number), y_of(100 * p.value), p) for p in line]
@@ -95,7 +106,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]]) -> str:
         for x, y, p in at:
             low, high = y_of(100 * p.low), y_of(100 * p.high)
             body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" class="whisker {css}"/>')
-            tip = f"{name}, round {p.x:g}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
+            when = first if p.x == 0 else f"{turn} {p.x:g}"
+            tip = f"{name}, {when}: {100 * p.value:.1f}% ({100 * p.low:.1f} to {100 * p.high:.1f})"
             dot = f"dot {css}" if p.solid else f"dot hollow {css}"
             body.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{dot}"><title>{escape(tip)}</title></circle>'
@@ -146,11 +158,11 @@ def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float
         return x, bottom - (value - scale[0]) / (scale[-1] - scale[0]) * (bottom - TOP)
 
     body = _grid(scale, lambda v: place(0, v)[1], right, "")
-    marks = [int(t) for t in ticks(0, longest - 1) if t == int(t) and t <= longest - 1]
-    body += [_text(place(t, 0)[0], bottom + 20, str(t + 1 if t == 0 else t)) for t in marks]
+    marks = [1, *(int(t) for t in ticks(0, longest) if t == int(t) and 1 < t <= longest)]
+    body += [_text(place(t - 1, 0)[0], bottom + 20, str(t)) for t in marks]
     body.append(_text((LEFT + right) / 2, HEIGHT - 4, "optimiser step"))
     means = {name: _running_mean(line, smooth) for name, line in series.items()}
-    ends = spread_labels([place(0, mean[-1])[1] for mean in means.values()], 15)
+    ends = spread_labels([place(0, mean[-1])[1] for mean in means.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
         for css, values in (("raw", line), ("line", means[name])):
             dots = [place(i, v) for i, v in enumerate(values)]

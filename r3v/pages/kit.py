@@ -26,14 +26,17 @@ p{margin:6px 0 12px}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:v
 .label{fill:var(--soft);font-size:12.5px}.name{font-size:13px;font-weight:600}
 .line{fill:none;stroke-width:2.2}.raw{fill:none;stroke-width:1;opacity:.28}.whisker{stroke-width:2;opacity:.42}
 .dot{stroke-width:2}.hollow{fill:var(--card)!important}
-table{border-collapse:collapse;width:100%;font-size:14.5px;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);padding:0 0 8px;font-size:14px}
-th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--rule);vertical-align:top;white-space:pre}
+table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
+.caption{color:var(--soft);margin:0 0 8px;font-size:14px}.scroll{overflow-x:auto}
+.keys{display:none;flex-wrap:wrap;gap:2px 16px;font-size:13px;margin:0 0 8px}
+.key{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px}
+th,td{text-align:right;padding:6px 5px;border-bottom:1px solid var(--rule);vertical-align:top;white-space:pre}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:600}
 tr:last-child td,tr:last-child th{border-bottom:0}tbody th{font-weight:500}
 details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
 .problem{display:grid;grid-template-columns:minmax(150px,220px) 1fr;gap:18px}
-@media(max-width:640px){.problem{grid-template-columns:1fr}}
+@media(max-width:640px){.problem{grid-template-columns:1fr}.keys{display:flex}main{padding:28px 14px 60px}
+th:first-child,td:first-child{max-width:42vw;white-space:normal;overflow-wrap:break-word}}
 .problem img{width:100%;background:#fff;border-radius:8px;border:1px solid var(--rule);image-rendering:auto}
 .says{border-left:3px solid var(--rule);padding:2px 0 2px 12px;margin:8px 0;white-space:pre-wrap;overflow-wrap:anywhere;
 font-size:14.5px}
@@ -48,7 +51,7 @@ code{font-size:14px;overflow-wrap:anywhere}
 """
 COLOUR_RULES = "".join(
     f".c{i}{{stroke:var(--c{i});fill:var(--c{i})}}text.c{i}{{stroke:none}}.line.c{i},.raw.c{i}{{fill:none}}"
-    f".bar.c{i}{{stroke:none}}"
+    f".bar.c{i}{{stroke:none}}.key.k{i}{{background:var(--c{i})}}"
     for i in range(8)
 )
 
@@ -70,7 +73,32 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in rows
     )
-    return f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    name = escape(caption, quote=True)
+    return (
+        f'<p class="caption">{escape(caption)}</p><div class="scroll"><table aria-label="{name}">'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def points(value: float, digits: int = 1) -> str:
+    """A difference with its sign; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if float(text) == 0 else text
+
+
+def whole(value: float) -> str:
+    """A number without decimals; what rounds to nothing is 0 and not -0."""
+    return f"{round(value)}"
+
+
+def captioned(caption: str, html: str) -> str:
+    """A table of its own making with its caption above the box it may be scrolled in."""
+    return f'<p class="caption">{escape(caption)}</p><div class="scroll">{html}</div>'
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """A number with its noun: 1 round, 2 rounds."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def card(*parts: str) -> str:

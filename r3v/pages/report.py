@@ -12,7 +12,7 @@ from r3v.errors import DataError, RunError
 from r3v.io import atomic_write
 from r3v.pages import charts, gallery
 from r3v.pages.charts import Point
-from r3v.pages.kit import card, details, page, standalone, table, tile
+from r3v.pages.kit import card, count, details, page, points, standalone, table, tile
 from r3v.run.evaluation import read_rows
 from r3v.run.gate import rule
 
@@ -28,13 +28,22 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
     Raises RunError where the folder is no run or a file of it is missing.
     """
     folder = Path(run)
-    value = _json(folder / "run.json")
+    value = _run(folder)
     reports = [_json(folder / f"round_{entry['round']:02d}" / "report.json") for entry in value["rounds"]]
     target = Path(out) if out is not None else folder / "report.html"
     title = f"R3V: {Path(value['recipe'] or folder.name).stem}"
-    body = [
+    done = count(len(reports) - 1, "round") if reports else "no round measured yet"
+    head = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{escape(str(folder))} · {len(reports) - 1} rounds of self-training</p>',
+        f'<p class="soft">{escape(str(folder))} · {done}</p>',
+        _under_way(folder, reports),
+    ]
+    settings = details("Settings of the run", f"<pre><code>{escape((folder / 'config.yaml').read_text())}</code></pre>")
+    if not reports:
+        atomic_write(target, page(title, [*head, settings]))
+        return target
+    body = [
+        *head,
         _tiles(value, reports),
         _accuracy(reports),
         _chooser(value),
@@ -44,11 +53,33 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
         _seconds(reports),
         _gallery(folder, value["accepted_round"], problems),
         _taught(folder, reports),
-        details("Settings of the run", f"<pre><code>{escape((folder / 'config.yaml').read_text())}</code></pre>"),
+        settings,
     ]
     atomic_write(target, page(title, body))
     atomic_write(target.with_suffix(".svg"), standalone(_accuracy_chart(reports)))
     return target
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """`run.json`; of a run that has not closed a round yet, which has none, its beginning."""
+    if not (folder / "run.json").exists() and (folder / "config.yaml").exists():
+        return {"recipe": "", "accepted_round": None, "rounds": []}
+    return _json(folder / "run.json")
+
+
+def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
+    """What the finished stages of the round that is not closed have said."""
+    place = folder / f"round_{len(reports):02d}" / "stages.json"
+    if not place.exists():
+        return ""
+    rows = []
+    for name, said in _json(place).items():
+        told = [f"{key.replace('_', ' ')} {value:,}" for key, value in said.items() if type(value) is int]
+        if losses := said.get("losses"):
+            told.append(f"loss {losses[0]:.3f} to {losses[-1]:.3f}")
+        rows.append([name, f"{said.get('seconds', 0):.0f}", ", ".join(told)])
+    caption = f"Finished stages of {'the base measurement' if not reports else f'round {len(reports)}'}"
+    return f"<h2>Under way</h2>{card(table(caption, ['', 'seconds', 'what it made'], rows))}"
 
 
 def _json(path: Path) -> Any:
@@ -81,7 +112,7 @@ def _tiles(value: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> st
     if "greedy" in base["eval"]:
         gain = 100 * (accepted["eval"]["greedy"]["accuracy"] - base["eval"]["greedy"]["accuracy"])
         css = "good" if gain > 0 else "bad" if gain < 0 else ""
-        tiles.append(tile(f"{gain:+.1f}", "points greedy, accepted minus base", css))
+        tiles.append(tile(points(gain), "points greedy, accepted minus base", css))
     for name, cell in accepted["eval"].items():
         if not name.startswith("oracle"):
             tiles.append(tile(f"{100 * cell['accuracy']:.1f}%", f"{name}, n = {cell['n']}"))
@@ -113,7 +144,7 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
         "<h2>Accuracy by round and selector</h2>"
         f"<p class='soft'>On {n} held-out problems, with 95 % Wilson intervals. Hollow points: rounds that were not "
         f"accepted.{_rule(reports)} Highest unparsed rate: {100 * worst:.1f}%.</p>"
-        + card(_accuracy_chart(reports))
+        + card(charts.keys(names), _accuracy_chart(reports))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(r))}: {escape(r['reason'])}.</p>" for r in reports[1:])
         + _endings(reports)
@@ -196,7 +227,7 @@ def _losses(reports: Sequence[Mapping[str, Any]]) -> str:
     head = ["", "steps", "first loss", "last loss", "tokens", "target tokens", "prefix shared", "too long"]
     return (
         "<h2>Training loss</h2><p class='soft'>Thin: every step; bold: running mean.</p>"
-        + card(charts.curve_chart("Training loss by step", series))
+        + card(charts.keys(list(series)), charts.curve_chart("Training loss by step", series))
         + card(table("Fits", head, rows))
     )
 

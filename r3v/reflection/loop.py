@@ -61,6 +61,8 @@ class Stages:
     build(problems, candidate folders oldest first, examples file, config, round, policy maker) -> counts
     fit(problems, examples file, adapter to start from or None, adapter folder, config, round) -> log of the fit
     evaluate(policy, problems, selectors, Parquet file, config) -> {"eval": block, "breakdown": ..., "gate"...}
+    check(config): raises where this machine cannot do what the settings ask; nothing is loaded or written before it
+    report(run folder): makes the run's page anew, after each stage
     """
 
     load: Callable[[DataConfig], Splits]
@@ -69,6 +71,8 @@ class Stages:
     build: Callable[[Sequence[Problem], Sequence[Path], Path, Config, int, Callable[[], Policy]], dict[str, Any]]
     fit: Callable[[Sequence[Problem], Path, Path | None, Path, Config, int], dict[str, Any]]
     evaluate: Callable[[Policy, Sequence[Problem], Sequence[str], Path, Config], dict[str, Any]]
+    check: Callable[[Config], None] = lambda config: None
+    report: Callable[[Path], object] = lambda folder: None
 
 
 def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print) -> dict[str, Any]:
@@ -81,7 +85,10 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
     with open_run(config, FIXED, recipe=recipe, say=say, rounds=config.run.rounds) as run:
         if finished(run):
             say(f"run {run.folder} is finished: round {run.accepted} of {config.run.rounds} is accepted")
-            return write_run(run)
+            value = write_run(run)
+            stages.report(run.folder)
+            return value
+        stages.check(config)
         splits = disjoint(stages.load(config.data))
         run.begin()
         if splits.left_out:
@@ -90,6 +97,7 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
             report = measure_base(run, splits, stages) if number == 0 else play_round(run, number, splits, stages)
             run.reports.append(report)
             write_run(run)
+            stages.report(run.folder)
             say(round_line(report))
             pool = ("candidates", "hint", "prefix") if config.build.pool == "newest" else ()
             tidy(run, ("adapter", ".fit", *pool))
@@ -99,7 +107,7 @@ def train(config: Config, stages: Stages, *, recipe: str = "", say: Say = print)
 def measure_base(run: Run, splits: Splits, stages: Stages) -> dict[str, Any]:
     """Round 0: what the untouched model can do. It is accepted by definition."""
     folder = run.round_folder(0)
-    measured = stage(folder, "evaluate", lambda: measure(run, folder, None, splits, stages))
+    measured = step(run, stages, folder, "evaluate", lambda: measure(run, folder, None, splits, stages))
     return close(run, 0, {"evaluate": measured}, accepted=True, reason="the base model")
 
 
@@ -117,17 +125,23 @@ def play_round(run: Run, number: int, splits: Splits, stages: Stages) -> dict[st
         return stages.policy(config, accepted)
 
     done = {
-        "sample": stage(
-            folder, "sample", lambda: stages.sample(sampler(), splits.train, candidates[-1], config, number)
-        ),
-        "build": stage(
-            folder, "build", lambda: stages.build(splits.train, candidates, examples, config, number, sampler)
-        ),
-        "fit": stage(folder, "fit", lambda: stages.fit(splits.train, examples, start, adapter, config, number)),
-        "evaluate": stage(folder, "evaluate", lambda: measure(run, folder, adapter, splits, stages)),
+        name: step(run, stages, folder, name, work)
+        for name, work in {
+            "sample": lambda: stages.sample(sampler(), splits.train, candidates[-1], config, number),
+            "build": lambda: stages.build(splits.train, candidates, examples, config, number, sampler),
+            "fit": lambda: stages.fit(splits.train, examples, start, adapter, config, number),
+            "evaluate": lambda: measure(run, folder, adapter, splits, stages),
+        }.items()
     }
     decision = run.judge(number)
     return close(run, number, done, decision.accepted, decision.reason, decision.to_dict())
+
+
+def step(run: Run, stages: Stages, folder: Path, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A stage of a round, and then the run's page with it."""
+    result = stage(folder, name, work)
+    stages.report(run.folder)
+    return result
 
 
 def _first_need(config: Config, splits: Splits) -> dict[str, int]:

@@ -15,9 +15,10 @@ from r3v.reflection.presets import apply_preset
 from r3v.run.evaluation import check_selectors
 from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
 from r3v.run.logs import check_logs
-from r3v.settings.checks import check_numbers
-from r3v.settings.config import Config, check_pixels
+from r3v.settings.checks import check_drawn, check_numbers
+from r3v.settings.config import Config, SelectConfig, check_pixels
 from r3v.settings.tree import flatten, read_tree
+from r3v.training.precision import check_precision
 
 _SELECT_EXAMPLES = (
     "build.select_min", "build.select_max", "build.select_none", "build.select_target", "build.select_mix",
@@ -75,13 +76,23 @@ def read(recipe: str | Path | None = None, flags: Sequence[str] = (), preset: bo
 
 
 def check_config(config: Config) -> None:
-    """Raise ConfigError for a number out of its range, an unknown selector or filter, and contradictions in `build`."""
+    """Raise ConfigError for a number out of its range, for a selector, filter, precision or log that does not exist,
+    and for contradictions."""
     check_numbers(flatten(config))
-    check_selectors(config.select.selectors)
     check_build(config.build)
     check_logs(config.run.log)
     check_pairs(config)
     check_pixels(config.model)
+    check_precision(config.train.precision, config.model)
+    check_drawn(config.sample.k, config.sample.temperature, ("sample.k", "sample.temperature"))
+    check_select(config.select)
+
+
+def check_select(select: SelectConfig) -> None:
+    """Raise ConfigError for selectors that do not exist, or that would choose among copies of one answer."""
+    check_selectors(select.selectors)
+    if set(select.selectors) != {"greedy"}:
+        check_drawn(select.n, select.temperature, ("select.n", "select.temperature"))
 
 
 def check_pairs(config: Config) -> None:

@@ -29,12 +29,17 @@ DRY |= {"sample.max_new_tokens": 12, "select.max_new_tokens": 12, "train.max_ste
 """What `--dry-run` makes small. Random weights solve nothing, so direct-answer examples stand in for solved ones."""
 
 
-def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None, notes: Notes | None = None) -> Stages:
-    """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured."""
+def real_stages(
+    dry_run: bool = False,
+    say: Callable[[str], None] | None = None,
+    notes: Notes | None = None,
+    report: bool = False,
+) -> Stages:
+    """The stages `r3v train` runs. `notes` are shown to the solver when it samples and when it is measured; `report`:
+    keep the run's page up to date."""
     told: set[str] = set()
 
     def policy(config: Config, adapter: Path | None) -> Policy:
-        check_loss(config)
         made = make_policy(with_adapter(config, adapter).model, config, dry_run, say, taught=True)
         commit = commit_of(made)
         if say and commit and not config.model.revision and commit not in told:
@@ -69,7 +74,14 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     def sample(policy: Policy, problems: Sequence[Problem], out: Path, config: Config, number: int) -> dict[str, Any]:
         return _sample(policy, problems, out, config, number, notes)
 
-    return Stages(load_splits, policy, sample, _build, fit, evaluate)
+    page = _report if report else lambda folder: None
+    return Stages(load_splits, policy, sample, _build, fit, evaluate, check_machine, page)
+
+
+def _report(folder: Path) -> None:
+    from r3v.pages.report import write_report
+
+    write_report(folder)
 
 
 def load_splits(data: DataConfig) -> Splits:
@@ -159,6 +171,17 @@ def make_policy(
 def commit_of(policy: Policy) -> str | None:
     """The commit that a hub model was resolved to; None for a folder, a server, and what has no commit."""
     return getattr(getattr(getattr(policy, "model", None), "config", None), "_commit_hash", None)
+
+
+def check_machine(config: Config) -> None:
+    """Raise ConfigError or ModelError for a loss or a strategy that does not exist, and for a device or a package that
+    is not here. What the model is sampled on elsewhere (a server, a cluster) is fitted here."""
+    from r3v.policies.model.ready import check_model
+    from r3v.training.strategies import check_strategy
+
+    check_loss(config)
+    check_model(config.model)
+    check_strategy(config.train, config.model)
 
 
 def check_loss(config: Config) -> None:

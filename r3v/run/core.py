@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,9 +141,9 @@ def check_settings(folder: Path, config: Any, table: fixed.Table, say: Say) -> N
 
 @contextmanager
 def locked(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None]:
-    """The folder, made where it is missing, held by this process until the block ends. A folder that was made for
-    nothing is removed again. Raises RunError (`busy`) where another process holds it."""
-    new = not folder.exists()
+    """The folder, made where it is missing, held by this process until the block ends. Folders that were made for
+    nothing are removed again. Raises RunError (`busy`) where another process holds it."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     make_folder(folder)
     try:
         with (folder / name).open("w") as lock:
@@ -151,7 +151,10 @@ def locked(folder: Path, name: str = ".lock", busy: str = "") -> Iterator[None]:
             yield
     finally:
         if new and folder.exists() and [path.name for path in folder.iterdir()] == [name]:
-            shutil.rmtree(folder)
+            (folder / name).unlink()
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                for place in new:
+                    place.rmdir()
 
 
 # ---- stages and rounds ---------------------------------------------------------------------------

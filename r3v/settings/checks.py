@@ -27,6 +27,16 @@ SHARES = ("model.lora_dropout", "sample.top_p", "select.top_p", "train.warmup", 
 SHARES += ("run.gate_alpha",)
 
 
+def check_drawn(n: int, temperature: float, fields: tuple[str, str]) -> None:
+    """Raise ConfigError where several answers are drawn greedily, which are one answer several times. `fields`: the
+    names of the number and of the temperature."""
+    if n > 1 and temperature == 0:
+        raise ConfigError(
+            f"found {fields[0]} {n} with {fields[1]} 0, by which all of them are the same answer; set {fields[1]} "
+            f"above 0, or {fields[0]} 1"
+        )
+
+
 def check_numbers(values: Mapping[str, Any]) -> None:
     """`values` are those of the tree by dotted name; None is no number and has no range."""
     for name, value in values.items():

@@ -25,6 +25,7 @@ class RunConfig:
     dir: str = "checkpoints/runs/run"
     """Run folder; an existing one is resumed."""
     seed: int = 0
+    """Seed of everything that is drawn; another one is another run."""
     rounds: int = 3
     """Rounds of self-training after the base evaluation."""
     restart: Literal["base", "continue"] = "base"
@@ -38,6 +39,7 @@ class RunConfig:
     log: tuple[str, ...] = ()
     """Where curves go beside the run's own report: csv, tensorboard, wandb, mlflow (extra `log`)."""
     name: str = "r3v"
+    """Name of the run in tables and logs."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,21 @@ class DataConfig:
     """Which problems to learn from, to accept rounds on, and to measure on; three disjoint sets."""
 
     train: str = "geoworld:train"
+    """Data spec of the problems to learn from, such as jsonl:mine.jsonl; see `r3v.spec`."""
     gate: str = "geoworld:gate"
     """Rounds are accepted on these; where it is the same spec as `train`, `n_gate` problems are held out of it."""
     eval: str = "geoworld:test"
+    """Problems that every round is measured on. They decide nothing."""
     n_train: int | None = None
     """Use the first n problems; None is all."""
     n_gate: int | None = None
+    """As `n_train`, for the gate."""
     n_eval: int | None = None
+    """As `n_train`, for the measuring."""
     open: bool = False
     """Ask without choices: the value must be stated."""
     skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of stopping at the first."""
     grader: str | None = None
     """A grader of your own in place of the library's: package.module:function or FILE.py:function."""
 
@@ -66,19 +73,27 @@ class ModelConfig:
     path: str = "geoworld-tiny"
     """Folder, hub name, or `geoworld-tiny` or `smolgeo`, which ship with the library."""
     revision: str | None = None
+    """Commit, tag or branch of a hub model; pin it, or the run cannot be repeated."""
     adapter: str | None = None
+    """LoRA folder to begin with, such as RUN/round_03/adapter."""
     quantization: Literal["none", "nf4", "int8"] = "none"
+    """4 or 8 bits for the weights of the language model, by bitsandbytes; the adapter stays whole."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """auto is bfloat16 where the processor multiplies bf16 or there is a GPU, float32 elsewhere; smolgeo's default."""
     device: str = "auto"
+    """auto (the first GPU, else the processor), cpu, cuda or cuda:N."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Implementation of attention; flash_attention_2 needs the package flash-attn."""
     max_pixels: int | None = None
     """Larger pictures are scaled down to this many pixels before the processor sees them."""
     min_pixels: int | None = None
     """Smaller ones are scaled up to this many: 132 x 117 pixels are 20 tokens to Qwen2.5-VL, too few to be read."""
     lora_r: int = 32
+    """Rank of the LoRA (Hu et al. 2021, arXiv:2106.09685)."""
     lora_alpha: int = 64
+    """The LoRA's part is scaled by `lora_alpha` / `lora_r`."""
     lora_dropout: float = 0.0
+    """Share of the LoRA's inputs that is dropped while training."""
     lora_targets: Literal["language", "all"] = "language"
     """Linear layers of the language model, or of the whole model."""
     thinking: bool | None = None
@@ -114,10 +129,15 @@ class SampleConfig:
     """Bootstrapping: how many rationales for each problem, and how they are drawn."""
 
     k: int = 4
+    """Rationales for each problem and round."""
     temperature: float = 0.9
+    """0 is greedy, 1 the model's own distribution."""
     top_p: float = 1.0
+    """Draw from the likeliest tokens that have this share of the probability; 1 is all."""
     top_k: int = 0
+    """Draw from so many likeliest tokens; 0 is all."""
     max_new_tokens: int = 384
+    """Longest rationale in tokens; one that is cut off there counts as unparsed."""
     noise: Noise = "independent"
     """How the candidates of a problem go together, see `Noise`; arithmetic needs the model in this
     process or on a Ray cluster."""
@@ -132,19 +152,27 @@ class BuildConfig:
     """From graded candidates to training examples. Presets: see r3v.reflection.presets."""
 
     preset: str = "r3v"
+    """Named recipe that fills the fields nobody set: r3v, r3v-fused, r3v-paper, star, star-rationalization, star-dpo,
+    rft, rest-em."""
     pool: Literal["cumulative", "newest"] = "cumulative"
+    """Examples are built from the candidates of all rounds, or of the newest alone."""
     positives: int = 2
     """At most this many diverse positives per problem."""
     refine: int = 1
+    """Refine examples per problem, at most: a wrong rationale is shown and the right one is the target."""
     keep: int = 1
+    """Keep examples per problem, at most: a right rationale is shown and is the target again."""
     select: int = 2
     """Refine, keep and select examples per problem, at most."""
     select_min: int = 2
+    """Fewest candidates of a select example."""
     select_max: int = 4
+    """Most candidates of a select example."""
     select_none: float = 0.15
     """Share of select examples in which every candidate is wrong and the target says so; with `drawn`, the share of
     such sets that is used."""
     select_target: Literal["solution", "index_answer", "answer"] = "index_answer"
+    """What a select example teaches: the right solution told again, its number and answer, or the answer alone."""
     filters: tuple[str, ...] = ()
     """Named filters against lucky positives, applied in order."""
     hint: bool = False
@@ -166,9 +194,13 @@ class BuildConfig:
     prefix: bool = False
     """Sample never-solved problems again, beginning from the first part of a wrong rationale."""
     weight_answer: float = 1.0
+    """Weight of examples that answer the question."""
     weight_refine: float = 0.5
+    """Weight of refine examples."""
     weight_keep: float = 0.25
+    """Weight of keep examples."""
     weight_select: float = 0.5
+    """Weight of select examples."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +208,17 @@ class TrainConfig:
     """One fit of an adapter."""
 
     loss: str = "reflection"
+    """Name of a loss of `r3v.losses`: reflection, nll, refine, select, dpo, simpo and others."""
     lr: float = 1e-3
+    """Largest learning rate (AdamW)."""
     warmup: float = 0.05
     """Share of the steps used to warm the learning rate up."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """How the learning rate goes after the warm-up."""
     epochs: float = 1.0
+    """Passes over the examples; parts of one are allowed."""
     max_steps: int | None = None
+    """Stop after so many optimiser steps; null is no limit."""
     problems_per_step: int = 16
     """Problems (tries) per optimiser step, over accumulation and devices together."""
     problems_per_batch: int = 16
@@ -192,9 +229,13 @@ class TrainConfig:
     max_tokens: int = 2048
     """Longest branch in tokens, image included; longer examples are dropped and counted, never cut."""
     weight_decay: float = 0.0
+    """AdamW's weight decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's two decay rates of the moments."""
     grad_clip: float = 1.0
+    """Largest norm of the gradient; longer ones are cut to it."""
     precision: str = "32-true"
+    """32-true, bf16-mixed or 16-mixed; bf16-true and 16-true hold the base model in 16 bit (`model.dtype`)."""
     strategy: str = "auto"
     """How a step is spread over devices: auto (ddp on several), ddp, fsdp, deepspeed_stage_2, deepspeed:FILE.json;
     all in `r3v.training.strategies`. A run may be resumed with another one."""
@@ -207,9 +248,11 @@ class TrainConfig:
     loss_reduction: Literal["kind", "tokens"] = "kind"
     """Each kind has its own denominator, or one token mean over everything (as the published recipe)."""
     kind_weights: dict[str, float] = field(default_factory=dict)
+    """Kind of example (answer, refine, keep, select, qa) -> factor on its part of the loss."""
     dpo_beta: float = 0.1
+    """Scale of the preference margins of dpo: of whole log-ratios."""
     simpo_beta: float = 10.0
-    """Scale of the preference margins: of whole log-ratios (dpo), of log-probabilities per token (simpo)."""
+    """Scale of the preference margins of simpo: of log-probabilities per token."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +260,15 @@ class SelectConfig:
     """Test-time selection and the evaluation after each round."""
 
     n: int = 3
+    """Candidates for each problem."""
     selectors: tuple[str, ...] = ("greedy", "majority", "self_select", "fused", "oracle")
+    """Selectors that are measured: greedy, majority, likelihood, self_select, fused, refine, tournament, oracle."""
     temperature: float = 0.9
+    """As `sample.temperature`."""
     top_p: float = 1.0
+    """As `sample.top_p`."""
     top_k: int = 0
+    """As `sample.top_k`."""
     noise: Noise = "independent"
     """As `sample.noise`."""
     permutations: int = 2
@@ -231,6 +279,7 @@ class SelectConfig:
     fused_weight: float = 0.5
     """Weight of the vote share beside the self-select probability."""
     max_new_tokens: int = 384
+    """As `sample.max_new_tokens`."""
     target: Literal["solution", "index_answer", "answer"] = "index_answer"
     """What select prompts are answered with; as `build.select_target` when the model was trained. Solutions are
     compared by their log-probability per token."""
@@ -255,6 +304,7 @@ class ChooserConfig:
     epochs: float = 1.0
     """Passes over the pairs, whatever those of the rounds are."""
     lr: float = 5e-4
+    """Its learning rate."""
     beta: float = 10.0
     """Scale of the margin between a right and a wrong solution, in log-probability per token."""
 

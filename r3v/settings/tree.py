@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from r3v.errors import ConfigError
 from r3v.io import atomic_write
 from r3v.settings.config import Config
+from r3v.settings.places import path_fields, placed
 
 T = TypeVar("T")
 
@@ -130,7 +131,9 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
         tree = yaml.safe_load(text)
         _no_repeats(yaml.compose(text, yaml.SafeLoader), str(path))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; check the path") from error
+        near = difflib.get_close_matches(path.stem, [found.stem for found in recipes(path)], n=1)
+        hint = f"did you mean {near[0]}?" if near else "check the path"
+        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}; {hint}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error}; save the recipe as UTF-8") from error
     except yaml.YAMLError as error:
@@ -144,6 +147,12 @@ def _recipe_names(path: Path, known: Mapping[str, Any]) -> set[str]:
             raise _unknown(name, known, str(path))
         names.add(leaf)
     return names
+
+
+def fits(tree: Mapping[str, Any], cls: type) -> bool:
+    """Whether every field of a recipe's `tree` is one of `cls`."""
+    known = field_types(cls)
+    return all(_leaf_of(name, known) for name in _walk(tree, known))
 
 
 def _no_repeats(node: Any, where: str, prefix: str = "") -> None:
@@ -204,6 +213,12 @@ def recipe_folder() -> Path:
     return Path(next(iter(import_module("r3v.recipes").__path__)))
 
 
+def recipes(near: Path) -> list[Path]:
+    """The recipes of the library, and those in the folder where `near` would lie."""
+    folder = near.parent if near.parent.is_dir() else Path(".")
+    return sorted([*recipe_folder().glob("*.yaml"), *folder.glob("*.yaml")])
+
+
 def find_recipe(name: str | Path) -> Path:
     """A path as given, or a recipe of the library by its file name."""
     path = Path(name)
@@ -219,6 +234,7 @@ def read_tree(
 ) -> tuple[T, frozenset[str]]:
     """Any config tree (a dataclass of dataclasses): defaults, then the recipe, then the flags; and the fields set.
 
+    Files that the recipe names are looked for beside it first (`r3v.settings.places`).
     geoworld-tiny and smolgeo get the short prompt style, the only one they were trained on, unless the user set one.
     Raises ConfigError: unknown names (with the nearest match), wrong types, unreadable files.
     """
@@ -244,6 +260,12 @@ def read_tree(
         if ":" not in get_field(config, name):
             base = p.instantiate(p.parse_args(args))
             config = set_field(config, name, _local_copy(get_field(base, name), get_field(config, name), name))
+    folder = None if recipe is None else find_recipe(recipe).parent
+    for name in path_fields(known):
+        value = get_field(config, name)
+        found = placed(value, name, None if name in names else folder)
+        if found != value:
+            config = set_field(config, name, found)
     model = getattr(config, "model", None)
     if model is not None and model.path in ("geoworld-tiny", "smolgeo") and "model.prompt_style" not in explicit:
         config = set_field(config, "model.prompt_style", "short")

@@ -25,6 +25,7 @@ import torch
 
 from r3v.errors import ConfigError, DataError, RunError
 from r3v.policies.model.loading import Loaded, device_of, load_adapter
+from r3v.policies.model.room import no_further
 from r3v.records import Example
 from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
@@ -94,7 +95,8 @@ def fit(
     check_strategy(train, model)
     check_precision(train.precision, model)
     fingerprint = _fingerprint(examples, train, model, seed, adapter)
-    done = _finished(out, fingerprint)
+    older = _fingerprint(examples, train, model, seed, adapter, of_0_1=True)
+    done = _finished(out, fingerprint, older)
     if done is not None:
         return done
     if wants_workers(train):
@@ -103,7 +105,7 @@ def fit(
         run_workers(
             Job(examples, train, model, out, seed, start, checkpoint_every, progress, tuple(callbacks), logger, tiny)
         )
-        return _result(out, fingerprint)
+        return _result(out, fingerprint, older)
     if loaded is None:
         raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
     if os.environ.get("RANK", "0") == "0":
@@ -113,7 +115,7 @@ def fit(
     world = world_size(train)
     device = next(network.parameters()).device
     try:
-        keeper = Keeper(out, fingerprint, checkpoint_every, progress)
+        keeper = Keeper(out, fingerprint, checkpoint_every, progress, older)
         loader = StepLoader(
             groups=group_examples(examples),
             maker=module.maker(),
@@ -124,7 +126,7 @@ def fit(
             max_steps=train.max_steps,
             cache_bytes=StepLoader.cache_bytes if train.epochs > 1 else 0,
         )
-        with signals.held(), quiet_trainer(), torch.random.fork_rng():
+        with no_further(less_memory(train)), signals.held(), quiet_trainer(), torch.random.fork_rng():
             torch.manual_seed(seed)
             trainer = _trainer(module, train, loader.accumulate, keeper, callbacks, logger)
             leave_batches(trainer)
@@ -132,11 +134,21 @@ def fit(
     finally:
         if not module.sharded:
             _restore(module, device)
-    return _result(out, fingerprint)
+    return _result(out, fingerprint, older)
 
 
-def _result(out: Path, fingerprint: str) -> FitResult:
-    result = _finished(out, fingerprint)
+def less_memory(train: TrainConfig) -> str:
+    """What to do where a fit does not fit. The first two may change while a fit is unfinished."""
+    checkpointing = "" if train.gradient_checkpointing else " or set train.gradient_checkpointing true"
+    return (
+        f"Lower train.problems_per_batch (it is {train.problems_per_batch}){checkpointing}, and the same command goes "
+        f"on where it stopped; for a new run also train.max_tokens ({train.max_tokens}), model.max_pixels, "
+        "model.quantization nf4 or train.strategy fsdp on several devices"
+    )
+
+
+def _result(out: Path, *fingerprints: str) -> FitResult:
+    result = _finished(out, *fingerprints)
     if result is None:
         raise RunError(f"{out}: the fit was stopped before its end; run the same command again to go on")
     if os.environ.get("RANK", "0") == "0" or not launched():
@@ -189,12 +201,12 @@ class OnePass(pl.LightningDataModule):
         return self.loader
 
 
-def _finished(out: Path, fingerprint: str) -> FitResult | None:
+def _finished(out: Path, *fingerprints: str) -> FitResult | None:
     path = out / "fit.json"
     if not path.exists():
         return None
     kept = json.loads(path.read_text())
-    if kept["fingerprint"] != fingerprint:
+    if kept["fingerprint"] not in fingerprints:
         raise RunError(
             f"{path}: found a finished fit of other examples or settings, expected none or the same. "
             "Use another folder, or delete this one"
@@ -212,11 +224,19 @@ def _finished(out: Path, fingerprint: str) -> FitResult | None:
 
 
 def _fingerprint(
-    examples: Sequence[Example], train: TrainConfig, model: ModelConfig, seed: int, adapter: object
+    examples: Sequence[Example],
+    train: TrainConfig,
+    model: ModelConfig,
+    seed: int,
+    adapter: object,
+    of_0_1: bool = False,
 ) -> str:
-    """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
-    it, so that a fit can be resumed with other ones."""
-    settings = {k: v for k, v in asdict(replace(train, strategy="auto", devices=1)).items() if k != "max_batch_tokens"}
+    """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices and cut for their
+    memory is not part of it, so that a fit can be resumed with other ones; in fits `of_0_1` the cut was."""
+    train = replace(train, strategy="auto", devices=1)
+    if not of_0_1:
+        train = replace(train, problems_per_batch=1, gradient_checkpointing=False)
+    settings = {k: v for k, v in asdict(train).items() if k != "max_batch_tokens"}
     # Fits of before a field existed go on being theirs.
     told = {k: v for k, v in asdict(model).items() if v != {"blank": False, "thinking": None}.get(k, ...)}
     digest = hashlib.sha256(json.dumps([settings, told, seed, str(adapter)], sort_keys=True).encode())

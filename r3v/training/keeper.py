@@ -29,8 +29,9 @@ from r3v.training.strategies import over_devices, whole
 class Keeper(pl.Callback):
     """Losses, checkpoints every few steps, and at the end the adapter and `fit.json`."""
 
-    def __init__(self, out: Path, fingerprint: str, every: int, shown: bool = False) -> None:
+    def __init__(self, out: Path, fingerprint: str, every: int, shown: bool = False, older: str = "") -> None:
         self.out, self.fingerprint, self.every, self.shown = out, fingerprint, every, shown
+        self.older = older
         self.stack = ExitStack()
         self.task: Task | None = None
         self.rows: list[tuple[float, float]] = []
@@ -53,7 +54,7 @@ class Keeper(pl.Callback):
             return None
         note = self.out / ".fit" / "fingerprint"
         found = note.read_text() if note.exists() else "none"
-        if found != self.fingerprint:
+        if found not in (self.fingerprint, self.older):
             raise RunError(
                 f"{self.checkpoint}: found a checkpoint of another fit ({found}, expected "
                 f"{self.fingerprint}): examples "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,10 +10,16 @@ from r3v.errors import ConfigError
 from r3v.settings.config import ModelConfig
 
 TRUE = {"bf16-true": "bfloat16", "16-true": "float16"}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", *TRUE)
 
 
 def check_precision(precision: str, model: ModelConfig) -> None:
-    """Raise ConfigError where the fit would leave the model it was given in another type than it came in."""
+    """Raise ConfigError for a precision that does not exist, and where the fit would leave the model it was given in
+    another type than it came in."""
+    if precision not in PRECISIONS:
+        near = difflib.get_close_matches(precision, PRECISIONS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"found train.precision {precision!r}, expected one of {', '.join(PRECISIONS)}{hint}")
     wanted = TRUE.get(precision)
     if wanted is not None and model.dtype != wanted:
         raise ConfigError(

@@ -49,6 +49,7 @@ ROOMS = (
     ("r3v.pages",),
     ("r3v.reflection", "r3v.notebook"),
     ("r3v.curriculum",),
+    ("r3v.api",),
     ("r3v",),  # the package itself: lazy names of what people import most
     ("r3v.bench", "r3v.serve"),
     ("r3v.app",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import scripted_run
 
 from r3v.errors import RunError
 from r3v.pages import charts, gallery
+from r3v.pages.charts import BOTTOM, HEIGHT, Point, rounds_chart, spread_labels
+from r3v.pages.kit import count, points
 from r3v.pages.report import write_report
+from r3v.reflection.loop import train
 
 VOID = {"meta", "img", "br"}
 
@@ -65,8 +69,9 @@ def test_charts_have_titles_and_tables_have_headers(run: Path) -> None:
     assert len(drawings) >= 7
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
     assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.seen if tag == "th")
-    tags = [tag for tag, _ in page.seen]
-    assert tags.count("caption") == tags.count("table") > 5
+    tables = [attrs for tag, attrs in page.seen if tag == "table"]
+    assert len(tables) > 5
+    assert all(attrs["aria-label"] for attrs in tables)
 
 
 def test_the_numbers_of_run_json_stand_in_the_page(run: Path) -> None:
@@ -156,3 +161,58 @@ def test_the_first_chart_is_a_file_of_its_own(run: Path) -> None:
     root = ElementTree.parse(page.with_suffix(".svg")).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "greedy" in "".join(root.itertext())
+
+
+def test_the_page_is_there_from_the_first_stage_on(tmp_path: Path) -> None:
+    """Stopped in the fit of round 1: the page shows the base, and the finished stages of the round under way."""
+    seen: list[str] = []
+
+    def stop(*args: object) -> dict:
+        raise RunError("stopped in the fit")
+
+    def report(folder: Path) -> None:
+        seen.append(write_report(folder).read_text())
+
+    made = replace(scripted_run.stages(), fit=stop, report=report)
+    with pytest.raises(RunError, match="stopped in the fit"):
+        train(scripted_run.config(tmp_path, rounds=1, n=8, selectors=("greedy",)), made, say=lambda line: None)
+    first, base, sampled, built = seen
+    assert "no round measured yet" in first
+    assert "Finished stages of the base measurement" in first
+    assert "Under way" not in base
+    assert "0 rounds" in base
+    assert "Finished stages of round 1" in sampled
+    under_way = [text.partition("Under way")[2].partition("</table>")[0] for text in (sampled, built)]
+    assert [re.findall(r'scope="row">(\w+)<', text) for text in under_way] == [["sample"], ["sample", "build"]]
+    assert write_report(tmp_path).read_text() == built
+
+
+def test_numbers_and_nouns_agree() -> None:
+    assert [count(n, "round") for n in (0, 1, 2)] == ["0 rounds", "1 round", "2 rounds"]
+    assert [points(v) for v in (0.0, -0.04, 0.04, -0.05, 1.26)] == ["0.0", "0.0", "0.0", "-0.1", "+1.3"]
+    assert points(-0.4, 0) == "0"
+
+
+def test_labels_stay_in_the_chart_at_nought_percent() -> None:
+    """Five selectors at 0 %: their names stand above each other and none below the axis."""
+    assert spread_labels([280.0] * 3, 15, 280) == [250.0, 265.0, 280.0]
+    line = [Point(0, 0.0, 0.0, 0.2)]
+    chart = rounds_chart("t", dict.fromkeys("abcde", line))
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="start"', chart)]
+    assert len(heights) == 5
+    assert max(heights) <= HEIGHT - BOTTOM + 5
+
+
+def test_steps_of_a_short_fit_are_counted_from_one() -> None:
+    """Four steps: marks 1 2 3 4, the first at the left end and the last at the right one."""
+    chart = charts.curve_chart("t", {"round 1": [4.0, 3.0, 2.0, 1.0]})
+    marks = re.findall(rf'x="([\d.]+)" y="{HEIGHT - BOTTOM + 20:.1f}" text-anchor="middle" class="label">(\d+)<', chart)
+    assert [label for _, label in marks] == ["1", "2", "3", "4"]
+    assert (float(marks[0][0]), float(marks[-1][0])) == (charts.LEFT, charts.WIDTH - charts.RIGHT)
+
+
+def test_names_of_lines_stand_above_the_chart_on_a_phone(run: Path) -> None:
+    text = write_report(run).read_text()
+    keys = text[text.index('<div class="keys"') :].partition("</div>")[0]
+    assert re.findall(r"</i>([^<]+)</span>", keys)[:2] == ["greedy", "majority@3"]
+    assert "@media(max-width:640px)" in text

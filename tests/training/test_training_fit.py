@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny_models import NAMES
 from training_examples import examples_of
 
 from r3v.errors import DataError, RunError
-from r3v.policies.model.loading import load, load_adapter
+from r3v.policies.model.loading import load, load_adapter, save_adapter
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import fit
 
@@ -145,6 +147,50 @@ def test_long_branches_are_dropped_and_counted(tmp_path):
     assert result.dropped == expected
     with pytest.raises(DataError, match="found no example of at most 3 tokens"):
         fit(loaded, EXAMPLES, train=replace(TRAIN, max_tokens=3), model=MODEL, out=tmp_path / "b", seed=0)
+
+
+class OutOfMemory(pl.Callback):
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_out_of_memory_names_what_to_lower_and_the_same_fit_goes_on(tmp_path):
+    """After the first step there is no room. With half of the problems in a batch the same fit goes on from its
+    checkpoint and ends after the 8 steps of the undisturbed one."""
+    with pytest.raises(RunError, match=r"out of memory: CUDA .*Lower train\.problems_per_batch \(it is 2\)") as caught:
+        fit(load(MODEL, dry_run=True), EXAMPLES, train=TRAIN, model=MODEL, out=tmp_path, seed=3, checkpoint_every=1,
+            callbacks=[OutOfMemory()])  # fmt: skip
+    assert "train.gradient_checkpointing true" in str(caught.value)
+    lower = replace(TRAIN, problems_per_batch=1)
+    result = fit(load(MODEL, dry_run=True), EXAMPLES, train=lower, model=MODEL, out=tmp_path, seed=3)
+    assert result.steps == 8
+
+
+def test_an_unfinished_fit_of_0_1_is_still_the_same(tmp_path):
+    """Its fingerprint was over the batch size too."""
+    from r3v.training.fit import _fingerprint
+
+    with pytest.raises(Killed):
+        fit(load(MODEL, dry_run=True), EXAMPLES, train=TRAIN, model=MODEL, out=tmp_path, seed=3, checkpoint_every=1,
+            callbacks=[KillAt(2)])  # fmt: skip
+    old = _fingerprint(EXAMPLES, TRAIN, MODEL, 3, None, of_0_1=True)
+    note = tmp_path / ".fit" / "fingerprint"
+    assert note.read_text() != old
+    note.write_text(old)
+    assert fit(load(MODEL, dry_run=True), EXAMPLES, train=TRAIN, model=MODEL, out=tmp_path, seed=3).steps == 8
+
+
+def test_a_full_disk_is_no_traceback(tmp_path):
+    class Full:
+        peft_config: ClassVar = {}
+
+        def save_pretrained(self, *args, **options):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(RunError, match=r"adapter: cannot be written \(I/O error: No space left.*make room for it"):
+        save_adapter(Full(), tmp_path / "adapter")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_examples_is_an_error(tmp_path):

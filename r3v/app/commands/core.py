@@ -12,31 +12,24 @@ from typing import Any
 from r3v.app.commands.common import model_config, note
 from r3v.app.commands.recall import recall_of
 from r3v.app.commands.tables import block_table, run_table
+from r3v.app.trees import check_whose
 from r3v.errors import ConfigError
 from r3v.io import atomic_write, write_json
-from r3v.precision import decided_for_run
-from r3v.reflection.settings import Settings, check_unused, read
-from r3v.reflection.stages import DRY, make_policy, read_json, real_stages
-from r3v.settings.config import Config
-from r3v.settings.tree import fill, names_of, set_field, to_yaml, write_beside
+from r3v.reflection.settings import read
+from r3v.reflection.stages import make_policy, read_json, real_stages
+from r3v.settings.tree import to_yaml, write_beside
 from r3v.version import __version__
 
 
 def train(args: argparse.Namespace, rest: list[str]) -> int:
-    from r3v.reflection.loop import train as run_loop
+    from r3v.api import train_with, training_settings
 
-    settings = read(args.recipe, rest)
-    check_unused(settings.config, names_of(rest))
-    config = decided_for_run(dry(settings, rest) if args.dry_run else settings.config)
+    check_whose(args.recipe, "train")
+    config = training_settings(args.recipe, rest, args.dry_run)
     if args.print_config:
         print(to_yaml(config), end="")
         return 0
-    stages = real_stages(args.dry_run, say=note)
-    value = run_loop(config, stages, recipe=str(args.recipe), say=note)
-    if config.chooser.n:
-        from r3v.reflection.chooser import teach
-
-        value = teach(config, stages, recipe=str(args.recipe), say=note, dry_run=args.dry_run)
+    value = train_with(config, str(args.recipe), dry_run=args.dry_run, report=not args.no_report, say=note)
     print(run_table(value))
     if "chooser" in value:
         print(f"with the chooser of {value['chooser']['problems']} further problems:")
@@ -44,31 +37,23 @@ def train(args: argparse.Namespace, rest: list[str]) -> int:
         if reason := value["chooser"].get("reason"):
             print(f"the chooser is {'' if value['chooser']['accepted'] else 'not '}used: {reason}")
     if not args.no_report:
-        from r3v.pages.report import write_report
-
-        print(f"report: {write_report(config.run.dir)}")
+        print(f"report: {Path(config.run.dir) / 'report.html'}")
     return 0
 
 
-def dry(settings: Settings, flags: Sequence[str] = ()) -> Config:
-    """The config of a dry run: small, in a folder of its own unless the command line names one."""
-    config = settings.config
-    config = set_field(config, "chooser.n", min(config.chooser.n, 4))  # thousands as a rule, and a flag as a rule
-    return fill(config, {**DRY, "run.dir": f"{config.run.dir}-dry-run"}, flags)
-
-
 def select(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.api import question_problem
     from r3v.data import load
     from r3v.selection.each import Lost, select_each
     from r3v.selection.selector import selector_of
 
-    config = model_config(args, rest)
+    config = model_config(args, [*rest, f"--select.n={args.n}", f"--select.selectors={args.method}"])
     problems: Sequence[Any] = (
         load(
             args.data, limit=args.limit, open=config.data.open, skip_bad=config.data.skip_bad, grader=config.data.grader
         )
         if args.data
-        else [question_problem(args)]
+        else [question_problem(args.question, args.image, args.choices, args.kind, args.method)]
     )
     policy = make_policy(config.model, config, say=note)
     lines, lost = [], []
@@ -90,31 +75,6 @@ def select(args: argparse.Namespace, rest: list[str]) -> int:
         atomic_write(args.out, "".join(f"{line}\n" for line in lines))
         write_beside(config, args.out)
     return 0
-
-
-def question_problem(args: argparse.Namespace) -> Any:
-    """The question of the command line as a Problem. Its gold is a placeholder, which no selector sees."""
-    from r3v.data.images import decode
-    from r3v.records import FileImage, Problem
-    from r3v.selection.selector import ORACLE
-
-    given = [choice.strip() for choice in args.choices or ()]
-    twice = [choice for i, choice in enumerate(given) if choice in given[:i]]
-    if twice:
-        raise ConfigError(f"found --choices with {twice[0]!r} twice: no answer could tell them apart; give each once")
-    if args.method == ORACLE:
-        raise ConfigError("found --method oracle, which needs the gold answer; choose another selector, such as fused")
-    images = tuple(FileImage(path) for path in args.image)
-    for image in images:
-        decode(image)
-    return Problem(
-        id="question",
-        question=args.question,
-        answer="A" if args.choices else "0",
-        kind="choice" if args.choices else args.kind,
-        images=images,
-        choices=tuple(args.choices) if args.choices else None,
-    )
 
 
 def selection_dict(chosen: Any) -> dict[str, Any]:
@@ -146,9 +106,7 @@ def selection_text(chosen: Any) -> str:
 def sample(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data import load
 
-    config = model_config(args, rest)
-    if args.k is not None:
-        config = set_field(config, "sample.k", args.k)
+    config = model_config(args, rest if args.k is None else [*rest, f"--sample.k={args.k}"])
     problems = load(
         args.data,
         limit=args.limit,
@@ -219,8 +177,6 @@ def _prompt_tokens(model: str) -> Callable[[Any], int]:
 def data_make(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data.geoworld import write_dataset
 
-    if args.n < 1:
-        raise ConfigError(f"found --n {args.n}, expected at least 1")
     print(f"wrote {args.n} problems to {write_dataset(args.split, args.n, args.out, args.seed)}")
     return 0
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r3v.app.parser import at_least, nearest, positive
+from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, DataError
 from r3v.policies.base import Policy
 from r3v.prompts import style
@@ -25,17 +27,18 @@ Handler = Callable[[argparse.Namespace, list[str]], int]
 def register(commands: Any) -> argparse.ArgumentParser:
     """Add `diagnose` to the subparsers of the command line. The handler is imported when it runs."""
     text = "find the weak skills of a model: skill x failure mode, with intervals"
-    p = commands.add_parser("diagnose", help=text, description=text, allow_abbrev=False)
+    p = commands.add_parser("diagnose", help=text, description=text, add_help=False)
+    fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
     p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
     p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
     p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
     p.add_argument("--recipe", help="take settings from this recipe")
     p.add_argument("--data", required=True, help="data spec of the probes, such as geoworld:gate")
-    p.add_argument("--iteration", type=int, default=0, help="each iteration asks other probes (default 0)")
+    p.add_argument("--iteration", type=at_least(0), default=0, help="each iteration asks other probes (default 0)")
     p.add_argument("--seed", type=int, default=0, help="another series of probe sets (default 0)")
-    p.add_argument("--n", type=int, default=480, help="probe problems (default 480)")
-    p.add_argument("--k", type=int, default=4, help="answers per problem and variant (default 4)")
+    p.add_argument("--n", type=positive, default=480, help="probe problems (default 480)")
+    p.add_argument("--k", type=positive, default=4, help="answers per problem and variant (default 4)")
     p.add_argument(
         "--variants",
         default="all",
@@ -60,9 +63,8 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.reflection.stages import make_policy
     from r3v.settings.tree import write_beside
 
-    config = model_config(args, rest)
-    named: dict[str, tuple[str, ...] | None] = {"all": None, "none": ()}
-    variants = named[args.variants] if args.variants in named else tuple(args.variants.split(","))
+    variants = variants_of(args.variants)
+    config = model_config(args, [*rest, f"--sample.k={args.k}"])
     problems = probe_problems(args, config)
     vectors = read_vectors(args.vectors) if args.categories == "clusters" else None
     policy, judge = make_policy(config.model, config), judge_of(args, config)
@@ -86,6 +88,21 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         print(sentence(diagnosis.context["judge"]))
     note(f"wrote {Path(args.out) / 'diagnosis.json'} and {Path(args.out) / 'diagnosis.html'}")
     return 0
+
+
+def variants_of(named: str) -> tuple[str, ...] | None:
+    """The aids that `--variants` names, None for all. Raises ConfigError with the nearest."""
+    from r3v.curriculum.diagnosis.cells import AIDS
+
+    if named in ("all", "none"):
+        return None if named == "all" else ()
+    found = tuple(named.split(","))
+    for name in found:
+        if name not in AIDS:
+            near = nearest(name, tuple(AIDS))
+            hint = f"; did you mean {near}?" if near else ""
+            raise ConfigError(f"found --variants {name!r}, expected all, none, or some of {', '.join(AIDS)}{hint}")
+    return found
 
 
 def judge_of(args: argparse.Namespace, config: Config) -> Judge | None:
@@ -116,8 +133,6 @@ def probe_problems(args: argparse.Namespace, config: Config) -> list[Problem]:
     from r3v.curriculum.diagnosis.probes import probe_set
     from r3v.data.source import open_form
 
-    if args.iteration < 0 or args.k < 1:
-        raise ConfigError(f"found iteration {args.iteration} and k {args.k}, expected at least 0 and at least 1")
     problems = probe_set(args.data, args.n, args.iteration, args.seed)
     return [open_form(p) for p in problems] if args.open or config.data.open else problems
 

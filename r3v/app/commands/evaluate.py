@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from r3v.app.commands.common import model_config, note, run_settings
+from r3v.app.commands.common import model_config, note
 from r3v.app.commands.recall import recall_of
 from r3v.app.commands.tables import block_table, controls_table, endings
 from r3v.errors import ConfigError, RunError
 from r3v.io import write_json
 from r3v.records import Problem
 from r3v.reflection import stages
+from r3v.reflection.asked import run_settings
 from r3v.reflection.settings import check_config
 from r3v.settings.config import Config
 from r3v.settings.tree import set_field, write_beside
@@ -74,12 +75,10 @@ def _config(args: argparse.Namespace, rest: list[str]) -> Config:
     """The settings of the measured model, protocol included."""
     from r3v.run.protocols import protocol
 
-    config = model_config(args, rest)
+    n = [] if args.n is None else [f"--select.n={args.n}"]
+    selectors = [f"--select.selectors={args.selectors}"] if args.selectors else []
+    config = model_config(args, [*rest, *n, *selectors])
     config = set_field(config, "data.open", args.open or config.data.open)
-    if args.n is not None:
-        config = set_field(config, "select.n", args.n)
-    if args.selectors:
-        config = set_field(config, "select.selectors", tuple(args.selectors.split(",")))
     if not args.protocol:
         return config
     how = protocol(args.protocol)
@@ -91,12 +90,12 @@ def _config(args: argparse.Namespace, rest: list[str]) -> Config:
                 f"found --n or --selectors with protocol {how.name}, which draws {how.n} and takes the first"
             )
         config = set_field(config, "select.n", how.n)
-    selectors = how.selectors or config.select.selectors
-    if args.controls and "majority" not in selectors:
-        selectors = (*selectors, "majority")
+    shown = how.selectors or config.select.selectors
+    if args.controls and "majority" not in shown:
+        shown = (*shown, "majority")
     if not args.selectors or args.controls:
-        selectors = selectors if how.main in selectors else (how.main, *selectors)
-    return set_field(config, "select.selectors", selectors)
+        shown = shown if how.main in shown else (how.main, *shown)
+    return set_field(config, "select.selectors", shown)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from r3v.settings.help import add_fields_help
+from r3v.app.trees import check_whose, fields_help
 
 if TYPE_CHECKING:
     from r3v.curriculum.spiral.config import SpiralConfig
@@ -54,7 +54,7 @@ def register(commands: Any) -> None:
     text = "diagnose, practise the weak skills, learn, measure, diagnose again; resumed if it was interrupted"
     p = commands.add_parser("evolve", help=text, description=text, allow_abbrev=False, add_help=False)
     p.set_defaults(handler=run, takes_fields=True)
-    add_fields_help(p, "r3v.curriculum.spiral.config:SpiralConfig", "evolve")
+    fields_help(p, "evolve")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument(
         "--dry-run", action="store_true",
@@ -75,6 +75,8 @@ def effective(recipe: str | None, flags: Sequence[str], small: bool = False) -> 
     from r3v.notebook.evolve.config import with_supervisor_style
     from r3v.settings.tree import fill, read_tree
 
+    if recipe:
+        check_whose(recipe, "evolve")
     config, explicit = read_tree(SpiralConfig, recipe, flags, "evolve")
     config = with_preset(config, explicit)
     config = with_supervisor_style(config, explicit)

@@ -9,38 +9,41 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from r3v.app.parser import positive
+from r3v.app.trees import check_whose, fields_help
 from r3v.errors import ConfigError
 
 
 def register(commands: Any) -> None:
     """Add the commands to the subparsers of `r3v notebook`. Imports nothing heavy."""
-    p = _add(commands, "evolve", "learn notes from failures, batch by batch; resumed if it was interrupted", _evolve)
-    p.set_defaults(takes_fields=True)
+    text = "learn notes from failures, batch by batch; resumed if it was interrupted"
+    p = _add(commands, "evolve", text, _evolve, fields=True)
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")
     p.add_argument("--out", help="write the summary to this JSON file")
     p = _add(commands, "gate-power", "how often a gate accepts an edit, by simulation", _gate_power)
     p.add_argument("--gate", default="paired", help="paired (default) or m2note-paper")
-    p.add_argument("--batch", type=int, default=16, help="problems of a batch (default 16)")
-    p.add_argument("--pool", type=int, default=256, help="problems of the gate pool (default 256)")
+    p.add_argument("--batch", type=positive, default=16, help="problems of a batch (default 16)")
+    p.add_argument("--pool", type=positive, default=256, help="problems of the gate pool (default 256)")
     p.add_argument("--effect", type=float, default=0.0, help="true effect over all problems; 0.1 is ten points")
     p.add_argument("--noise", type=float, default=0.2, help="share of items that flip between two runs")
     p.add_argument("--touched", type=float, default=1.0, help="share of problems whose prompt the edit changes")
     p.add_argument("--world", default="flips", help="flips (default) or items; see r3v.notebook.gate.power")
-    p.add_argument("--max-pairs", type=int, help="most paired solves of a decision (default 128)")
-    p.add_argument("--repeats", type=int, help="fresh solves of each flipped item (default 1)")
+    p.add_argument("--max-pairs", type=positive, help="most paired solves of a decision (default 128)")
+    p.add_argument("--repeats", type=positive, help="fresh solves of each flipped item (default 1)")
     p.add_argument("--alpha", type=float, help="largest accept rate of an edit that does nothing (default 0.05)")
-    p.add_argument("--trials", type=int, default=1, help="propose a refused edit again, up to so often (default 1)")
-    p.add_argument("--n", type=int, default=4000, help="simulated decisions (default 4000)")
+    p.add_argument(
+        "--trials", type=positive, default=1, help="propose a refused edit again, up to so often (default 1)"
+    )
+    p.add_argument("--n", type=positive, default=4000, help="simulated decisions (default 4000)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--json", help="write the result to this file")
-    p = _add(commands, "qualify", "solve with and without the notes: do they help this solver?", _qualify)
-    p.set_defaults(takes_fields=True)
+    p = _add(commands, "qualify", "solve with and without the notes: do they help this solver?", _qualify, fields=True)
     p.add_argument("file", help="the notebook")
     p.add_argument("--ref", default="head", help="branch, tag or commit (default head)")
     p.add_argument("--recipe", help="take settings from this recipe of `r3v notebook evolve`")
     p.add_argument("--data", required=True, help="data spec of problems the notes were not learnt from")
-    p.add_argument("--limit", type=int, help="use the first problems only")
+    p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--record", action="store_true", help="keep the outcomes in the notebook, as exposures of its notes")
     p.add_argument("--out", help="write the report to this JSON file")
     p = _add(commands, "values", "what each note is worth, from the exposures in the notebook", _values)
@@ -49,9 +52,11 @@ def register(commands: Any) -> None:
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _add(commands: Any, name: str, text: str, handler: Any) -> argparse.ArgumentParser:
-    p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    p.set_defaults(handler=handler, takes_fields=False)
+def _add(commands: Any, name: str, text: str, handler: Any, fields: bool = False) -> argparse.ArgumentParser:
+    p = commands.add_parser(name, help=text, description=text, add_help=not fields)
+    p.set_defaults(handler=handler, takes_fields=fields)
+    if fields:
+        fields_help(p, "notebook evolve", listed=name == "evolve")
     return p
 
 
@@ -60,6 +65,8 @@ def read_config(recipe: str | Path | None, flags: Sequence[str]) -> Any:
     from r3v.notebook.evolve.config import NotebookConfig, with_supervisor_style
     from r3v.settings.tree import read_tree
 
+    if recipe is not None:
+        check_whose(recipe, "notebook evolve")
     config, explicit = read_tree(NotebookConfig, recipe, flags, command="notebook evolve")
     config = with_supervisor_style(config, explicit)
     config.check()

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from r3v.app.commands.recall import embedder_flags, retrieval_config
+from r3v.app.parser import positive
 
 
 def register(commands: Any) -> None:
     """Add both commands to the subparsers of `r3v notebook`. Imports nothing heavy."""
     p = _add(commands, "calibrate", "set the threshold of retrieval from your own items", _calibrate)
     p.add_argument("--data", required=True, help="data spec of the items, such as geoworld:gate")
-    p.add_argument("--limit", type=int, help="use the first items only")
+    p.add_argument("--limit", type=positive, help="use the first items only")
     p.add_argument(
         "--fpr", type=float, default=0.05, help="problems that may be given an unfitting note (default 0.05)"
     )
-    p.add_argument("--pool", type=int, help="keys a problem meets (default: as many as the notebook holds, at least 1)")
+    p.add_argument(
+        "--pool", type=positive, help="keys a problem meets (default: as many as the notebook holds, at least 1)"
+    )
     p.add_argument("--by", default="auto", help="what makes items related: auto, family, skill or none")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--json", action="store_true", help="print JSON instead of text")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from r3v.app.parser import positive
+
 
 def register(commands: Any) -> None:
     """Add the commands to the subparsers of `r3v notebook`. Imports nothing heavy."""
@@ -64,7 +66,7 @@ def _reading(commands: Any) -> None:
     what.add_argument("--note", help="only those that changed this note")
     what.add_argument("--all", action="store_true", help="also those that no branch or tag reaches")
     what.add_argument("--moves", action="store_true", help="where branches and tags pointed, and when")
-    p.add_argument("-n", type=int, help="the first so many")
+    p.add_argument("-n", type=positive, help="the first so many")
     _json(p)
     p = _add(commands, "diff", "what differs between two commits")
     p.add_argument("before", nargs="?", default="head~1", help="branch, tag or commit (default head~1)")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from r3v.app.parser import positive
 from r3v.errors import ConfigError
 
 
@@ -16,9 +17,9 @@ def retrieval_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--notebook", help="solve with the notes of this notebook")
     p.add_argument("--notebook-ref", default="head", help="branch, tag or commit (default head)")
     p.add_argument("--threshold", type=float, help="least score of a note (default: the calibrated one)")
-    p.add_argument("--top-k", type=int, help="most notes per problem (default 1)")
+    p.add_argument("--top-k", type=positive, help="most notes per problem (default 1)")
     p.add_argument("--keys", choices=("source", "note", "both"), help="what of a note is compared (default source)")
-    p.add_argument("--note-limit", type=int, help="longest note in a prompt, in characters (default 600)")
+    p.add_argument("--note-limit", type=positive, help="longest note in a prompt, in characters (default 600)")
     p.add_argument("--note-images", choices=("auto", "always", "never"), help="show notes with their picture")
     p.add_argument("--note-index", choices=("exact", "faiss"), help="search (default exact; faiss above 100,000 notes)")
     p.add_argument("--retrieval", help="preset of retrieval: m2note-paper (top 1, threshold 0.4)")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from r3v.settings.help import add_fields_help
+from r3v.app.trees import check_whose, fields_help
 
 if TYPE_CHECKING:
     from r3v.curriculum.reinforce.config import ReinforceConfig
@@ -32,7 +32,7 @@ def register(commands: Any) -> None:
     text = "reinforce a model on any data spec by group relative policy optimisation; resumed if it was interrupted"
     p = commands.add_parser("reinforce", help=text, description=text, allow_abbrev=False, add_help=False)
     p.set_defaults(handler=run, takes_fields=True)
-    add_fields_help(p, "r3v.curriculum.reinforce.config:ReinforceConfig", "reinforce")
+    fields_help(p, "reinforce")
     p.add_argument("recipe", help="a YAML file, or the name of one that comes with the library")
     p.add_argument("--dry-run", action="store_true", help="random tiny weights of the same family, a few problems")
     p.add_argument("--print_config", action="store_true", help="print the effective config and stop")
@@ -44,6 +44,8 @@ def effective(recipe: str | None, flags: Sequence[str], dry_run: bool) -> Reinfo
     from r3v.curriculum.reinforce.config import ReinforceConfig
     from r3v.settings.tree import fill, read_tree
 
+    if recipe:
+        check_whose(recipe, "reinforce")
     config, _ = read_tree(ReinforceConfig, recipe, flags, "reinforce")
     if not dry_run:
         return config

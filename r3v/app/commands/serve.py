@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from r3v.app.commands.recall import recall_of, retrieval_flags
+from r3v.app.trees import fields_help
 from r3v.errors import ConfigError
 from r3v.serve.config import METHODS, PROMPT_MODES, ServeConfig, check
 
@@ -39,7 +40,8 @@ OPEN = ("name", "prompt")
 def register(commands: Any) -> None:
     """Add `serve` to the subparsers of the command line."""
     text = "serve a run, a model or another server as an OpenAI-compatible one that selects among several answers"
-    p = commands.add_parser("serve", help=text, description=text, allow_abbrev=False)
+    p = commands.add_parser("serve", help=text, description=text, add_help=False)
+    fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
     p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
     p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")

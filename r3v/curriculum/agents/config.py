@@ -53,12 +53,17 @@ class EditorGroup:
     """An OpenAI-compatible image-edit endpoint. Without one, plans edit with Pillow alone."""
 
     url: str = ""
+    """Its address; empty is none."""
     model: str = ""
+    """Model name there."""
     api_key_env: str = ""
+    """Environment variable that holds the key."""
     size: str = ""
+    """Size of the picture that is asked for, such as 512x512; empty is the server's."""
     price: float = 0.0
     """What one edited picture costs."""
     seconds: float = 180.0
+    """Longest wait for a picture."""
     allow: tuple[str, ...] = ()
     """Networks (CIDR) that may be reached although they are not public."""
 

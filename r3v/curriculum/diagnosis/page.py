@@ -12,7 +12,7 @@ from r3v.curriculum.diagnosis.heat import modes_shown, order
 from r3v.curriculum.diagnosis.judge import sentence
 from r3v.io import atomic_write
 from r3v.pages.gallery import picture
-from r3v.pages.kit import card, details, page, says, table, tile
+from r3v.pages.kit import captioned, card, details, page, says, table, tile, whole
 from r3v.records import Problem
 
 MAX_PICTURES = 60
@@ -75,17 +75,21 @@ def _heat(diagnosis: Diagnosis) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("skill", "problems", "right", "own", *modes))
     rows = "".join(_heat_row(name, diagnosis.skills[name], modes) for name in order(diagnosis))
     caption = (
-        "Percentages with 95 % intervals. Darker is worse. right: share of right answers, shrunken. own: chance of a "
+        "Percentages with 95 % intervals; the stronger the colour, the worse. "
+        "right: share of right answers, shrunken. own: chance of a "
         "right answer on a typical problem that needs the skill. * weak beyond chance, + above 0 beyond chance."
     )
     meaning = "".join(f"<br><b>{escape(mode)}</b>: {escape(MEANING[mode])}" for mode in modes)
     return (
         "<h2>Skills and failure modes</h2>"
+        + (f'<p class="soft">{meaning.removeprefix("<br>")}</p>' if meaning else "")
         + card(
-            f'<table class="heat"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table>"
+            captioned(
+                caption,
+                f'<table class="heat" aria-label="Skills and failure modes"><thead><tr>{head}</tr></thead>'
+                f"<tbody>{rows}</tbody></table>",
+            )
         )
-        + f'<p class="soft">{meaning}</p>'
     )
 
 
@@ -93,12 +97,12 @@ def _heat_row(name: str, cell: SkillCell, modes: list[str]) -> str:
     rank = f"{cell.rank}. " if cell.rank is not None else ""
     star = " *" if cell.weak else ""
     low, high = cell.ci95
-    own = "–" if cell.own is None else f"{100 * cell.own:.0f}"
+    own = "–" if cell.own is None else whole(100 * cell.own)
     tint = _tint(0.0 if cell.own is None else 1 - cell.own, 0.9)
     right = _with_interval(cell.accuracy, low, high)
     columns = [
         f"<td>{cell.problems}</td>",
-        f'<td style="{_tint(1 - cell.accuracy, 0.9)}">{right}</td>',
+        f'<td style="{_tint(1 - cell.accuracy, 0.9) if cell.rank is not None else ""}">{right}</td>',
         f'<td style="{tint}">{own}</td>',
         *(_heat_cell(cell.modes.get(mode)) for mode in modes),
     ]
@@ -107,7 +111,7 @@ def _heat_row(name: str, cell: SkillCell, modes: list[str]) -> str:
 
 
 def _with_interval(value: float, low: float, high: float, mark: str = "") -> str:
-    return f"{100 * value:.0f}{mark}<small>{100 * low:.0f} to {100 * high:.0f}</small>"
+    return f"{whole(100 * value)}{mark}<small>{whole(100 * low)} to {whole(100 * high)}</small>"
 
 
 def _heat_cell(cell: ModeCell | None) -> str:

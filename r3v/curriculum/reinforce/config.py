@@ -9,8 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from r3v.errors import ConfigError
+from r3v.reflection.settings import check_select
 from r3v.run.fixed import ALWAYS, Table
-from r3v.settings.config import DataConfig, ModelConfig, SelectConfig, TrainConfig
+from r3v.run.logs import check_logs
+from r3v.settings.checks import check_numbers
+from r3v.settings.config import DataConfig, ModelConfig, SelectConfig, TrainConfig, check_pixels
+from r3v.settings.tree import flatten
 
 LossName = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"]
 
@@ -22,6 +26,7 @@ class ReinforceRun:
     dir: str = "checkpoints/runs/reinforce"
     """Run folder; an existing one is resumed."""
     seed: int = 0
+    """Seed of everything that is drawn; another one is another run."""
     iterations: int = 40
     """Iterations after the base evaluation: sample groups, grade, update. May be raised later."""
     eval_every: int = 10
@@ -53,6 +58,7 @@ class GroupConfig:
     max_draws: float = 3.0
     """Bound on the replacing: at most this many times `problems` problems are asked in an iteration."""
     max_new_tokens: int = 384
+    """Longest answer in tokens."""
     slots: int = 32
     """Sequences decoded at once."""
     overlong: Literal["none", "mask", "soft", "soft_mask"] = "mask"
@@ -69,8 +75,11 @@ class RewardConfig:
     """What a verdict is worth. UNAVAILABLE is worth nothing at all, not zero: such samples are skipped."""
 
     correct: float = 1.0
+    """Reward of a right answer."""
     wrong: float = 0.0
+    """Reward of a wrong one."""
     unparsed: float = 0.0
+    """Reward of a reply in which no answer is found."""
     format: float = 0.1
     """Added when the reply ends the way the prompt style asks: one answer line, the last one."""
     scale: Literal["auto", "group", "batch", "none"] = "auto"
@@ -83,6 +92,7 @@ class UpdateConfig:
     """One iteration's optimiser steps, and the loss."""
 
     loss: LossName = "dapo"
+    """Which objective, each with its clipping and averaging: grpo, dr_grpo, dapo, gspo or cispo."""
     clip_low: float | None = None
     """Clip of the ratio below 1; None is the loss's own (0.2; gspo 3e-4; cispo has none)."""
     clip_high: float | None = None
@@ -95,6 +105,7 @@ class UpdateConfig:
     beta: float = 0.0
     """Weight of KL(policy || base model with the adapter off)."""
     lr: float = 1e-4
+    """Largest learning rate (AdamW)."""
     warmup: float = 0.05
     """Share of the iterations over which the learning rate rises."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -110,10 +121,15 @@ class UpdateConfig:
     max_tokens: int = 2048
     """Longest branch in tokens, image included; longer ones are dropped and counted, never cut."""
     weight_decay: float = 0.0
+    """AdamW's weight decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's two decay rates of the moments."""
     grad_clip: float = 1.0
+    """Largest norm of the gradient; longer ones are cut to it."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Of the updates; the sampler uses the same weights."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
     fuse: bool = True
     """One row per group, shared tokens computed once; a failed parity self-test switches this off with a warning."""
 
@@ -266,3 +282,7 @@ def check(config: ReinforceConfig) -> None:
     if not 0 <= config.run.gate_alpha <= 1:
         raise ConfigError(f"found run.gate_alpha {config.run.gate_alpha}, expected a share from 0 to 1")
     loss_options(config)
+    check_numbers(flatten(config))
+    check_logs(config.run.log)
+    check_pixels(config.model)
+    check_select(config.select)

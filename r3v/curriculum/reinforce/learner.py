@@ -24,6 +24,7 @@ from r3v.errors import RunError
 from r3v.io import atomic_path
 from r3v.losses import make_loss
 from r3v.policies.model.loading import Loaded, load_adapter
+from r3v.policies.model.room import no_further
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example
 from r3v.run import signals
@@ -225,7 +226,12 @@ class Learner:
 
     def _fit(self, loader: StepLoader, recorder: pl.Callback) -> None:
         on_gpu = self.device.type == "cuda"
-        with quiet_trainer(), torch.random.fork_rng(devices=[self.device] if on_gpu else []):
+        fix = (
+            f"Lower train.problems_per_batch (it is {self.config.train.problems_per_batch}) or group.n, or set "
+            "train.gradient_checkpointing true, in another --run.dir: the settings of this one are fixed"
+        )
+        rng = torch.random.fork_rng(devices=[self.device] if on_gpu else [])
+        with no_further(fix), quiet_trainer(), rng:
             trainer = pl.Trainer(
                 accelerator="gpu" if on_gpu else "cpu",
                 devices=[self.device.index or 0] if on_gpu else 1,

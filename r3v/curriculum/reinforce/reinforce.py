@@ -34,6 +34,7 @@ from r3v.grading import grade
 from r3v.io import atomic_write
 from r3v.policies.base import Policy
 from r3v.policies.model.loading import Loaded, load, save_adapter
+from r3v.policies.model.ready import check_model
 from r3v.prompts import solve, style
 from r3v.records import Example, Problem
 from r3v.reflection.loop import Splits, close, disjoint, round_line, write_run
@@ -94,6 +95,7 @@ def reinforce(config: ReinforceConfig, parts: Parts, *, recipe: str = "", say: S
         if finished(run, config.run.iterations):
             say(f"run {run.folder} is finished: round {run.accepted} of {len(run.reports) - 1} is accepted")
             return write_run(run)
+        check_model(config.model)
         splits = disjoint(parts.load(config.data))
         if splits.left_out:
             say(f"left out {splits.left_out} training problems that show a picture of the gate or evaluation problems")

@@ -19,10 +19,15 @@ from r3v.errors import ConfigError
 from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
+from r3v.reflection.settings import check_select
 from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
+from r3v.run.logs import check_logs
+from r3v.settings.checks import check_drawn, check_numbers
 from r3v.settings.cluster import PolicyConfig
-from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
+from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig, check_pixels
 from r3v.settings.server import ServerConfig
+from r3v.settings.tree import flatten
+from r3v.training.precision import check_precision
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class SpiralRun:
     dir: str = "checkpoints/runs/evolve"
     """Run folder; an existing one is resumed."""
     seed: int = 0
+    """Seed of everything that is drawn; another one is another run."""
     iterations: int = 3
     """Turns of the spiral after the base measurement. May be raised later."""
     preset: str = "evolve"
@@ -53,16 +59,21 @@ class SpiralData:
     gate: str = "geoworld:gate"
     """Iterations are accepted on these problems."""
     eval: str = "geoworld:test"
+    """Problems that every turn is measured on. They decide nothing."""
     n_gate: int | None = 300
+    """Use the first n problems; null is all."""
     n_eval: int | None = None
+    """As `n_gate`, for the measuring."""
     seeds: str = ""
     """Problems that the generators `edit` and `agents` start from; `geoworld` needs none."""
     n_seeds: int | None = None
+    """As `n_gate`, for the seeds."""
     benchmarks: tuple[str, ...] = ()
     """Further data specs that practice must not repeat; gate and eval are always among them."""
     open: bool = False
     """Ask without choices: the value must be stated."""
     skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of stopping at the first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,9 @@ class ProbeGroup:
     """The diagnosis: a new held-out probe set for each iteration."""
 
     data: str = "geoworld:gate"
+    """Data spec of the probes."""
     n: int = 240
+    """Probes of a diagnosis; each turn asks others."""
     k: int = 4
     """Answers to every probe."""
     variants: tuple[str, ...] = ()
@@ -85,7 +98,9 @@ class AskGroup:
     """How probes and new items are put to the model."""
 
     temperature: float = 1.0
+    """0 is greedy, 1 the model's own distribution."""
     max_new_tokens: int = 384
+    """Longest answer in tokens."""
     slots: int = 32
     """Sequences decoded at once."""
     shard_size: int = 64
@@ -107,6 +122,7 @@ class PracticeGroup:
     score_k: int = 4
     """Answers by which an item's pass rate is told; 0 leaves the scoring out."""
     low: float = 0.05
+    """As `high`, the lower end."""
     high: float = 0.95
     """Window of the pass rate: items outside are dropped as too hard or too easy."""
     fill: bool = False
@@ -140,6 +156,7 @@ class NoteGroup:
     start: str = ""
     """Notebook to begin with; empty is an empty one."""
     batch: int = 16
+    """Problems of a step."""
     pool: float = 0.5
     """Share of the practice that edits are judged on instead of learnt from."""
     withhold: float = 0.05
@@ -326,6 +343,15 @@ def check(config: SpiralConfig) -> None:
         value = getattr(c.budget, name)
         if value is not None and value <= 0:
             raise ConfigError(f"found budget.{name} {value}, expected more than 0, or null for no limit")
+    check_numbers(flatten(c))
+    check_logs(c.run.log)
+    check_pixels(c.model)
+    check_select(c.select)
+    check_precision(c.fit.precision, c.model)
+    for name, n in (("probe.k", c.probe.k), ("practice.score_k", c.practice.score_k)):
+        check_drawn(n, c.ask.temperature, (name, "ask.temperature"))
+    if "reflect" in c.learn.kind:
+        check_drawn(c.sample.k, c.sample.temperature, ("sample.k", "sample.temperature"))
     _check_generator(c)
     _check_learners(c)
 

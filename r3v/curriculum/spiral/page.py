@@ -18,7 +18,7 @@ from r3v.errors import RunError
 from r3v.io import atomic_write
 from r3v.pages import charts
 from r3v.pages.charts import Point
-from r3v.pages.kit import card, details, page, table, tile
+from r3v.pages.kit import captioned, card, count, details, page, points, table, tile, whole
 
 Json = Mapping[str, Any]
 
@@ -44,8 +44,8 @@ def render(value: Json, diagnoses: Sequence[Diagnosis], settings: str) -> str:
     """The page as HTML: `value` is `run.json`, `diagnoses` one for each of its turns."""
     title = f"Spiral: {Path(value['recipe'] or 'run').stem}"
     told = (
-        f"{len(value['rounds']) - 1} iterations · preset {value['preset']} · mixture {value['mixture']} · learner "
-        f"{' then '.join(value['learners'])}"
+        f"{count(len(value['rounds']) - 1, 'iteration')} · preset {value['preset']} · mixture {value['mixture']} · "
+        f"learner {' then '.join(value['learners'])}"
     )
     stopped = f'<p class="bad">Stopped: {escape(value["stopped"])}</p>' if value["stopped"] else ""
     body = [
@@ -72,8 +72,8 @@ def _gain(found: Json, what: str) -> str:
         return tile("–", f"points on {what}: no problem in common")
     low, high = found["ci95"]
     css = "good" if low > 0 else "bad" if high < 0 else ""
-    told = f"points on {what} ({100 * low:+.1f} to {100 * high:+.1f}), n = {found['end']['n']}"
-    return tile(f"{100 * found['difference']:+.1f}", told, css)
+    told = f"points on {what} ({points(100 * low)} to {points(100 * high)}), n = {found['end']['n']}"
+    return tile(points(100 * found["difference"]), told, css)
 
 
 def _tiles(value: Json) -> str:
@@ -109,7 +109,7 @@ def _accuracy(turns: Sequence[Json]) -> str:
     return (
         "<h2>Accuracy by iteration</h2><p class='soft'>On the evaluation problems, 95 % Wilson intervals. Hollow "
         "points: not accepted, so that the next iteration began where the one before stood.</p>"
-        + card(charts.rounds_chart("Accuracy by iteration", series))
+        + card(charts.keys(names), charts.rounds_chart("Accuracy by iteration", series, "iteration", "start"))
         + card(table("Accuracy in % (95 % interval)", ["", *names, "gate, greedy", "accepted"], rows))
         + "".join(f"<p class='soft'>{escape(_name(t))}: {escape(t['reason'])}.</p>" for t in turns[1:])
     )
@@ -140,14 +140,16 @@ def _heat(turns: Sequence[Json], diagnoses: Sequence[Diagnosis]) -> str:
         for name in names
     )
     caption = (
-        "Percentages; darker is worse. right: share of right answers, shrunken. own: chance of a right answer on a "
+        "Percentages; the stronger the colour, the worse. "
+        "right: share of right answers, shrunken. own: chance of a right answer on a "
         "typical problem that needs the skill. * weak beyond chance, + failure mode above 0 beyond chance. Each "
         "diagnosis asks new problems. Weakest skill at the start first."
     )
     meaning = "".join(f"<br><b>{escape(mode)}</b>: {escape(MEANING[mode])}" for mode in modes)
-    drawn = (
-        f"<table><caption>{escape(caption)}</caption><thead><tr><td></td>{groups}</tr><tr><th scope='col'>skill</th>"
-        f"{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    drawn = captioned(
+        caption,
+        f"<table aria-label='Skills by iteration'><thead><tr><td></td>{groups}</tr><tr><th scope='col'>skill</th>"
+        f"{heads}</tr></thead><tbody>{rows}</tbody></table>",
     )
     limits = "".join(
         f"<li>{escape(_name(t))}: {escape(limit)}</li>"
@@ -155,7 +157,8 @@ def _heat(turns: Sequence[Json], diagnoses: Sequence[Diagnosis]) -> str:
         for limit in found.limits
     )
     told = details("What these data cannot say", f"<ul>{limits}</ul>") if limits else ""
-    return f"<h2>Heat maps</h2>{card(drawn)}<p class='soft'>{meaning}</p>{told}"
+    said = f"<p class='soft'>{meaning.removeprefix('<br>')}</p>" if meaning else ""
+    return f"<h2>Heat maps</h2>{said}{card(drawn)}{told}"
 
 
 _EDGE = "border-left:2px solid var(--rule);padding-left:12px"
@@ -173,17 +176,20 @@ def _cells(cell: SkillCell | None, modes: Sequence[str]) -> str:
     low, high = cell.ci95
     tip = f"{cell.problems} problems, {100 * low:.0f} to {100 * high:.0f} %. {cell.note}"
     star = " *" if cell.weak else ""
-    own = "<td>–</td>" if cell.own is None else f'<td style="{_tint(1 - cell.own, 0.9)}">{100 * cell.own:.0f}</td>'
-    right = f'style="{_EDGE};{_tint(1 - cell.accuracy, 0.9)}" title="{escape(tip, quote=True)}"'
-    return f"<td {right}>{100 * cell.accuracy:.0f}{star}</td>{own}" + "".join(_mode(cell.modes.get(m)) for m in modes)
+    own = "<td>–</td>" if cell.own is None else f'<td style="{_tint(1 - cell.own, 0.9)}">{whole(100 * cell.own)}</td>'
+    tint = f";{_tint(1 - cell.accuracy, 0.9)}" if cell.rank is not None else ""  # no statement, no colour
+    right = f'style="{_EDGE}{tint}" title="{escape(tip, quote=True)}"'
+    return f"<td {right}>{whole(100 * cell.accuracy)}{star}</td>{own}" + "".join(
+        _mode(cell.modes.get(m)) for m in modes
+    )
 
 
 def _mode(cell: ModeCell | None) -> str:
     if cell is None:
         return "<td>–</td>"
     mark = " +" if cell.supported else ""
-    tip = escape(f"{100 * cell.ci95[0]:.0f} to {100 * cell.ci95[1]:.0f} %. {cell.note}", quote=True)
-    return f'<td style="{_tint(cell.value, 0.5)}" title="{tip}">{100 * cell.value:.0f}{mark}</td>'
+    tip = escape(f"{whole(100 * cell.ci95[0])} to {whole(100 * cell.ci95[1])} %. {cell.note}", quote=True)
+    return f'<td style="{_tint(cell.value, 0.5)}" title="{tip}">{whole(100 * cell.value)}{mark}</td>'
 
 
 # ---- practice, skills, spending ------------------------------------------------------------------

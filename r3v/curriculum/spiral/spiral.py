@@ -48,6 +48,7 @@ from r3v.curriculum.spiral.run import (
 )
 from r3v.curriculum.spiral.state import Held, Parts, Say, Standing, Task, iteration_seed
 from r3v.errors import DataError, RunError
+from r3v.policies.model.ready import check_model
 from r3v.prompts import style
 from r3v.rollout.rollout import bootstrap
 from r3v.rollout.shards import shard_column, shard_paths
@@ -70,6 +71,8 @@ def evolve(config: SpiralConfig, parts: Parts, *, recipe: str = "", say: Say = p
         if len(run.reports) == turns + 1:
             say(f"run {run.folder} is finished: iteration {run.accepted} of {turns} is accepted")
             return write_run(run)
+        if not config.server.url:
+            check_model(config.model)
         held = parts.held(config)
         run.begin()
         try:

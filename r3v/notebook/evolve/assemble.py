@@ -19,6 +19,7 @@ from r3v.notebook.retrieval.pictures import Pictures, shows_pictures
 from r3v.notebook.retrieval.shelf import Shelf
 from r3v.notebook.store.store import Notebook
 from r3v.policies.base import Policy, SamplingParams
+from r3v.policies.model.ready import check_model
 from r3v.prompts import Style, style
 from r3v.records import Problem
 from r3v.settings.config import ModelConfig
@@ -30,6 +31,8 @@ def assemble(config: NotebookConfig, stack: ExitStack, say: Say = print) -> Part
 
     Raises ConfigError, DataError, ModelError, EngineError.
     """
+    if not config.server.url:
+        check_model(config.model)
     train, pool = load_problems(config.data)
     notebook, shelf, solver, words, _ = assemble_solver(config, stack, say, create=True)
     supervisor, writer = _supervisor(config, solver, say)
@@ -41,8 +44,8 @@ def assemble_solver(
 ) -> tuple[Notebook, Shelf, Asker, Style, Prices]:
     """Notebook, retrieval, the solver behind its ledger, its prompt style and its prices."""
     own, path = config.solver, Path(config.evolve.notebook)
-    path.parent.mkdir(parents=True, exist_ok=True)
     policy = _policy(config.server, config.model, own.slots, say)
+    path.parent.mkdir(parents=True, exist_ok=True)
     notebook = stack.enter_context(Notebook.open(path, create=create))
     ledger = Ledger(path.with_name(f"{path.name}.calls"))
     stack.callback(ledger.close)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from r3v.errors import ConfigError
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
-from r3v.settings.config import ModelConfig
+from r3v.settings.config import ModelConfig, check_pixels
 from r3v.settings.server import ServerConfig
 
 
@@ -22,7 +22,9 @@ class EvolveConfig:
     steps: int = 10
     """Batches to learn from; the run ends earlier when the problems are used up, since none is used twice."""
     batch: int = 16
+    """Problems of a step."""
     seed: int = 0
+    """Seed of everything that is drawn."""
     withhold: float = 0.05
     """Share of retrieved notes not shown while a batch is solved, to measure what notes are worth."""
     per_subject: int = 4
@@ -38,13 +40,17 @@ class ProblemsConfig:
     """What is learnt from, and what edits are judged on; no problem is in both."""
 
     train: str = "geoworld:train"
+    """Data spec of the problems to learn from."""
     pool: str = "geoworld:gate"
     """The gate pool; where it is the same spec as `train`, `n_pool` problems are held out of it."""
     n_train: int | None = None
+    """Use the first n problems; null is all."""
     n_pool: int | None = 256
+    """As `n_train`, for the pool."""
     open: bool = True
     """Ask without choices: the value must be stated."""
     skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of stopping at the first."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,11 @@ class SolverConfig:
     temperature: float = 0.0
     """0 is greedy: then only changed prompts make outcomes differ."""
     top_p: float = 1.0
+    """Draw from the likeliest tokens that have this share of the probability; 1 is all."""
     top_k: int = 0
+    """Draw from so many likeliest tokens; 0 is all."""
     max_new_tokens: int = 384
+    """Longest answer in tokens."""
     slots: int = 32
     """Prompts asked together; what a killed run loses at most."""
     attempts: int = 3
@@ -73,8 +82,11 @@ class SupervisorConfig:
     path: str = ""
     """Local model of the supervisor; empty, with no `teacher.url`, is the solver itself (self-evolving)."""
     prompt_style: Literal["full", "short"] = "full"
+    """Words in which it is asked; short is what geoworld-tiny was trained on."""
     temperature: float = 0.0
+    """0 is greedy."""
     max_new_tokens: int = 256
+    """Longest note in tokens."""
     sabotage: float = 0.0
     """Share of subjects that get a wrong note, for experiments on the gate."""
 
@@ -98,6 +110,7 @@ class NotebookConfig:
     def check(self) -> None:
         """Raise ConfigError for settings that contradict each other."""
         self.gate.check()
+        check_pixels(self.model)
         own = self.evolve
         if own.steps < 1 or own.batch < 1 or own.per_subject < 1 or own.min_shown < 1:
             raise ConfigError(

@@ -55,6 +55,7 @@ class GateConfig:
     """What an edit must show before it is kept."""
 
     kind: Literal["paired", "m2note-paper"] = "paired"
+    """The paired test, or the rule of the published method."""
     unit: Literal["note", "batch"] = "note"
     """One decision for each edited note, or one for all edits of a step together (as the published method)."""
     alpha: float = 0.05

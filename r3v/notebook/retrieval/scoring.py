@@ -46,6 +46,7 @@ class RetrievalConfig:
     image_weight: float = 0.5
     """Weight of the image beside the text in `late`."""
     top_k: int = 1
+    """Most notes that a problem is shown."""
     limit: int = 600
     """Longest note in a prompt, in characters."""
     images: Mode = "auto"

@@ -20,11 +20,12 @@ from typing import Any
 
 import torch
 
-from r3v.errors import ModelError
+from r3v.errors import ModelError, RunError
 from r3v.io import atomic_dir
 from r3v.policies.model.adapter_names import as_they_stand, is_router, names_modules_of
 from r3v.policies.model.adapter_speaks import check_speaks
 from r3v.policies.model.encode import Encoder
+from r3v.policies.model.ready import check_device, check_model
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
 from r3v.precision import decided
@@ -57,6 +58,7 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
     """
     config = decided(config)
     check_pixels(config)
+    check_model(config)
     if dry_run:
         model, processor = _dry_run(config)
         name = f"dry-run:{family(config)}"
@@ -179,12 +181,25 @@ def save_adapter(model: Any, path: str | Path) -> str:
     """Write the adapter folder, whole or not at all; returns `weights_hash`."""
     if not hasattr(model, "peft_config"):
         raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
-    with atomic_dir(path) as folder:
+    with atomic_dir(path) as folder, _written(path):
         # Adapters here are on linear layers only; "auto" would look for the base model's config, online if need be.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)
         _name_targets(folder)
     return weights_hash(path)
+
+
+@contextmanager
+def _written(path: str | Path) -> Iterator[None]:
+    """What safetensors says of a full disk is no OSError; it becomes a RunError here."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{path}: cannot be written ({error}); make room for it, and the same command goes on where it stopped"
+        ) from error
 
 
 def _name_targets(folder: Path) -> None:
@@ -278,13 +293,11 @@ def _language_model(model: Any) -> Any:
 
 
 def device_of(config: ModelConfig) -> torch.device:
-    """`auto` is the first CUDA device where there is one, otherwise the CPU."""
+    """`auto` is the first CUDA device where there is one, otherwise the CPU. Raises ModelError for one that is not."""
+    check_device(config.device)
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(config.device)
-    except RuntimeError as error:
-        raise ModelError(f"found device {config.device!r}, expected auto, cpu, cuda or cuda:N") from error
+    return torch.device(config.device)
 
 
 def _quantization(path: Path, config: ModelConfig) -> Any:

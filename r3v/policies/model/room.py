@@ -7,12 +7,13 @@ leaves the `except` block first, frees, and only then tries again with half of w
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
-from r3v.errors import EngineError
+from r3v.errors import EngineError, RunError
 
 T = TypeVar("T")
 
@@ -26,6 +27,26 @@ def tried(work: Callable[[], T]) -> tuple[bool, T | None]:
         pass
     free_memory()
     return False, None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch could not get memory, on a device or for the processor."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def no_further(fix: str) -> Iterator[None]:
+    """What needs more memory than there is, and cannot ask for less by itself, is a RunError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        why = " ".join(str(error).split())[:200]
+    else:
+        return
+    free_memory()
+    raise RunError(f"out of memory: {why}. {fix}")
 
 
 def free_memory() -> None:

@@ -14,11 +14,12 @@ import pytest
 
 import r3v.reflection.stages
 from r3v.app.commands import diagnose as diagnose_commands
+from r3v.app.parser import Parser
 from r3v.curriculum.diagnosis.cells import MODES, ProbeRecord
 from r3v.curriculum.diagnosis.diagnosis import diagnose
-from r3v.curriculum.diagnosis.findings import read_diagnosis
+from r3v.curriculum.diagnosis.findings import SkillCell, read_diagnosis
 from r3v.curriculum.diagnosis.heat import heat_map, shade
-from r3v.curriculum.diagnosis.page import render
+from r3v.curriculum.diagnosis.page import _heat_row, render
 from r3v.curriculum.diagnosis.probes import probe_set
 from r3v.errors import ConfigError, DataError
 from r3v.policies.scripted import ScriptedPolicy
@@ -163,8 +164,23 @@ def test_the_flags_name_every_aid() -> None:
     parser = argparse.ArgumentParser()
     told = diagnose_commands.register(parser.add_subparsers()).format_help()
     assert ",".join(AIDS) in "".join(told.split())
-    with pytest.raises(ConfigError, match="found iteration -1"):
-        diagnose_commands.probe_problems(parse("--data", "geoworld:gate", "--iteration", "-1"), Config())
+    with pytest.raises(ConfigError, match="found --iteration -1, expected a whole number of at least 0"):
+        registered().parse_args(["diagnose", "--data", "geoworld:gate", "--iteration", "-1"])
+
+
+def registered() -> Parser:
+    parser = Parser()
+    diagnose_commands.register(parser.add_subparsers())
+    return parser
+
+
+def test_no_statement_has_no_colour_and_nothing_is_minus_nought() -> None:
+    """A skill on too few problems to rank is not red, however wrong; an interval from just below 0 begins at 0."""
+    cell = SkillCell(2, 2, 0.0, 0.1, (-0.001, 0.4), *[None] * 6, False, (), False, "too few", {})
+    row = _heat_row("perception:line", cell, [])
+    assert "color-mix(in srgb,var(--bad)" not in row.replace("var(--bad) 0%", "")
+    assert "-0" not in row
+    assert ">10<small>0 to 40</small>" in row
 
 
 def test_other_categories(tmp_path: Path) -> None:
