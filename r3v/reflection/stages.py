@@ -125,15 +125,19 @@ def make_policy(
         from r3v.policies.server.policy import OpenAIPolicy
 
         return OpenAIPolicy.from_config(config.server, model, say=say)
+    from r3v.grading import grader_named
+    from r3v.policies.model.adapters.taught import Usage
     from r3v.policies.sampling.hf import HFPolicy
 
     release()
-    made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+    usage = Usage(config.select.target, grader_named(config.data.grader))
+    answers = replace(usage, select_target=None) if config.select.adapter else usage
+    made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run, usage=answers)
     if not config.select.adapter:
         return made
     from r3v.policies.sampling.chooser import with_chooser
 
-    return with_chooser(made, config.select.adapter, model, dry_run=dry_run)
+    return with_chooser(made, config.select.adapter, model, dry_run=dry_run, usage=usage)
 
 
 def commit_of(policy: Policy) -> str | None:
@@ -221,6 +225,8 @@ def _fit(
     number: int,
     dry_run: bool,
 ) -> dict[str, Any]:
+    from r3v.grading import grader_named
+    from r3v.policies.model.adapters.taught import Usage
     from r3v.policies.model.loading import load
     from r3v.rollout.shards import read_examples
     from r3v.training.fit import fit
@@ -228,6 +234,7 @@ def _fit(
 
     release()
     first = config.model.adapter if config.run.restart == "continue" else None
+    usage = Usage(config.build.select_target if config.build.select else None, grader_named(config.data.grader))
     # On several devices each process of the fit loads the model, and this one keeps its memory free.
     base = None if wants_workers(config.train) else load(replace(config.model, adapter=None), dry_run=dry_run)
     items = read_examples(examples, {problem.id: problem for problem in problems})
@@ -238,7 +245,7 @@ def _fit(
         )
     result = fit(
         base, items, train=config.train, model=config.model, out=out.parent, adapter=start or first,
-        seed=round_seed(config, number), dry_run=dry_run, progress=True,
+        seed=round_seed(config, number), dry_run=dry_run, progress=True, usage=usage,
     )  # fmt: skip
     if result.adapter != out:
         raise ModelError(f"the fit wrote {result.adapter}, expected {out}")

@@ -67,6 +67,9 @@ class ModelConfig:
     """Folder, hub name, or `geoworld-tiny` or `smolgeo`, which ship with the library."""
     revision: str | None = None
     adapter: str | None = None
+    force: bool = False
+    """Use the adapter also where its `r3v_adapter.json` says that it was taught on another base or with other limits of
+    pixels."""
     quantization: Literal["none", "nf4", "int8"] = "none"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """auto is bfloat16 where the processor multiplies bf16 or there is a GPU, float32 elsewhere; smolgeo's default."""

@@ -41,7 +41,8 @@ def export(config: Config, out: str | Path) -> Exported:
     Raises ModelError: no adapter is named, `out` holds something else, or the merged model says something else (then
     nothing is written).
     """
-    from r3v.policies.model.loading import Loaded, load
+    from r3v.policies.model.loaded import Loaded
+    from r3v.policies.model.loading import load
 
     if not config.model.adapter:
         raise ModelError("found no adapter to merge; name it with --adapter FOLDER or --run RUN")

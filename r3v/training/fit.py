@@ -24,7 +24,10 @@ import pytorch_lightning as pl
 import torch
 
 from r3v.errors import ConfigError, DataError, RunError
-from r3v.policies.model.loading import Loaded, device_of, load_adapter
+from r3v.policies.model.adapters.files import with_adapter
+from r3v.policies.model.adapters.taught import Usage
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import device_of
 from r3v.records import Example
 from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
@@ -75,6 +78,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     logger: Any = False,
     dry_run: bool = False,
+    usage: Usage | None = None,
 ) -> FitResult:
     """Train a fresh LoRA adapter (or go on with `adapter`) on `examples` and save it in `out/adapter`.
 
@@ -82,7 +86,8 @@ def fit(
     torchrun). It may be None where `wants_workers(train)`: on several devices each process loads `model` itself (a
     random tiny one if `dry_run`), and callbacks and logger are pickled. A fit may be resumed with another
     `train.strategy` or number of devices. `progress`: show a line of it (`r3v.run.progress`). `checkpoint_every`:
-    optimiser steps between checkpoints, 0 for none.
+    optimiser steps between checkpoints, 0 for none. `usage`: what the adapter's file says of select target and grader
+    (default: as the model was loaded).
     Raises DataError without examples, ConfigError for a strategy that cannot be used, RunError for a folder of
     another fit, a loss that is not finite or a process that failed. A signal (`r3v.run.signals`) ends it with a
     checkpoint after the step at hand.
@@ -100,12 +105,26 @@ def fit(
         tiny = dry_run or (loaded is not None and loaded.name.startswith("dry-run:"))
         start = None if adapter is None else str(adapter)
         run_workers(
-            Job(examples, train, model, out, seed, start, checkpoint_every, progress, tuple(callbacks), logger, tiny)
+            Job(
+                examples,
+                train,
+                model,
+                out,
+                seed,
+                start,
+                checkpoint_every,
+                progress,
+                tuple(callbacks),
+                logger,
+                tiny,
+                usage,
+            )
         )
         return _result(out, fingerprint)
     if loaded is None:
         raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
-    network = load_adapter(loaded.model, adapter, trainable=True) if adapter is not None else loaded.model
+    loaded = loaded if usage is None else replace(loaded, usage=usage)
+    network = with_adapter(loaded, adapter, trainable=True).model if adapter is not None else loaded.model
     module = R3VModule(replace(loaded, model=network), train, config=model, seed=seed)
     world = world_size(train)
     device = next(network.parameters()).device
@@ -214,7 +233,8 @@ def _fingerprint(
     """16 hexadecimal digits over everything the adapter depends on. How a step is spread over devices is not part of
     it, so that a fit can be resumed with other ones."""
     train = replace(train, strategy="auto", devices=1)
-    told = {k: v for k, v in asdict(model).items() if k != "blank" or v}  # fits of before it existed go on being theirs
+    # Fits of before a field existed go on being theirs.
+    told = {k: v for k, v in asdict(model).items() if k not in ("blank", "force") or v}
     digest = hashlib.sha256(json.dumps([asdict(train), told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]

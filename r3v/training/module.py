@@ -70,7 +70,8 @@ class R3VModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        from r3v.policies.model.loading import Loaded, add_lora, load
+        from r3v.policies.model.loaded import Loaded
+        from r3v.policies.model.loading import add_lora, load
 
         if isinstance(model, ModelConfig):
             config, model = model, load(model)

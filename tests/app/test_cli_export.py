@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from r3v.errors import ModelError
-from r3v.policies.model.loading import add_lora, load, lora_targets, save_adapter
+from r3v.policies.model.adapters.files import save_adapter
+from r3v.policies.model.adapters.taught import taught_with
+from r3v.policies.model.loading import add_lora, load, lora_targets
 from r3v.settings.config import Config, ModelConfig
 from r3v.training import export as exporting
 from r3v.training.export import export
@@ -21,14 +23,15 @@ TINY = ModelConfig(prompt_style="short", lora_r=4)
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """An adapter whose B matrices are not zero, so that merging changes something."""
-    model = add_lora(load(TINY).model, TINY, seed=0)
+    loaded = load(TINY)
+    model = add_lora(loaded.model, TINY, seed=0)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.copy_(0.02 * torch.randn(weight.shape, generator=generator))
     folder = tmp_path_factory.mktemp("adapter") / "adapter"
-    save_adapter(model, folder)
+    save_adapter(model, folder, taught_with(loaded))
     return Config(model=replace(TINY, adapter=str(folder)))
 
 

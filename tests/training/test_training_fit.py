@@ -14,7 +14,8 @@ from tiny_models import NAMES
 from training_examples import examples_of
 
 from r3v.errors import DataError, RunError
-from r3v.policies.model.loading import load, load_adapter
+from r3v.policies.model.adapters.files import load_adapter
+from r3v.policies.model.loading import load
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import fit
 

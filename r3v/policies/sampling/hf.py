@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from r3v.policies.base import SamplingParams, Score
+from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import (
     batches,
@@ -17,7 +18,8 @@ from r3v.policies.model.forward import (
     sampling_mode,
     why_no_slots,
 )
-from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
 from r3v.policies.sampling.noise import code, noise_key
@@ -64,9 +66,11 @@ class HFPolicy:
         self._kept = KeptPrompts()
 
     @classmethod
-    def from_config(cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False) -> HFPolicy:
-        """Load the model of `config`. Raises ModelError."""
-        return cls(load(config, dry_run=dry_run), slots=slots)
+    def from_config(
+        cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False, usage: Usage | None = None
+    ) -> HFPolicy:
+        """Load the model of `config`; `usage` is what its adapter is checked against besides. Raises ModelError."""
+        return cls(load(config, dry_run=dry_run, usage=usage), slots=slots)
 
     @property
     def name(self) -> str:
