@@ -192,7 +192,6 @@ _TOLD = {
     "letters": "model.letters",
     "select_target": "select.target",
     "grader": "the grader",
-    "dtype": "model.dtype",
     "quantization": "model.quantization",
     "tokenizer": "the tokenizer",
     "template": "the chat template",
