@@ -121,16 +121,17 @@ def make_policy(
 
         alone = replace(config, policy=PolicyConfig())
         return ray_policy(partial(make_policy, model, alone), config.policy.ray, say)
+    from r3v.grading import grader_named
+    from r3v.policies.model.adapters.taught import Usage
+
+    usage = Usage(config.select.target, grader_named(config.data.grader))
     if config.server.url and not dry_run:
         from r3v.policies.server.policy import OpenAIPolicy
 
-        return OpenAIPolicy.from_config(config.server, model, say=say)
-    from r3v.grading import grader_named
-    from r3v.policies.model.adapters.taught import Usage
+        return OpenAIPolicy.from_config(config.server, model, say=say, usage=usage)
     from r3v.policies.sampling.hf import HFPolicy
 
     release()
-    usage = Usage(config.select.target, grader_named(config.data.grader))
     answers = replace(usage, select_target=None) if config.select.adapter else usage
     made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run, usage=answers)
     if not config.select.adapter:

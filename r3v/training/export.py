@@ -135,8 +135,8 @@ def _judged(target: Path, dtype: str, before: _Before, after: Sequence[Any]) -> 
         )
     if 2 * difference > change > 0:
         warnings.warn(
-            f"merging in {dtype} rounds by {difference:.3g} nats, and the adapter changes {change:.3g}: much of what was "
-            "learned may be lost in rounding. Try --model.dtype float32, or keep the adapter apart",
+            f"merging in {dtype} rounds by {difference:.3g} nats, and the adapter changes {change:.3g}: much of what "
+            "was learned may be lost in rounding. Try --model.dtype float32, or keep the adapter apart",
             AdapterWarning,
             stacklevel=3,
         )

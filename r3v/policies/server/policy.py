@@ -15,11 +15,14 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from r3v.errors import ConfigError, EngineError
 from r3v.policies.base import Choice, SamplingParams, Score, chosen_by_scores
+from r3v.policies.model.adapters.reading import read_config, read_shapes
+from r3v.policies.model.adapters.taught import Base, Usage, check_taught, taught_by
 from r3v.policies.server import score as scoring
 from r3v.policies.server.adapters_http import ServedAdapter
 from r3v.policies.server.choosing import choose_by_logprobs, choose_by_votes
@@ -89,11 +92,16 @@ class OpenAIPolicy:
 
     @classmethod
     def from_config(
-        cls, config: ServerConfig, model: ModelConfig, say: Callable[[str], None] | None = None
+        cls,
+        config: ServerConfig,
+        model: ModelConfig,
+        say: Callable[[str], None] | None = None,
+        usage: Usage | None = None,
     ) -> OpenAIPolicy:
-        """The policy of a run whose config names a server.
+        """The policy of a run whose config names a server; `usage` is what an adapter is checked against besides.
 
-        Raises ConfigError for settings of the model that only the server can have.
+        Raises ConfigError for settings of the model that only the server can have, ModelError for a folder that is no
+        adapter, or whose adapter was taught with something else.
         """
         default = ModelConfig()
         for name, where in (
@@ -104,6 +112,12 @@ class OpenAIPolicy:
         ):
             if getattr(model, name) != getattr(default, name):
                 raise ConfigError(f"found model.{name} {getattr(model, name)!r} with a server: {where}")
+        if model.adapter:
+            read_config(Path(model.adapter))
+            read_shapes(Path(model.adapter))
+            limits = config.extra.get("mm_processor_kwargs") or {}
+            seen = replace(model, **{name: limits.get(name) for name in ("min_pixels", "max_pixels")})
+            check_taught(model.adapter, taught_by(seen, usage or Usage(), Base()), force=model.force)
         return cls(config, adapter=model.adapter, say=say)
 
     @property
