@@ -54,3 +54,7 @@ class RunError(R3VError, RuntimeError):
 
 class EngineError(R3VError, RuntimeError):
     """The engine behind a Policy failed; the affected items are UNAVAILABLE, never wrong."""
+
+
+class PromptError(EngineError):
+    """A prompt that the engine cannot take, now or later: it is not asked for again."""

@@ -65,7 +65,7 @@ class Encoder:
     `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name
     more), `banned_ids` may never be sampled: image and other special tokens except those that stop.
     `min_pixels` scales smaller images up and `max_pixels` larger ones down before the processor sees them. Raises
-    ModelError when the processor has no chat template or the model no end-of-turn token.
+    ModelError when the processor has no chat template that can be used or the model no end-of-turn token.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Encoder:
             self._expanded = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
         self._placeholder = getattr(processor, "image_token", None) or self._expanded
         self._special = _special_pattern(self.tokenizer, self._placeholder)
+        self._check_template()
         self._lead, self.eot_id = self._reply_format()
         self.stop_ids = frozenset({self.eot_id} | _ids(getattr(generation_config, "eos_token_id", None)))
         self.banned_ids = tuple(sorted(_special_ids(self.tokenizer, model_config) - self.stop_ids))
@@ -179,13 +180,34 @@ class Encoder:
         return self._template(chat, add_generation_prompt=True)
 
     def _template(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        from jinja2 import TemplateError
+
         try:
             return self.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
-        except ValueError as error:
-            raise ModelError(
-                f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned "
-                "model, or put a chat_template.jinja beside its tokenizer"
-            ) from error
+        except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise self._no_template(f"fails ({type(error).__name__}: {error})") from error
+
+    def _no_template(self, what: str) -> ModelError:
+        return ModelError(
+            f"the chat template of {type(self.processor).__name__} {what}, expected one that renders messages whose "
+            "content is a list of texts and pictures. Use an instruction-tuned model, or put a chat_template.jinja "
+            "that does beside its tokenizer"
+        )
+
+    def _check_template(self) -> None:
+        """Raise ModelError for a template that writes the list of a message's parts as it is in Python, as one that
+        takes strings alone does, or that leaves text or pictures out."""
+        told: dict[str, Any] = {"type": "text", "text": _PROBE}
+        said = self._template([{"role": "user", "content": [told]}], add_generation_prompt=True)
+        if "'type'" in said or '"type"' in said:
+            raise self._no_template("takes messages whose content is a string alone")
+        if _PROBE not in said:
+            raise self._no_template("leaves the text of a message out")
+        if self.image_token_id is None:
+            return
+        pictured = self._template([{"role": "user", "content": [{"type": "image"}, told]}], add_generation_prompt=True)
+        if pictured == said or _PROBE not in pictured:
+            raise self._no_template("leaves the pictures of a message out")
 
     def _reply_format(self) -> tuple[str, int]:
         """What the template puts between the generation prompt and a reply, and the token after the reply."""

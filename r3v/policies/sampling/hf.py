@@ -22,6 +22,7 @@ from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.sampling.length import check_length
 from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.pictures import check_sampling
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
@@ -94,7 +95,8 @@ class HFPolicy:
 
         `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its
         whole vocabulary at temperature 1, whatever the sampling parameters. Where memory runs out, what has finished is
-        kept and the rest goes on in smaller batches; raises EngineError when they cannot be smaller.
+        kept and the rest goes on in smaller batches; raises EngineError when they cannot be smaller, and PromptError
+        for a prompt that is longer than the model.
         """
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
@@ -112,6 +114,7 @@ class HFPolicy:
                     )
                     for prompt in part
                 ]
+                check_length(self.model, self.encoder, part, [job.encoded for job in jobs])
                 hashes = [prompt.hash for prompt in part]
                 if not self.loaded.config.blank:
                     tried(lambda part=part: check_sampling(self.model, self.encoder, part))
