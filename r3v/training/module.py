@@ -95,6 +95,7 @@ class R3VModule(pl.LightningModule):
         self._tested = False
         self.sharded = False
         self._rng: dict[str, Tensor] | None = None
+        self._policy: tuple[Any, HFPolicy] | None = None
         if train.gradient_checkpointing:
             checkpoint_activations(self.model)
 
@@ -337,6 +338,7 @@ class R3VModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._tested = False
+            self._policy = None
             self.progress = TrieStats()
             self.model.train()
             if self.reference:
@@ -404,6 +406,15 @@ class R3VModule(pl.LightningModule):
         loaded = replace(self.loaded, model=self.model)
         return HFPolicy(loaded, name=f"{loaded.name}+live{self._name_of_weights()}")
 
+    def _current_policy(self) -> HFPolicy:
+        """The policy of the call before, while no trained weight has been written to since."""
+        from r3v.policies.sampling.scoring import weights_state
+
+        state = (id(self.model), *weights_state(self.model, self.loaded.name))
+        if self._policy is None or self._policy[0] != state:
+            self._policy = state, self.policy()
+        return self._policy[1]
+
     def _name_of_weights(self) -> str:
         digest = hashlib.sha256()
         for p in self._trainable().values():
@@ -417,5 +428,7 @@ class R3VModule(pl.LightningModule):
         `reflection.selector`."""
         from r3v.selection.selector import Selector
 
-        selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
+        selector = Selector(
+            self._current_policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters
+        )
         return selector.select(problem, n, method, seed)

@@ -97,6 +97,14 @@ def test_a_path_that_is_nowhere_is_not_called_a_hub_name(
     assert not hub
 
 
+def test_llama_3_2_vision_is_refused_by_name(tmp_path: Path, hub: list[str]) -> None:
+    """Before its weights are looked for."""
+    (tmp_path / "config.json").write_text('{"model_type": "mllama"}')
+    with pytest.raises(ModelError, match=r"is of the family mllama, which does not work here: .*behind a server"):
+        load(ModelConfig(path=str(tmp_path)))
+    assert not hub
+
+
 def test_a_hub_name_is_asked_for_only_with_the_hub_switched_on(
     monkeypatch: pytest.MonkeyPatch, no_network: list[str]
 ) -> None:

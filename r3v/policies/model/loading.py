@@ -281,14 +281,30 @@ def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelErro
     )
 
 
+_REFUSED = {
+    "mllama": "the pictures go through cross-attention layers, which neither sampling nor training here takes along",
+}
+"""Families that would answer wrongly or fail in the middle, and why."""
+
+
+def check_family(kind: str, named: str) -> None:
+    """Raise ModelError for a family (`model_type`) that is known not to work, with what works in its place."""
+    if kind in _REFUSED:
+        raise ModelError(
+            f"{named} is of the family {kind}, which does not work here: {_REFUSED[kind]}. Sample and select with it "
+            "behind a server (--server.url), or take a model whose pictures are tokens, such as Qwen2.5-VL or Idefics3"
+        )
+
+
 def _model(path: Path, config: ModelConfig) -> Any:
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     device = device_of(config)
     bars = is_progress_bar_enabled()
     disable_progress_bar()
     try:
+        check_family(AutoConfig.from_pretrained(**_source(path, config)).model_type, config.path)
         quantization = _quantization(path, config)
         model = AutoModelForImageTextToText.from_pretrained(
             **_source(path, config),
