@@ -156,14 +156,21 @@ class Encoder:
         return positions_31L[:, 0].long()
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Pixel inputs of several rows as one: joined along the first dimension, in order.
+        """Pixel inputs of several rows as one: joined along the first dimension, in order; patches that are packed into
+        one long row (MiniCPM-V) along the last.
 
         Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images;
         the model skips all-zero images and reads `pixel_attention_mask`.
         """
         present = [row for row in images if row]
         names = list(dict.fromkeys(name for row in present for name in row))
-        return {name: _join(name, [row[name] for row in present]) for name in names}
+        packed = {PACKED} if present and all(_is_packed(row) for row in present) else set()
+        return {
+            name: torch.cat([row[name] for row in present], dim=-1)
+            if name in packed
+            else _join(name, [row[name] for row in present])
+            for name in names
+        }
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -386,6 +393,18 @@ def _rope_owner(model: Any) -> Any:
         if hasattr(module, "get_rope_index"):
             return module
     return None
+
+
+PACKED = "pixel_values"
+
+
+def _is_packed(row: Mapping[str, Tensor]) -> bool:
+    """Whether the pixels of a row are the patches of all its pictures side by side, 1 C P L with L = P x patches, whose
+    numbers stand in `target_sizes` (height and width of each)."""
+    pixels, sizes = row.get(PACKED), row.get("target_sizes")
+    if pixels is None or sizes is None or pixels.dim() != 4 or pixels.shape[0] != 1:
+        return False
+    return pixels.shape[3] == pixels.shape[2] * int(sizes.prod(dim=-1).sum())
 
 
 def _join(name: str, tensors: Sequence[Tensor]) -> Tensor:
