@@ -25,7 +25,9 @@ import json
 import math
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,6 @@ from r3v.recipes.research.smolgeo_model import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 
 from r3v.io import atomic_path
 from r3v.policies.smolgeo.fetch import fetched
@@ -54,6 +55,8 @@ from r3v.policies.smolgeo.text import TextHalf
 from r3v.precision import best_dtype, cpu_flags
 
 STATE, LOG = "state.pt", "log.jsonl"
+AHEAD = 4
+"""Steps whose lessons are drawn before their turn."""
 Mix = tuple[tuple[str, float], ...]
 Meter = dict[str, tuple[float, float]]
 
@@ -202,20 +205,43 @@ def add(meter: Meter, found: Meter) -> None:
         meter[name] = (old[0] + total, old[1] + count)
 
 
-class Steps(Dataset[list[data.Lesson]]):
-    """The lessons of each step."""
+def lessons_of(plan: Plan, step: int) -> list[data.Lesson]:
+    """The lessons of a step."""
+    if step < plan.see_steps:
+        first, count, mix = step * plan.see_batch, plan.see_batch, _shares(plan.read)
+    else:
+        first = plan.see_steps * plan.see_batch + (step - plan.see_steps) * plan.lessons
+        count, mix = plan.lessons, plan.mix(step)
+    return [data.lesson(mix, "train", first + i) for i in range(count)]
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
 
-    def __getitem__(self, step: int) -> list[data.Lesson]:
-        plan = self.plan
-        if step < plan.see_steps:
-            first, count, mix = step * plan.see_batch, plan.see_batch, _shares(plan.read)
-        else:
-            first = plan.see_steps * plan.see_batch + (step - plan.see_steps) * plan.lessons
-            count, mix = plan.lessons, plan.mix(step)
-        return [data.lesson(mix, "train", first + i) for i in range(count)]
+@contextmanager
+def drawn_ahead(plan: Plan, first: int, last: int, workers: int) -> Iterator[Iterator[list[data.Lesson]]]:
+    """The lessons of the steps from `first` to before `last`, drawn by `workers` processes while the steps before are
+    taken; by this process where there are none."""
+    if not workers:
+        yield (lessons_of(plan, step) for step in range(first, last))
+        return
+    with ProcessPoolExecutor(workers, initializer=_leave_the_end_to_us) as pool:
+        coming = deque(pool.submit(lessons_of, plan, step) for step in range(first, min(last, first + AHEAD)))
+
+        def each() -> Iterator[list[data.Lesson]]:
+            for step in range(first, last):
+                lessons = coming.popleft().result()
+                if step + AHEAD < last:
+                    coming.append(pool.submit(lessons_of, plan, step + AHEAD))
+                yield lessons
+
+        try:
+            yield each()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_the_end_to_us() -> None:
+    """A signal to the whole group must not take a worker away from a step that is to be finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def see_step(student: Student, lessons: Sequence[data.Lesson]) -> Meter:
@@ -363,12 +389,6 @@ def told_to_stop() -> Iterator[list[int]]:
             signal.signal(kind, handler)
 
 
-def _leave_the_end_to_us(_worker: int) -> None:
-    """A signal to the whole group must not take a worker away from a step that is to be finished."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 def train(
     student: Student,
     work: Path,
@@ -389,15 +409,7 @@ def train(
     clock, wall, saved_at = time.process_time(), time.monotonic(), time.monotonic()
     meter: Meter = {}
     last = min(stop, plan.steps)
-    loader = DataLoader(
-        Steps(plan),
-        batch_size=None,
-        sampler=range(step, last),
-        num_workers=workers,
-        worker_init_fn=_leave_the_end_to_us,
-    )
-    drawn = iter(loader)
-    with (work / LOG).open("a") as log, told_to_stop() as stopping:
+    with (work / LOG).open("a") as log, told_to_stop() as stopping, drawn_ahead(plan, step, last, workers) as drawn:
         while step < last and not stopping:
             lessons = next(drawn)
             optimizer.zero_grad(set_to_none=True)

@@ -274,6 +274,14 @@ def test_questions_vary_and_end_as_they_should() -> None:
     assert not any("  " in q or " ," in q for q in questions)
 
 
+def test_a_construction_without_content_in_a_split_is_stood_in_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Number 18 of this seed draws `ladder`, of which no try finds anything for the gate."""
+    assert make("gate", 1, 18).figure.kind != "ladder"
+    monkeypatch.setitem(make.__globals__, "_TRIES", 0)
+    with pytest.raises(ConfigError, match=r"found no problem of split gate \(seed 9, number 0\) in ladder; name more"):
+        make("gate", 9, 0, "ladder")
+
+
 def test_the_same_arguments_make_the_same_problem() -> None:
     make.__globals__["_make"].cache_clear()
     first = [make("train", 9, k) for k in range(6)]
