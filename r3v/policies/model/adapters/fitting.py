@@ -166,7 +166,7 @@ def _rank(config: Any, name: str) -> int:
     from peft.utils.other import get_pattern_key
 
     pattern = config.rank_pattern or {}
-    return int(pattern.get(get_pattern_key(pattern.keys(), name), config.r))
+    return int(pattern.get(get_pattern_key(list(pattern), name), config.r))
 
 
 def _beside(key: str, config: Any, layers: Mapping[str, nn.Module]) -> bool:

@@ -72,7 +72,7 @@ def read_config(folder: Path) -> Any:
         with warnings.catch_warnings():
             # Fields of a newer peft, each off by default; what they would change shows in the weights' names.
             warnings.filterwarnings("ignore", message="Unexpected keyword arguments")
-            config = LoraConfig.from_pretrained(str(folder))
+            config: Any = LoraConfig.from_pretrained(str(folder))
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: cannot be read as a LoRA configuration: {error}") from error
     if not config.target_modules and not config.target_parameters:
