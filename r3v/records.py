@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from r3v.errors import DataError, ImageError
+from r3v.token_ids import TokenIds
 
 SCHEMA = 1
 AnswerKind = Literal["choice", "number", "text", "expression"]
@@ -189,19 +190,28 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One sampled rationale with its tokens and their log-probabilities under the model that wrote it."""
+    """One sampled rationale with its tokens and their log-probabilities under the model that wrote it.
+
+    A candidate is its `token_ids`, stop token included where it was sampled (kept as `TokenIds`); `text` is for people
+    and graders. `tokenizer`: fingerprint of the tokenizer and chat template they belong to, empty where nobody checked
+    it; ids of another one, or of none, are neither taught nor scored, the text is.
+    """
 
     problem_id: str
     round: int
     index: int
     seed: int
     text: str
-    token_ids: tuple[int, ...] = ()
+    token_ids: Sequence[int] = ()
     logprobs: tuple[float, ...] = ()
     stop: Literal["eos", "length"] = "eos"
     model: str = ""
     prompt_hash: str = ""
     notes: tuple[str, ...] = ()
+    tokenizer: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", TokenIds(self.token_ids))
 
     @property
     def id(self) -> str:
@@ -257,8 +267,10 @@ class Example:
     `sources` are ids of the candidates it came from. `advantage` is for `reinforce` only; `pair` joins the chosen
     and the rejected branch of a `prefer` pair (same number; `weight` > 0 is chosen, `rejected` says which is not).
     `token_ids`: the target's exact tokens where it was sampled, stop token included, so that it is trained on what was
-    drawn and not on its text tokenised anew; empty where `target` is to be tokenised. `logprobs`: those tokens'
-    log-probabilities under the model that sampled them.
+    drawn and not on its text tokenised anew; empty where `target` is to be tokenised. `tokenizer`: whose ids they are
+    (see `Candidate`); with another one the target is tokenised, empty says that they are those of the model trained.
+    `logprobs`: those tokens' log-probabilities under the model that sampled them. `ended`: the target ends its turn;
+    one that was cut off is taught no end.
     """
 
     kind: ExampleKind
@@ -270,8 +282,13 @@ class Example:
     advantage: float | None = None
     pair: int | None = None
     rejected: bool = False
-    token_ids: tuple[int, ...] = ()
+    token_ids: Sequence[int] = ()
     logprobs: tuple[float, ...] = ()
+    tokenizer: str = ""
+    ended: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", TokenIds(self.token_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +310,7 @@ class Report:
 
 def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
     row = {f.name: getattr(candidate, f.name) for f in fields(candidate)}
-    return {"schema": SCHEMA, **{k: list(v) if isinstance(v, tuple) else v for k, v in row.items()}}
+    return {"schema": SCHEMA, **{k: list(v) if isinstance(v, (tuple, TokenIds)) else v for k, v in row.items()}}
 
 
 def candidate_from_dict(row: Mapping[str, Any]) -> Candidate:

@@ -25,6 +25,7 @@ from r3v import prompts
 from r3v.data.geoworld import item_of, source
 from r3v.policies.model.encode import Encoder
 from r3v.records import Example
+from r3v.training.layout.trie import target_ids
 
 ROW_LOSS = RowLoss(make_loss("reflection"), mode="kind")
 """Each kind averaged over its own tokens; the examples carry the weights."""
@@ -94,7 +95,7 @@ def encode_rows(groups: Sequence[Sequence[Example]], encoder: Encoder) -> list[R
     """All examples as rows, problem by problem."""
     rows = []
     for example in (example for group in groups for example in group):
-        prompt, target = encoder.prompt(example.prompt), encoder.target(example.target)
+        prompt, target = encoder.prompt(example.prompt), target_ids(example, encoder)
         ids, labels = [*prompt.ids, *target], [IGNORE] * len(prompt.ids) + [*target]
         rows.append(Row(ids, labels, dict(prompt.images), example.kind, example.weight))
     return rows

@@ -42,6 +42,7 @@ from r3v.reflection.stages import load_splits, real_stages
 from r3v.rollout.shards import read_examples
 from r3v.settings.config import Config
 from r3v.settings.tree import recipe_folder
+from r3v.training.layout.trie import target_ids
 
 SIZES = {"n_train": 96, "n_gate": 24, "n_eval": 48}
 """Problems; the recipe has 1,000, 400 and 400."""
@@ -84,7 +85,7 @@ class Sides:
         out = self._ours("once")
         self.examples = read_examples(out / "examples.parquet", {p.id: p for p in self.splits.train})
         encoder = load(self.config.model).encoder
-        lengths = [len(encoder.prompt(e.prompt).ids) + len(encoder.target(e.target)) for e in self.examples]
+        lengths = [len(encoder.prompt(e.prompt).ids) + len(target_ids(e, encoder)) for e in self.examples]
         self.row_tokens = sum(lengths)
         self._choose()
         return Case(
@@ -264,7 +265,7 @@ class Trainer:
         whole, targets = [], []
         for row in rows:
             example = self.examples[row["row"]]
-            prompt, ids = self.encoder.prompt(example.prompt), self.encoder.target(example.target)
+            prompt, ids = self.encoder.prompt(example.prompt), target_ids(example, self.encoder)
             whole.append(replace(prompt, ids=(*prompt.ids, *ids)))
             targets.append(len(ids))
         inputs, _ = inputs_of(self.model, self.encoder, whole)

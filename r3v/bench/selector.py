@@ -22,7 +22,7 @@ from r3v.bench.generating import Transformers
 from r3v.bench.harness import BenchError, Case, Result, Settings, measure, timed
 from r3v.bench.sampler import compare_greedy
 from r3v.data import load
-from r3v.policies.base import SamplingParams, Score
+from r3v.policies.base import Given, SamplingParams, Score
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.policies.sampling.sharing_check import why_not_shared
 from r3v.prompts import SelectTarget, solve_all, style
@@ -100,10 +100,11 @@ class PeerPolicy:
             stop="eos" if stopped else "length",
             model=self.name,
             prompt_hash=prompt.hash,
+            tokenizer=self.encoder.fingerprint,
         )
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
-        targets = [[self.encoder.target(text) for text in several] for several in continuations]
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
+        targets = [[self.encoder.sampled(reply) for reply in several] for several in continuations]
         with torch.inference_mode():
             found = self.scorer.score([self.encoder.prompt(p) for p in prompts], targets)
         return [

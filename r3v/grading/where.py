@@ -20,6 +20,7 @@ from typing import Any
 
 from r3v.grading import rules
 from r3v.grading.writing import without_chat_tokens
+from r3v.thoughts import spoken
 
 TAIL = 6000
 MAX_PAYLOAD = 300  # characters of one stated answer
@@ -80,23 +81,10 @@ def said(text: str) -> str | None:
     """The text without its thoughts and what follows the end of the turn; None where a thought was cut off."""
     table = _compiled(rules.TABLE)
     tagged = any(char in text for char in "<[◁")
-    for opens, closes in table.thoughts if tagged else ():
-        events = [(m.start(), m.end(), True) for m in opens.finditer(text)]
-        events += [(m.start(), m.end(), False) for m in closes.finditer(text)]
-        if not events:
-            continue
-        kept, position, inside = [], 0, False
-        for start, end, is_open in sorted(events):
-            if is_open and not inside:
-                kept.append(text[position:start])
-                inside = True
-            elif not is_open:
-                if not inside:  # the opening tag stood in the prompt
-                    kept = []
-                inside, position = False, end
-        if inside:
-            return None
-        text = "\n".join([*kept, text[position:]])
+    without = spoken(text, table.thoughts)
+    if without is None:
+        return None
+    text = without
     if table.ends is not None and tagged:
         match = table.ends.search(text.lstrip(), 1)
         if match:

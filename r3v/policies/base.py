@@ -12,6 +12,14 @@ from r3v.settings.config import Noise
 
 T = TypeVar("T")
 R = TypeVar("R")
+Given = str | Candidate
+"""A reply to be scored: a text, or a candidate, which is scored as the token ids that were sampled wherever the policy
+knows them for its own (see `Candidate.tokenizer`)."""
+
+
+def text_of(reply: Given) -> str:
+    """The words of a reply."""
+    return reply if isinstance(reply, str) else reply.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Log-probabilities of one given continuation, token by token (end-of-turn token included)."""
+    """Log-probabilities of one given continuation, token by token (end-of-turn token included where it has one)."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -63,7 +71,7 @@ class Policy(Protocol):
         """
         ...
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         """For each prompt, the log-probabilities of each of its continuations (prefix computed once)."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from r3v.policies.base import SamplingParams, Score
+from r3v.policies.base import Given, SamplingParams, Score, text_of
 from r3v.records import Candidate, Prompt
 
 
@@ -48,12 +48,12 @@ class ScriptedPolicy:
         indices = range(first_index, first_index + n)
         return [[self._candidate(p, i, params, seed, round) for i in indices] for p in prompts]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         """The scripted score of each continuation, all of it on the end-of-turn token."""
         if len(prompts) != len(continuations):
             raise ValueError(f"found {len(prompts)} prompts and {len(continuations)} lists of continuations")
         self.calls.append(("score", len(prompts)))
-        return [[self._scored(p, t) for t in texts] for p, texts in zip(prompts, continuations, strict=True)]
+        return [[self._scored(p, text_of(t)) for t in texts] for p, texts in zip(prompts, continuations, strict=True)]
 
     def _candidate(self, prompt: Prompt, index: int, params: SamplingParams, seed: int, round: int) -> Candidate:
         text = self._answer(prompt, index)

@@ -16,11 +16,11 @@ from typing import Any
 
 from r3v import prompts as words
 from r3v.errors import ConfigError
-from r3v.policies.base import Policy
+from r3v.policies.base import Given, Policy
 from r3v.prompts import Style
-from r3v.records import Example, Graded, Outcome, Problem
+from r3v.records import Candidate, Example, Graded, Outcome, Problem
 from r3v.reflection.filters import FILTERS, keep
-from r3v.rollout.choose import distinct, diverse, joined, problem_rng, spread
+from r3v.rollout.choose import distinct, diverse, joined, problem_rng, spread, told_again
 from r3v.rollout.pool import Pool
 from r3v.settings.config import BuildConfig
 
@@ -98,7 +98,7 @@ def _positives(
     found = [item for item in graded if item.verdict.correct]
     stats.positives += len(found)
     for name in cfg.filters:
-        flags = keep(name, problem, [item.candidate.text for item in found], style, policy)
+        flags = keep(name, problem, [item.candidate for item in found], style, policy)
         stats.dropped[name] += flags.count(False)
         found = [item for item, flag in zip(found, flags, strict=True) if flag]
     return found
@@ -151,15 +151,23 @@ def _split(
     return _Parts(problem, positives, negatives, answers, usable, rng)
 
 
-def _example(parts: _Parts, kind: Any, prompt: Any, target: str, weight: float, *used: Graded, **more: Any) -> Example:
+def _example(
+    parts: _Parts, kind: Any, prompt: Any, target: str | Candidate, weight: float, *used: Graded, **more: Any
+) -> Example:
+    """A candidate as the target is taught as it was sampled: its ids, its end only if it had one."""
     sources = tuple(item.candidate.id for item in used)
+    if isinstance(target, Candidate):
+        more["ended"] = target.stop != "length"
+        if target.tokenizer:
+            more |= {"token_ids": target.token_ids, "tokenizer": target.tokenizer}
+        target = target.text
     return Example(kind, parts.problem.id, prompt, target.strip(), weight, sources, **more)
 
 
 def _answer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
     prompt = words.solve(parts.problem, style)
     for item in parts.answers:
-        yield _example(parts, "answer", prompt, item.candidate.text, cfg.weight_answer, item)
+        yield _example(parts, "answer", prompt, item.candidate, cfg.weight_answer, item)
 
 
 def _refine(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
@@ -170,14 +178,14 @@ def _refine(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
     for i, wrong in enumerate(parts.negatives[: cfg.refine]):
         right = rights[i % len(rights)] if cfg.order == "diverse" else parts.positives[0]
         prompt = words.refine(parts.problem, style, wrong.candidate.text)
-        yield _example(parts, "refine", prompt, right.candidate.text, cfg.weight_refine, wrong, right)
+        yield _example(parts, "refine", prompt, right.candidate, cfg.weight_refine, wrong, right)
 
 
 def _keep(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
     """Right -> the same, so that the refine prompt leaves a right answer alone."""
     for item in parts.positives[: cfg.keep]:
         prompt = words.refine(parts.problem, style, item.candidate.text)
-        yield _example(parts, "keep", prompt, item.candidate.text, cfg.weight_keep, item)
+        yield _example(parts, "keep", prompt, item.candidate, cfg.weight_keep, item)
 
 
 def _select_example(parts: _Parts, shown: list[Graded], cfg: BuildConfig, style: Style, letters: bool) -> Example:
@@ -186,8 +194,9 @@ def _select_example(parts: _Parts, shown: list[Graded], cfg: BuildConfig, style:
     right = next((i for i, item in enumerate(shown) if item.verdict.correct), None)
     answer = words.answer_text(parts.problem, letters)
     texts = [item.candidate.text for item in shown]
-    told = "" if right is None else texts[right]
-    target = words.select_target(style, right, answer, cfg.select_target, told)
+    target: Given = words.select_target(style, right, answer, cfg.select_target, "" if right is None else texts[right])
+    if right is not None and cfg.select_target == "solution":
+        target = told_again(style, shown[right].candidate)
     prompt = words.select(parts.problem, style, texts, cfg.select_target)
     return _example(parts, "select", prompt, target, cfg.weight_select, *shown)
 
@@ -203,8 +212,8 @@ def _select_pairs(parts: _Parts, shown: list[Graded], number: int, cfg: BuildCon
     for wrong in (item for item in shown if not item.verdict.correct):
         pair = _pair_number(parts.problem.id, "select", number, wrong.candidate.id)
         for item, rejected in ((right, False), (wrong, True)):
-            text, weight = item.candidate.text, cfg.weight_select
-            yield _example(parts, "prefer", prompt, text, weight, item, pair=pair, rejected=rejected)
+            target, weight = told_again(style, item.candidate), cfg.weight_select
+            yield _example(parts, "prefer", prompt, target, weight, item, pair=pair, rejected=rejected)
 
 
 def _pair_number(*parts: object) -> int:
@@ -289,8 +298,8 @@ def _prefer(parts: _Parts, cfg: BuildConfig, style: Style) -> Iterable[Example]:
     for i, wrong in enumerate(parts.negatives[: cfg.prefer]):
         right = parts.positives[i % len(parts.positives)]
         pair = _pair_number(parts.problem.id, i)
-        yield _example(parts, "prefer", prompt, right.candidate.text, 1.0, right, pair=pair)
-        yield _example(parts, "prefer", prompt, wrong.candidate.text, 1.0, wrong, pair=pair, rejected=True)
+        yield _example(parts, "prefer", prompt, right.candidate, 1.0, right, pair=pair)
+        yield _example(parts, "prefer", prompt, wrong.candidate, 1.0, wrong, pair=pair, rejected=True)
 
 
 def problem_examples(

@@ -16,7 +16,7 @@ from typing import Any
 from r3v import prompts as words
 from r3v.errors import ConfigError
 from r3v.grading import extract
-from r3v.policies.base import Policy
+from r3v.policies.base import Given, Policy, text_of
 from r3v.prompts import Style
 from r3v.records import LETTERS, BytesImage, Graded, ImageSource, Problem, Prompt
 from r3v.reflection.arithmetic import last_value, steps, value_of
@@ -77,28 +77,28 @@ def without_images(prompt: Prompt) -> Prompt:
     return Prompt(prompt.problem_id, messages)
 
 
-def grounding(policy: Policy, prompt: Prompt, texts: Sequence[str]) -> list[float]:
-    """Mean log-probability per token of each text with the images, less the same with blank ones."""
-    seen, blind = policy.score([prompt, without_images(prompt)], [texts, texts])
+def grounding(policy: Policy, prompt: Prompt, replies: Sequence[Given]) -> list[float]:
+    """Mean log-probability per token of each reply with the images, less the same with blank ones."""
+    seen, blind = policy.score([prompt, without_images(prompt)], [replies, replies])
     return [
         a.total / max(1, len(a.logprobs)) - b.total / max(1, len(b.logprobs)) for a, b in zip(seen, blind, strict=True)
     ]
 
 
-Keep = Callable[[Problem, Sequence[str], Style, Policy | None], list[bool]]
+Keep = Callable[[Problem, Sequence[Given], Style, Policy | None], list[bool]]
 
 
 def _each(rule: Callable[[Problem, str], bool]) -> Keep:
-    return lambda problem, texts, style, policy: [rule(problem, text) for text in texts]
+    return lambda problem, replies, style, policy: [rule(problem, text_of(reply)) for reply in replies]
 
 
-def grounded(problem: Problem, texts: Sequence[str], style: Style, policy: Policy | None) -> list[bool]:
+def grounded(problem: Problem, replies: Sequence[Given], style: Style, policy: Policy | None) -> list[bool]:
     """The rationale is less likely without the image. Problems without images are kept. Needs a policy."""
     if policy is None:
         raise ConfigError("filter 'grounded' scores rationales: give build_examples a policy, or leave it out")
-    if not problem.images or not texts:
-        return [True] * len(texts)
-    return [gain > 0.0 for gain in grounding(policy, words.solve(problem, style), texts)]
+    if not problem.images or not replies:
+        return [True] * len(replies)
+    return [gain > 0.0 for gain in grounding(policy, words.solve(problem, style), replies)]
 
 
 FILTERS: dict[str, Keep] = {
@@ -109,11 +109,13 @@ FILTERS: dict[str, Keep] = {
 }
 
 
-def keep(name: str, problem: Problem, texts: Sequence[str], style: Style, policy: Policy | None = None) -> list[bool]:
-    """Which texts the filter called `name` keeps. Raises ConfigError for an unknown name."""
+def keep(
+    name: str, problem: Problem, replies: Sequence[Given], style: Style, policy: Policy | None = None
+) -> list[bool]:
+    """Which replies (texts, or candidates) the filter called `name` keeps. Raises ConfigError for an unknown name."""
     if name not in FILTERS:
         raise ConfigError(f"found filter {name!r} in build.filters, expected one of {', '.join(FILTERS)}")
-    return FILTERS[name](problem, texts, style, policy)
+    return FILTERS[name](problem, replies, style, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def measure_filters(
         right.append(is_right(problem, text))
         kept["none"].append(True)
         for name in names:
-            kept[name] += keep(name, problem, [text], style, policy)
+            kept[name] += keep(name, problem, [item.candidate], style, policy)
     if len(names) > 1:
         kept["all"] = [all(flags) for flags in zip(*(kept[name] for name in names), strict=True)]
     return [_row(name, flags, right) for name, flags in kept.items()]

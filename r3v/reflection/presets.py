@@ -185,13 +185,14 @@ def preset(name: str) -> Preset:
 
 
 def apply_preset(config: Config, explicit: Collection[str] = ()) -> Config:
-    """`config` with the values of preset `config.build.preset`, except for the dotted names in `explicit`; on a server,
-    whose noise is its own, candidates stay independent.
+    """`config` with the values of preset `config.build.preset`, except for the dotted names in `explicit`; on a server
+    and on vLLM, whose noise is their own, candidates stay independent.
 
     Raises ConfigError for an unknown preset.
     """
     chosen = preset(config.build.preset)
-    values = {n: v for n, v in chosen.values.items() if not (config.server.url and n.endswith(".noise"))}
+    served = config.server.url or config.policy.engine == "vllm"
+    values = {n: v for n, v in chosen.values.items() if not (served and n.endswith(".noise"))}
     sections: dict[str, dict[str, Any]] = {}
     for dotted, value in values.items():
         if dotted not in explicit:

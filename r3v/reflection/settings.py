@@ -13,7 +13,7 @@ from r3v.errors import ConfigError
 from r3v.reflection.build import check_build
 from r3v.reflection.presets import apply_preset
 from r3v.run.evaluation import check_selectors
-from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
+from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
 from r3v.run.logs import check_logs
 from r3v.settings.checks import check_numbers
 from r3v.settings.config import Config, check_pixels
@@ -42,7 +42,7 @@ FIXED = Table(
         "select": "evaluate",
         "chooser": ALWAYS,  # keeps its own settings
         "server": "evaluate", **SERVER_ALWAYS,
-        "policy": ALWAYS,
+        **POLICY,
     },
     begun={
         "evaluate": ("round_00/.*.parts/*", "round_00/*.parquet", "round_00/stages.json"),

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
 
     def policy(config: Config, adapter: Path | None) -> Policy:
         check_loss(config)
-        made = make_policy(with_adapter(config, adapter).model, config, dry_run, say)
+        made = make_policy(with_adapter(config, adapter).model, config, dry_run, say, taught=True)
         commit = commit_of(made)
         if say and commit and not config.model.revision and commit not in told:
             told.add(commit)
@@ -44,7 +45,8 @@ def real_stages(dry_run: bool = False, say: Callable[[str], None] | None = None,
     def fit(
         problems: Sequence[Problem], examples: Path, start: Path | None, out: Path, config: Config, number: int
     ) -> dict[str, Any]:
-        return _fit(problems, examples, start, out, config, number, dry_run)
+        told = _engine_drift(problems, examples.parent / "candidates", config, dry_run, say) if number == 1 else None
+        return {**_fit(problems, examples, start, out, config, number, dry_run), **({"drift": told} if told else {})}
 
     def evaluate(
         policy: Policy, problems: Sequence[Problem], selectors: Sequence[str], out: Path, config: Config
@@ -107,32 +109,54 @@ def with_adapter(config: Config, adapter: Path | None) -> Config:
 
 
 def make_policy(
-    model: ModelConfig, config: Config, dry_run: bool = False, say: Callable[[str], None] | None = None
+    model: ModelConfig,
+    config: Config,
+    dry_run: bool = False,
+    say: Callable[[str], None] | None = None,
+    *,
+    taught: bool = False,
 ) -> Policy:
     """A policy on freshly loaded weights, or on the server the config names; what an earlier one held on the device
     is given back first. On a Ray cluster, where the config names one, it is loaded on the workers. A dry run never asks
-    a server or a cluster."""
+    a server or a cluster. `taught`: a model is trained on what it samples."""
     if config.select.adapter and not dry_run and (config.server.url or config.policy.ray.address):
         raise ConfigError(
-            "select.adapter needs the model in this process; leave server.url and policy.ray.address away"
+            "select.adapter needs the model in this process or in an engine of the run's own; leave server.url and "
+            "policy.ray.address away"
         )
-    if config.policy.ray.address and not dry_run:
-        from r3v.policies.cluster.policy import ray_policy
-
-        alone = replace(config, policy=PolicyConfig())
-        return ray_policy(partial(make_policy, model, alone), config.policy.ray, say)
     from r3v.grading import grader_named
     from r3v.policies.model.adapters.taught import Usage
 
     usage = Usage(config.select.target, grader_named(config.data.grader))
+    answers = replace(usage, select_target=None) if config.select.adapter else usage
+    if config.policy.engine == "vllm" and not dry_run:
+        if config.policy.ray.address:
+            raise ConfigError(
+                "found policy.engine vllm and policy.ray.address; for several cards set policy.vllm.replicas"
+            )
+        from r3v.policies.engine.policy import vllm_policy
+        from r3v.policies.model.adapters.served import check_served
+
+        for folder, used in ((model.adapter, answers), (config.select.adapter, usage)):
+            if folder:
+                check_served(folder, model, used)
+        run = Path(config.run.dir)
+        return vllm_policy(
+            config.policy.vllm, model, config.server, run=run if (run / "config.yaml").exists() else None,
+            chooser=config.select.adapter or "", say=say,
+        )  # fmt: skip
+    if config.policy.ray.address and not dry_run:
+        from r3v.policies.cluster.policy import ray_policy
+
+        alone = replace(config, policy=PolicyConfig())
+        return ray_policy(partial(make_policy, model, alone, taught=taught), config.policy.ray, say)
     if config.server.url and not dry_run:
         from r3v.policies.server.policy import OpenAIPolicy
 
-        return OpenAIPolicy.from_config(config.server, model, say=say, usage=usage)
+        return OpenAIPolicy.from_config(config.server, model, say=say, taught=taught, usage=usage)
     from r3v.policies.sampling.hf import HFPolicy
 
     release()
-    answers = replace(usage, select_target=None) if config.select.adapter else usage
     made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run, usage=answers)
     if not config.select.adapter:
         return made
@@ -160,10 +184,13 @@ def check_loss(config: Config) -> None:
 
 
 def release() -> None:
-    """Give memory that nothing uses any more back to the device."""
+    """Give memory that nothing uses any more back to the device; an engine of the run's own is stopped."""
     import torch
 
+    from r3v.policies.engine.policy import let_go
+
     gc.collect()
+    let_go()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -215,6 +242,31 @@ def _build(
     write_examples(out, examples, {problem.id: problem for problem in problems})
     more = sum(len(items) for items in rescued.values()) if rescued is not None else 0
     return {"total": len(examples), "rescue_samples": more, **stats.to_dict()}
+
+
+def _engine_drift(
+    problems: Sequence[Problem], folder: Path, config: Config, dry_run: bool, say: Callable[[str], None] | None
+) -> dict[str, Any] | None:
+    """Where an engine of the run's own has sampled: how far its log-probabilities are from those of the model as it is
+    trained. None where the model in this process samples itself, or nothing can be compared."""
+    if config.policy.engine == "own" or dry_run:
+        return None
+    from r3v.policies.engine.drift import ANSWERS, drift
+    from r3v.policies.sampling.hf import HFPolicy
+    from r3v.prompts import solve
+    from r3v.rollout.shards import read_shards
+
+    words, known = style(config.model.prompt_style), {problem.id: problem for problem in problems}
+    pairs = ((solve(known[g.candidate.problem_id], words), g.candidate) for g in read_shards(folder))
+    same = [(prompt, answer) for prompt, answer in islice(pairs, ANSWERS) if prompt.hash == answer.prompt_hash]
+    release()  # the engine
+    policy = HFPolicy.from_config(config.model, slots=config.sample.slots)
+    found = drift(policy, [prompt for prompt, _ in same], [answer for _, answer in same]) if same else None
+    if found is None:
+        return None
+    if say:
+        say(str(found))
+    return found.to_dict()
 
 
 def _fit(

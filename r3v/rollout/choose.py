@@ -9,6 +9,8 @@ import random
 import re
 from collections.abc import Sequence
 
+from r3v.policies.base import Given
+from r3v.prompts import Style, shown
 from r3v.records import LETTERS, Candidate, Graded, Problem
 
 SAME = 0.95
@@ -65,6 +67,13 @@ def by_answer(problem: Problem, answers: Sequence[str | None]) -> dict[str, list
 def likeliest(candidates: Sequence[Candidate], members: Sequence[int]) -> int:
     """The index among `members` of the highest mean log-probability; of equals, the first."""
     return max(members, key=lambda i: (candidates[i].mean_logprob, -i))
+
+
+def told_again(style: Style, candidate: Candidate) -> Given:
+    """The reply that repeats a candidate word for word as select prompts show it: the candidate itself, token for
+    token, where all of it is shown; what is shown of it where its thought is not."""
+    text = shown(style, candidate.text)
+    return candidate if text == candidate.text.strip() else text
 
 
 def joined(problem: Problem, items: Sequence[Graded]) -> list[Graded]:

@@ -202,7 +202,7 @@ def prefix_prompts(pool: Mapping[str, Sequence[Graded]], share: float = 0.5) -> 
 
     def prompt(problem: Problem, style: Style) -> Prompt:
         wrong = [item.candidate.text for item in pool[problem.id] if item.verdict.wrong]
-        return words.refine(problem, style, first_part(wrong[-1], share))
+        return words.refine(problem, style, first_part(words.shown(style, wrong[-1]), share))
 
     return prompt
 

@@ -17,12 +17,14 @@ from r3v.errors import RunError
 from r3v.grading import grader_name, regrade
 from r3v.io import atomic_path
 from r3v.records import SCHEMA, Candidate, Example, Graded, Message, Outcome, Problem, Prompt, Verdict
+from r3v.token_ids import TokenIds
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SHARD = "shard-{index:05d}.parquet"
 CANDIDATES, EXAMPLES = "candidates", "examples"
+IDS = "token_ids"
 _META = {"kind": b"r3v.kind", "schema": b"r3v.schema", "settings": b"r3v.settings", "grader": b"r3v.grader"}
 OLD_GRADER = "r3v 1"
 """What graded the shards that name no grader."""
@@ -40,7 +42,8 @@ def _schema(kind: str) -> pa.Schema:
             "index": pa.int32(),
             "seed": whole,
             "text": text,
-            "token_ids": pa.list_(whole),
+            "token_ids": pa.list_(pa.int32()),
+            "tokenizer": text,
             "logprobs": pa.list_(number),
             "stop": text,
             "model": text,
@@ -63,8 +66,10 @@ def _schema(kind: str) -> pa.Schema:
             "advantage": number,
             "pair": whole,
             "rejected": pa.bool_(),
-            "token_ids": pa.list_(whole),
+            "token_ids": pa.list_(pa.int32()),
+            "tokenizer": text,
             "logprobs": pa.list_(number),
+            "ended": pa.bool_(),
         }
     return pa.schema(list(columns.items()))
 
@@ -79,7 +84,8 @@ def graded_to_row(graded: Graded) -> dict[str, Any]:
         "index": c.index,
         "seed": c.seed,
         "text": c.text,
-        "token_ids": list(c.token_ids),
+        "token_ids": _numbers(c.token_ids),
+        "tokenizer": c.tokenizer,
         "logprobs": list(c.logprobs),
         "stop": c.stop,
         "model": c.model,
@@ -99,7 +105,8 @@ def graded_from_row(row: Mapping[str, Any]) -> Graded:
         index=row["index"],
         seed=row["seed"],
         text=row["text"],
-        token_ids=tuple(row["token_ids"]),
+        token_ids=row.get("token_ids") or (),
+        tokenizer=row.get("tokenizer") or "",
         logprobs=tuple(row["logprobs"]),
         stop=row["stop"],
         model=row["model"],
@@ -163,11 +170,33 @@ def _rows(path: Path, kind: str, columns: Sequence[str] | None = None) -> list[d
     file = _open(path, kind)
     try:
         with file:
-            return file.read(columns=list(columns) if columns else None, use_threads=False).to_pylist()
+            return _listed(file.read(columns=list(columns) if columns else None, use_threads=False))
     except (pa.ArrowInvalid, OSError) as error:
         raise RunError(
             f"{path}: damaged Parquet file ({error}). Delete this file and run the same command again"
         ) from error
+
+
+def _numbers(ids: Sequence[int]) -> Any:
+    """Ids as an array that pyarrow takes without looking at each; None for no ids."""
+    import numpy as np
+
+    return np.frombuffer(TokenIds(ids).buffer, dtype=np.int32) if len(ids) else None
+
+
+def _listed(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table; token ids (64 bits each in files of 0.1) as `TokenIds` or None, never as Python numbers."""
+    import pyarrow as pa
+
+    if IDS not in table.column_names:
+        return table.to_pylist()
+    lists: Any = table.column(IDS).cast(pa.list_(pa.int32())).combine_chunks()
+    rows = table.drop_columns([IDS]).to_pylist() or [{} for _ in range(len(table))]
+    flat = lists.values.to_numpy().tobytes()
+    ends, missing = lists.offsets.to_numpy(), lists.is_null().to_numpy(zero_copy_only=False)
+    for n, row in enumerate(rows):
+        row[IDS] = None if missing[n] else TokenIds.from_bytes(flat[4 * ends[n] : 4 * ends[n + 1]])
+    return rows
 
 
 def write_shard(
@@ -285,8 +314,10 @@ def write_examples(path: str | Path, examples: Iterable[Example], problems: Mapp
             "advantage": e.advantage,
             "pair": e.pair,
             "rejected": e.rejected,
-            "token_ids": list(e.token_ids),
+            "token_ids": _numbers(e.token_ids),
+            "tokenizer": e.tokenizer,
             "logprobs": list(e.logprobs),
+            "ended": e.ended,
         }
         for e in examples
     ]
@@ -318,8 +349,10 @@ def read_examples(path: str | Path, problems: Mapping[str, Problem]) -> list[Exa
                 advantage=row["advantage"],
                 pair=row["pair"],
                 rejected=row["rejected"],
-                token_ids=tuple(row.get("token_ids") or ()),
+                token_ids=row.get("token_ids") or (),
+                tokenizer=row.get("tokenizer") or "",
                 logprobs=tuple(row.get("logprobs") or ()),
+                ended=row.get("ended") is not False,
             )
         )
     return examples

@@ -21,6 +21,11 @@ SERVER_ALWAYS = {
     for name in ("prices", "api_key_env", "concurrency", "timeout", "retries", "max_wait", "cache")
 }
 """What of a server changes cost and speed, and no answer."""
+POLICY = {
+    "policy": ALWAYS, "policy.engine": "evaluate", "policy.vllm.dtype": "evaluate",
+    "policy.vllm.quantization": "evaluate",
+}  # fmt: skip
+"""Another engine, or another precision of it, draws and measures a little otherwise; where it runs changes nothing."""
 Changed = Mapping[str, tuple[Any, Any]]
 """Dotted name -> old and new value."""
 

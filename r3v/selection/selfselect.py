@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from r3v import prompts as words
 from r3v.grading import extract
-from r3v.policies.base import Choice, Chooser, Policy, chosen_by_scores
+from r3v.policies.base import Choice, Chooser, Given, Policy, chosen_by_scores, text_of
 from r3v.prompts import SelectTarget, Style
 from r3v.records import LETTERS, Candidate, Problem, Prompt
-from r3v.rollout.choose import by_answer, likeliest, problem_rng
+from r3v.rollout.choose import by_answer, likeliest, problem_rng, told_again
 from r3v.settings.config import SelectConfig
 
 
@@ -90,7 +90,7 @@ class _Request:
     match: int
     order: tuple[int, ...]
     prompt: Prompt
-    continuations: tuple[str, ...]
+    continuations: tuple[Given, ...]
 
 
 def _requests(
@@ -107,14 +107,10 @@ def _requests(
     requests = []
     for order in orders(len(answers), cfg.permutations, rng):
         texts = [candidates[answers[i].best].text for i in order]
-        continuations = [
-            words.select_target(
-                style,
-                place,
-                shown_answer(problem, answers[i].key, text, letters),
-                cfg.target,
-                text,
-            )
+        continuations: list[Given] = [
+            told_again(style, candidates[answers[i].best])
+            if cfg.target == "solution"
+            else words.select_target(style, place, shown_answer(problem, answers[i].key, text, letters), cfg.target)
             for place, (i, text) in enumerate(zip(order, texts, strict=True))
         ]
         if cfg.target != "answer":
@@ -129,7 +125,8 @@ def _weigh(policy: Policy, requests: Sequence[_Request], target: SelectTarget, s
         return []
     prompts, options = [r.prompt for r in requests], [r.continuations for r in requests]
     if isinstance(policy, Chooser):
-        return policy.choose_index(prompts, options, seed=seed, solutions=target == "solution")
+        told = [[text_of(option).strip() for option in several] for several in options]
+        return policy.choose_index(prompts, told, seed=seed, solutions=target == "solution")
     return [chosen_by_scores(found, solutions=target == "solution") for found in policy.score(prompts, options)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from r3v.policies.base import Choice, Chooser, Policy, SamplingParams, Score
+from r3v.policies.base import Choice, Chooser, Given, Policy, SamplingParams, Score
 from r3v.records import Candidate, Message, Prompt
 
 Before = Mapping[str, tuple[Message, ...]]
@@ -47,7 +47,7 @@ class _Context:
             self._shown(prompts), n, params, seed=seed, round=round, first_index=first_index
         )  # fmt: skip
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         return self._policy.score(self._shown(prompts), continuations)
 
 

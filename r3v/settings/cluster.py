@@ -1,10 +1,13 @@
-"""Settings of a Ray cluster. Plain values only, so that the command line can read them without an import."""
+"""Settings of who is asked for answers: this process, vLLM, a Ray cluster. Plain values only, so that the command line
+can read them without an import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from r3v.errors import ConfigError
+from r3v.settings.engine import VllmConfig
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,12 @@ class RayConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Where the model is asked, beside this process."""
+    """Where the model is asked."""
 
+    engine: Literal["own", "vllm"] = "own"
+    """`own` asks the model in this process; `vllm` starts vLLM for each stretch of sampling, evaluating and selecting,
+    and stops it before the fit, so that one card holds one of them at a time."""
+    vllm: VllmConfig = field(default_factory=VllmConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 
 

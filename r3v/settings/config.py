@@ -84,8 +84,11 @@ class ModelConfig:
     lora_dropout: float = 0.0
     lora_targets: Literal["language", "all"] = "language"
     """Linear layers of the language model, or of the whole model."""
+    thinking: bool | None = None
+    """Switches the thoughts of chat templates that know `enable_thinking` on or off; unset, the template decides."""
     prompt_style: str = "full"
-    """full, short, or a file of your own words, FILE.yaml."""
+    """full, short, or a file of your own words, FILE.yaml; with +thoughts behind it, prompts show solutions with the
+    thoughts before them."""
     letters: bool = False
     """Targets name the letter of a choice instead of its value."""
     blank: bool = False

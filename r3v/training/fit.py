@@ -32,6 +32,7 @@ from r3v.records import Example
 from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.checkpointing import keep_activations
+from r3v.training.enough import tell_retold
 from r3v.training.keeper import Keeper
 from r3v.training.layout.trie import group_examples
 from r3v.training.loader import StepLoader, accumulation
@@ -123,6 +124,8 @@ def fit(
         return _result(out, fingerprint)
     if loaded is None:
         raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
+    if os.environ.get("RANK", "0") == "0":
+        tell_retold(examples, loaded.encoder.fingerprint, out.parent)
     loaded = loaded if usage is None else replace(loaded, usage=usage)
     network = with_adapter(loaded, adapter, trainable=True).model if adapter is not None else loaded.model
     module = R3VModule(replace(loaded, model=network), train, config=model, seed=seed)
@@ -234,12 +237,16 @@ def _fingerprint(
     it, so that a fit can be resumed with other ones."""
     train = replace(train, strategy="auto", devices=1)
     # Fits of before a field existed go on being theirs.
-    told = {k: v for k, v in asdict(model).items() if k not in ("blank", "force") or v}
+    told = {
+        k: v for k, v in asdict(model).items() if v != {"blank": False, "thinking": None, "force": False}.get(k, ...)
+    }
     digest = hashlib.sha256(json.dumps([asdict(train), told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]
         row = [e.kind, e.problem_id, texts, e.target, e.weight, e.advantage, e.pair, e.rejected]
-        row += [e.token_ids, e.logprobs] if e.token_ids else []
+        row += [list(e.token_ids), e.logprobs] if e.token_ids else []
+        row += [e.tokenizer] if e.tokenizer else []
+        row += [] if e.ended else ["cut off"]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]
 

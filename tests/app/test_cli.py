@@ -36,7 +36,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
             return scripted_run.answerer(by_id, 0.5)(prompt, index)
         return "90 - 35 = 55.\nAnswer: 55"
 
-    def make(model, config, dry_run=False, say=None) -> ScriptedPolicy:
+    def make(model, config, dry_run=False, say=None, **more) -> ScriptedPolicy:
         return ScriptedPolicy(answer, name=f"scripted {model.path}")
 
     monkeypatch.setattr(commands, "make_policy", make)

@@ -31,6 +31,8 @@ class FakeServer:
     def __init__(self, kind: str = "vllm", say: Callable[[dict[str, Any]], str] = answer, port: int = 0) -> None:
         self.kind, self.say = kind, say
         self.models = ["base"]
+        self.key = ""
+        """What requests but /health must carry; empty is no key."""
         self.faults: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -168,7 +170,11 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self.take()
-            if self.path == "/v1/models" and not fake.models:
+            if self.path == "/health":
+                self.send(200, b"", "text/plain")
+            elif fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
+                self.send(401, {"error": "Unauthorized"})
+            elif self.path == "/v1/models" and not fake.models:
                 self.send(500, {"error": {"message": "no download folder"}})
             elif self.path == "/v1/models":
                 names = list(fake.models)
@@ -183,7 +189,9 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.take()
-            if self.path == "/v1/chat/completions":
+            if fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
+                self.send(401, {"error": "Unauthorized"})
+            elif self.path == "/v1/chat/completions":
                 with fake.lock:
                     fake.in_flight += 1
                     fake.most = max(fake.most, fake.in_flight)

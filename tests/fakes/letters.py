@@ -16,8 +16,10 @@ class LetterEncoder:
     def prompt(self, prompt):
         return SimpleNamespace(ids=[ord(c) for c in prompt.messages[0].text], images={})
 
-    def target(self, text):
-        return [*(ord(c) for c in text), 0]
+    fingerprint = "letters"
+
+    def target(self, text, *, ended=True):
+        return [*(ord(c) for c in text), *([0] if ended else [])]
 
     def positions(self, model, ids, images):
         return torch.arange(len(ids))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from r3v.errors import EngineError
 from r3v.grading import grade
-from r3v.policies.base import SamplingParams, Score
+from r3v.policies.base import Given, SamplingParams, Score, text_of
 from r3v.records import BytesImage, Candidate, Graded, Problem, Prompt
 
 
@@ -105,9 +105,9 @@ class FakePolicy:
             for prompt in prompts
         ]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
-        self.scored += [(p, tuple(c)) for p, c in zip(prompts, continuations, strict=True)]
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
+        self.scored += [(p, tuple(text_of(reply) for reply in c)) for p, c in zip(prompts, continuations, strict=True)]
         return [
-            [Score((1, 2), (self.weigh(prompt, text), 0.0)) for text in texts]
+            [Score((1, 2), (self.weigh(prompt, text_of(text)), 0.0)) for text in texts]
             for prompt, texts in zip(prompts, continuations, strict=True)
         ]

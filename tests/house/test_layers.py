@@ -28,6 +28,8 @@ ROOMS = (
         "r3v.moved",
         "r3v.precision",
         "r3v.spec",
+        "r3v.thoughts",
+        "r3v.token_ids",
     ),
     # How far long work is, and when it is asked to stop: said and asked by whatever works long, engines included.
     ("r3v.run.progress", "r3v.run.signals"),
@@ -38,7 +40,7 @@ ROOMS = (
     ("r3v.policies.model",),
     ("r3v.policies.sampling",),
     ("r3v.policies.server",),
-    ("r3v.policies.cluster",),
+    ("r3v.policies.cluster", "r3v.policies.engine"),
     ("r3v.embedding",),
     ("r3v.selection", "r3v.rollout"),
     ("r3v.run",),

@@ -81,7 +81,7 @@ def test_an_adapter_replaces_the_one_of_the_config() -> None:
 def test_the_commit_of_a_hub_model_is_told_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers notes the commit that a hub name was resolved to in the model's config."""
     hub: Any = SimpleNamespace(model=SimpleNamespace(config=SimpleNamespace(_commit_hash="c" * 40)))
-    monkeypatch.setattr("r3v.reflection.stages.make_policy", lambda *args: hub)
+    monkeypatch.setattr("r3v.reflection.stages.make_policy", lambda *args, **more: hub)
     monkeypatch.setattr("r3v.reflection.stages.check_loss", lambda config: None)
     said: list[str] = []
     stages = real_stages(say=said.append)

@@ -260,3 +260,64 @@ def test_examples_depend_on_seed_and_problem_alone(order: list[int], seed: int) 
         assert [e for e in whole if e.problem_id == problem.id] == alone
     other, _ = build_examples(pool, problems, cfg, FULL, seed + 1)
     assert {e.sources for e in other} != {e.sources for e in whole}
+
+
+THOUGHT = "<think>\n180 - 120 is 50, no, 60\n</think>\n\nThe angle sum gives 60.\nAnswer: 60"
+
+
+def sampled(problem, *texts: str, tokenizer: str = "mark", cut: tuple[int, ...] = ()):
+    """Graded candidates with ids of a known tokenizer: 10 and the index, and 0 for the end of those not `cut`."""
+    return [
+        replace(
+            item,
+            candidate=replace(
+                item.candidate,
+                token_ids=(10, i) if i in cut else (10, i, 0),
+                logprobs=(),
+                tokenizer=tokenizer,
+                stop="length" if i in cut else "eos",
+            ),
+        )
+        for i, item in enumerate(graded(problem, *texts))
+    ]
+
+
+def test_a_whole_candidate_is_taught_as_its_ids_under_every_prompt() -> None:
+    problem = number()
+    items = sampled(problem, "180 - 120 = 60\nAnswer: 60", "Answer: 50", "So it is.\nAnswer: 60", cut=(2,))
+    cfg = replace(NONE, positives=2, refine=1, keep=1, select=1, prefer=1, select_target="solution", select_none=0.0)
+    made = build(problem, items, cfg)
+    assert {e.kind for e in made} == {"answer", "refine", "keep", "select", "prefer"}
+    for e in made:
+        (target,) = [i.candidate for i in items if i.candidate.text == e.target]
+        assert (e.token_ids, e.tokenizer, e.logprobs) == (target.token_ids, "mark", ())
+        assert e.ended == (target.stop == "eos")
+    assert {len(e.token_ids) for e in made} == {2, 3}, "the one that was cut off has no end to teach"
+    for e in build(problem, sampled(problem, "Answer: 60", tokenizer=""), replace(cfg, select=0)):
+        assert e.token_ids == (), "ids of a tokenizer that nobody knows"
+
+
+def test_answers_that_no_candidate_gave_have_no_ids() -> None:
+    problem = number()
+    items = sampled(problem, "180 - 120 = 60\nAnswer: 60", "Answer: 50")
+    made = build(problem, items, replace(NONE, select=1, select_none=0.0, qa=1.0))
+    assert [(e.kind, e.token_ids, e.ended) for e in made] == [("select", (), True), ("answer", (), True)]
+
+
+@pytest.mark.parametrize("name", ["full", "full+thoughts"])
+def test_what_is_shown_of_a_thought_is_one_option_and_targets_think_as_they_were_sampled(name: str) -> None:
+    """Dropped, a solution told again is told as it was shown, and not as it was sampled."""
+    problem, style = number(), words.style(name)
+    items = sampled(problem, THOUGHT, "<think>\n50\n</think>\n\nAnswer: 50")
+    cfg = replace(NONE, positives=1, refine=1, keep=1, select=1, select_target="solution", select_none=0.0)
+    made = {e.kind: e for e in problem_examples(problem, items, cfg, style, 0)}
+    for kind in ("answer", "refine", "keep"):
+        assert made[kind].token_ids == items[0].candidate.token_ids
+        assert made[kind].target == THOUGHT
+    for kind in ("refine", "keep", "select"):
+        assert ("<think>" in made[kind].prompt.messages[0].text) == (name == "full+thoughts")
+    told = made["select"]
+    if name == "full":
+        assert (told.target, told.token_ids) == ("The angle sum gives 60.\nAnswer: 60", ())
+    else:
+        assert (told.target, told.token_ids) == (THOUGHT, items[0].candidate.token_ids)

@@ -18,11 +18,21 @@ from reflection_fakes import FakePolicy, choice, graded, number
 
 from r3v import prompts as words
 from r3v.errors import ConfigError, RunError
-from r3v.records import Outcome
+from r3v.grading import grader_name
+from r3v.records import Outcome, Verdict
+from r3v.reflection.stages import real_stages
 from r3v.rollout.rollout import bootstrap, first_part, never_solved, rescue
-from r3v.rollout.shards import read_shards
+from r3v.rollout.shards import (
+    OLD_GRADER,
+    read_shard,
+    read_shards,
+    shard_grader,
+    shard_paths,
+    shard_settings,
+    write_shard,
+)
 from r3v.run.progress import Line, shown_on
-from r3v.settings.config import BuildConfig, SampleConfig
+from r3v.settings.config import BuildConfig, Config, ModelConfig, SampleConfig
 
 FULL = words.style("full")
 SAMPLE = SampleConfig(k=2, shard_size=2)
@@ -59,6 +69,44 @@ def test_the_second_run_samples_only_what_is_missing(tmp_path: Path) -> None:
     assert stats.resumed_shards == 2
     assert list(read_shards(tmp_path)) == before
     assert run(FakePolicy(fail=lambda prompts: True), tmp_path).resumed_shards == 3
+
+
+def of_another_grader(folder: Path) -> None:
+    """Every shard as an older grader would have left it: it took all answers of 50 for right."""
+    for path in shard_paths(folder):
+        items = [
+            replace(item, verdict=Verdict(Outcome.CORRECT, "60")) if item.candidate.text == "Answer: 50" else item
+            for item in read_shard(path)
+        ]
+        write_shard(path, items, shard_settings(path), OLD_GRADER)
+
+
+def test_a_resumed_run_is_judged_anew_where_another_grader_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """5 problems with a right and a wrong sample each; an older grader took the 5 wrong ones for right."""
+    run(FakePolicy(answer), tmp_path)
+    before = list(read_shards(tmp_path))
+    assert [shard_grader(path) for path in shard_paths(tmp_path)] == [grader_name()] * 3
+    of_another_grader(tmp_path)
+    stats = run(FakePolicy(fail=lambda prompts: True), tmp_path)
+    assert (stats.correct, stats.wrong, stats.resumed_shards) == (5, 5, 3)
+    assert list(read_shards(tmp_path)) == before
+    assert [shard_grader(path) for path in shard_paths(tmp_path)] == [grader_name()] * 3
+    told = f"judged by r3v 1, now {grader_name()}: 10 verdicts made anew from the texts, 5 of them changed"
+    assert told in capsys.readouterr().err
+
+
+def test_a_pool_is_judged_anew_before_examples_are_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stood as right is a wrong solution to refine, in all rounds that the pool holds."""
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for number_, folder in enumerate(folders):
+        run(FakePolicy(answer), folder, round=number_)
+    of_another_grader(folders[0])
+    config = Config(build=BuildConfig(positives=4, keep=0, select=0), model=ModelConfig(prompt_style="full"))
+    value = real_stages().build(PROBLEMS, folders, tmp_path / "examples.parquet", config, 1, FakePolicy)
+    assert (value["outcomes"], value["kinds"]) == ({"correct": 10, "wrong": 10}, {"answer": 5, "refine": 5})
+    assert "10 verdicts made anew from the texts, 5 of them changed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

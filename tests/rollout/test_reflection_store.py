@@ -17,6 +17,7 @@ from r3v.rollout.shards import (
     read_examples,
     read_shard,
     read_shards,
+    shard_column,
     shard_settings,
     write_examples,
     write_shard,
@@ -127,3 +128,49 @@ def test_the_pool_groups_rounds_and_keeps_few_shards(tmp_path: Path) -> None:
         assert [g.candidate.id for g in pool[name]] == [f"{name}/{r}/{i}" for r in (0, 1) for i in (0, 1)]
         assert len(pool._cache) <= 2
     assert [g.candidate.round for g in pool.newest()["p1"]] == [1, 1]
+
+
+def test_ids_take_four_bytes_and_nothing_where_none_were_sampled(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    items = [
+        Graded(Candidate("p", 0, 0, 0, "ab", (7, 8, 3), tokenizer="mark"), Verdict(Outcome.WRONG, "a")),
+        Graded(Candidate("p", 0, 1, 0, "ab"), Verdict(Outcome.WRONG, "a")),
+        Graded(Candidate("p", 0, 2, 0, "", (2**31 - 1,), stop="length", tokenizer="mark"), Verdict(Outcome.UNPARSED)),
+    ]
+    path = tmp_path / "shard-00000.parquet"
+    write_shard(path, items)
+    table = pq.read_table(path)
+    assert table.schema.field("token_ids").type == pa.list_(pa.int32())
+    assert table["token_ids"].to_pylist() == [[7, 8, 3], None, [2**31 - 1]]
+    assert table["tokenizer"].to_pylist() == ["mark", "", "mark"]
+    assert read_shard(path) == items
+    assert shard_column(path, "token_ids") == [(7, 8, 3), None, (2**31 - 1,)]
+
+
+def test_shards_without_ids_and_with_ids_of_0_1_are_read(tmp_path: Path) -> None:
+    """0.1 kept 64-bit ids; a shard that another program wrote for us may have none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "shard-00000.parquet"
+    write_shard(path, [Graded(Candidate("p", 0, 0, 0, "ab", (7, 8)), Verdict(Outcome.WRONG, "a"))])
+    table = pq.read_table(path).drop_columns(["tokenizer"])
+    old = table.set_column(table.column_names.index("token_ids"), "token_ids", pa.array([[7, 8]], pa.list_(pa.int64())))
+    pq.write_table(old, path)
+    (item,) = read_shard(path)
+    assert (item.candidate.token_ids, item.candidate.tokenizer) == ((7, 8), "")
+    pq.write_table(table.drop_columns(["token_ids"]), path)
+    (item,) = read_shard(path)
+    assert (item.candidate.text, item.candidate.token_ids) == ("ab", ())
+
+
+def test_examples_keep_ids_their_tokenizer_and_whether_they_ended(tmp_path: Path) -> None:
+    prompt = words.solve(PROBLEM, words.style("full"))
+    examples = [
+        Example("answer", "p0", prompt, "ab", token_ids=(7, 8), tokenizer="mark", ended=False),
+        Example("answer", "p0", prompt, "ab"),
+    ]
+    write_examples(tmp_path / "examples.parquet", examples, {"p0": PROBLEM})
+    assert read_examples(tmp_path / "examples.parquet", {"p0": PROBLEM}) == examples

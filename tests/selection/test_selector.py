@@ -12,7 +12,7 @@ from reflection_fakes import FakePolicy, candidate, choice, number
 
 from r3v import prompts as words
 from r3v.errors import ConfigError, EngineError
-from r3v.policies.base import Score
+from r3v.policies.base import Score, text_of
 from r3v.rollout.choose import problem_rng
 from r3v.selection.selector import ORACLE, SELECTORS, Selector, blind
 from r3v.selection.selfselect import group_answers, orders, shown_answer
@@ -186,7 +186,8 @@ def test_solutions_told_again_are_compared_per_token() -> None:
     class Policy(FakePolicy):
         def score(self, prompts, continuations):  # type: ignore[override]
             asked.extend(zip(prompts, continuations, strict=True))
-            return [[Score((1,) * len(lines[t]), lines[t]) for t in texts] for texts in continuations]
+            given = [[lines[text_of(reply)] for reply in several] for several in continuations]
+            return [[Score((1,) * len(found), found) for found in several] for several in given]
 
     model = Selector(Policy(), FULL, SelectConfig(permutations=2, target="solution"))
     chosen = model.choose("self_select", problem, items)
@@ -195,9 +196,9 @@ def test_solutions_told_again_are_compared_per_token() -> None:
     assert chosen.details["none"] == pytest.approx(math.exp(-3) / sum(map(math.exp, (-2.5, -3.5, -3.0))))
     assert {prompt.messages[0].text.count("repeated word for word") for prompt, _ in asked} == {1}
     assert {tuple(texts) for _, texts in asked} == {
-        (items[0].text, items[1].text, FULL.none_right),
-        (items[1].text, items[0].text, FULL.none_right),
-    }
+        (items[0], items[1], FULL.none_right),
+        (items[1], items[0], FULL.none_right),
+    }, "candidates as they were sampled, not their texts"
     assert chosen.tokens == 2 * 4 + 2 * (8 + 2 + 1)
 
 

@@ -94,7 +94,7 @@ def test_a_preference_pair_is_dropped_together():
 
 def test_empty_target_or_prompt_is_an_error():
     encoder = LetterEncoder()
-    encoder.target = lambda text: []
+    encoder.target = lambda text, *, ended=True: []
     with pytest.raises(DataError, match="target has no tokens"):
         build_trie([example("q", "")], encoder)
 

@@ -288,7 +288,7 @@ def filters(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.data.geoworld import rationale_is_right
     from r3v.prompts import style
     from r3v.reflection.filters import measure_filters
-    from r3v.rollout.shards import read_shards
+    from r3v.rollout.shards import read_shards, regrade_folders
 
     config = read(Path(args.run) / "config.yaml", rest).config
     if not config.data.train.startswith("geoworld"):
@@ -299,6 +299,7 @@ def filters(args: argparse.Namespace, rest: list[str]) -> int:
     if not folders:
         raise ConfigError(f"found no round_*/candidates in {args.run}, expected the folder of a run that has sampled")
     problems = {p.id: p for p in load(config.data.train, limit=config.data.n_train, open=config.data.open)}
+    regrade_folders(folders, list(problems.values()), note)
     policy = make_policy(config.model, config, say=note) if args.grounded else None
     graded = ((problems[g.candidate.problem_id], g) for folder in folders for g in read_shards(folder))
     rows = measure_filters(graded, rationale_is_right, style=style(config.model.prompt_style), policy=policy)

@@ -222,7 +222,9 @@ def examples_of(
                 sources=(c.id,),
                 advantage=advantage,
                 token_ids=c.token_ids,
+                tokenizer=c.tokenizer,
                 logprobs=c.logprobs if known else (),
+                ended=c.stop != "length",
             )
         )
     return examples

@@ -19,7 +19,8 @@ from r3v.errors import ConfigError
 from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
-from r3v.run.fixed import ALWAYS, SERVER_ALWAYS, Table
+from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
+from r3v.settings.cluster import PolicyConfig
 from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig
 from r3v.settings.server import ServerConfig
 
@@ -184,6 +185,8 @@ class SpiralConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     """With a `url`, the model is asked there; `note` alone can learn then."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    """Who is asked; vLLM as the run's own engine gives way to whatever learns."""
     probe: ProbeGroup = field(default_factory=ProbeGroup)
     ask: AskGroup = field(default_factory=AskGroup)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
@@ -214,7 +217,7 @@ FIXED = Table(
         "data": "evaluate", "data.seeds": "generate", "data.n_seeds": "generate", "data.benchmarks": "generate",
         "model": "evaluate", "model.lora_r": "learn", "model.lora_alpha": "learn", "model.lora_dropout": "learn",
         "model.lora_targets": "learn", "model.force": ALWAYS,
-        "server": "evaluate", **SERVER_ALWAYS,
+        "server": "evaluate", **SERVER_ALWAYS, **POLICY,
         "select": "evaluate",
         "probe": "diagnose", "ask": "diagnose", "ask.slots": ALWAYS,
         "mixture": "mixture",

@@ -91,6 +91,7 @@ def reflect_config(task: Task) -> Config:
         build=c.build,
         train=replace(c.fit, lr=task.rate(c.fit.lr)),
         select=c.select,
+        policy=c.policy,
     )
 
 

@@ -19,7 +19,7 @@ from r3v.notebook.retrieval.inject import open_recall
 from r3v.prompts import style
 from r3v.records import Problem
 from r3v.reflection.stages import make_policy, real_stages
-from r3v.settings.config import Config
+from r3v.settings.config import Config, RunConfig
 
 
 def real_parts(dry_run: bool = False, say: Say | None = None) -> Parts:
@@ -29,9 +29,11 @@ def real_parts(dry_run: bool = False, say: Say | None = None) -> Parts:
     @contextmanager
     def solver(config: SpiralConfig, standing: Standing) -> Iterator[Solver]:
         asked = Config(
+            run=RunConfig(dir=config.run.dir),
             model=model_at(config, standing),
             sample=replace(config.sample, slots=config.ask.slots),
             server=config.server,
+            policy=config.policy,
         )
         policy = make_policy(asked.model, asked, dry_run, say)
         meter: Any = getattr(policy, "meter", None)

@@ -244,5 +244,5 @@ def _sampling(config: SpiralConfig, k: int) -> SampleConfig:
 
 def _drawn(folder: Path) -> dict[str, int]:
     """Answers and tokens in a folder of shards."""
-    lengths = [len(ids) for path in shard_paths(folder) for ids in shard_column(path, "token_ids")]
+    lengths = [len(ids or ()) for path in shard_paths(folder) for ids in shard_column(path, "token_ids")]
     return {"samples": len(lengths), "tokens": sum(lengths)}

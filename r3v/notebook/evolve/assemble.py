@@ -66,8 +66,10 @@ def _policy(server: ServerConfig, model: ModelConfig, slots: int, say: Say) -> P
         from r3v.policies.server.policy import OpenAIPolicy
 
         return OpenAIPolicy.from_config(server, model, say)
+    from r3v.policies.engine.policy import let_go
     from r3v.policies.sampling.hf import HFPolicy
 
+    let_go()  # in a spiral vLLM may have been asked before, and one device holds one of both
     return HFPolicy.from_config(model, slots=slots)
 
 

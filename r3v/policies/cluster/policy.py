@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from r3v.policies.base import Choice, Policy, SamplingParams, Score
+from r3v.policies.base import Choice, Given, Policy, SamplingParams, Score
 from r3v.policies.cluster.workers import Make, Say, Workers
 from r3v.records import Candidate, Prompt
 from r3v.settings.cluster import RayConfig
@@ -57,10 +57,10 @@ class RayPolicy:
 
         return self._divided(work, prompts)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         """Log-probabilities of the continuations, the prompts divided among the workers."""
 
-        def work(policy: Policy, part: Sequence[tuple[Prompt, Sequence[str]]]) -> list[list[Score]]:
+        def work(policy: Policy, part: Sequence[tuple[Prompt, Sequence[Given]]]) -> list[list[Score]]:
             return policy.score([prompt for prompt, _ in part], [texts for _, texts in part])
 
         return self._divided(work, list(zip(prompts, continuations, strict=True)))

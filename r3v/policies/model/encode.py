@@ -11,6 +11,8 @@ Suffixes: L tokens.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import warnings
 from collections import OrderedDict
@@ -23,12 +25,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from r3v.errors import ImageError, ModelError
+from r3v.policies.model.reply import reply_format
 from r3v.policies.model.token_types import TokenTypes, aligned_of
-from r3v.records import ImageSource, Prompt, image_hash
+from r3v.records import Candidate, ImageSource, Prompt, image_hash
+from r3v.thoughts import TAGS
 
 CACHE_BYTES = 256 * 2**20
 """Memory for preprocessed images; the least recently used ones go first."""
-_PROBE = "probe of the reply"
+
+_PROBE = "probe of a message"
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,10 @@ class Encoder:
     """Chat template, tokenizer and image processor of one model.
 
     `eot_id` is the token that ends a reply, `stop_ids` are all that do (the generation configuration may name
-    more), `banned_ids` may never be sampled: image and other special tokens except those that stop.
-    `min_pixels` scales smaller images up and `max_pixels` larger ones down before the processor sees them. Raises
-    ModelError when the processor has no chat template that can be used or the model no end-of-turn token.
+    more), `banned_ids` may never be sampled: image and other special tokens except those that stop or mark a thought.
+    `min_pixels` scales smaller images up and `max_pixels` larger ones down before the processor sees them. `thinking`
+    switches the thoughts of templates that know `enable_thinking` on or off. Raises ModelError when the processor has
+    no chat template that can be used, a template without that switch, or the model no end-of-turn token.
     """
 
     def __init__(
@@ -76,27 +82,33 @@ class Encoder:
         generation_config: Any = None,
         max_pixels: int | None = None,
         min_pixels: int | None = None,
+        thinking: bool | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.config = model_config
-        self.max_pixels, self.min_pixels = max_pixels, min_pixels
+        self.max_pixels, self.min_pixels, self.thinking = max_pixels, min_pixels, thinking
         self.image_token_id: int | None = _image_token_id(processor, model_config)
         self._expanded = None
         if self.image_token_id is not None:
             self._expanded = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
         self._placeholder = getattr(processor, "image_token", None) or self._expanded
-        self._special = _special_pattern(self.tokenizer, self._placeholder)
+        self._tags = _tags(self.tokenizer)
+        self._special = _special_pattern(self.tokenizer, self._placeholder, set(self._tags.values()))
+        special = _special_ids(self.tokenizer, model_config)
         self._check_template()
-        self._lead, self.eot_id = self._reply_format()
+        self._check_thinking()
+        self.reply = reply_format(self._template, self.tokenizer, special, type(processor).__name__)
+        self.eot_id = self.reply.eot_id
         self.stop_ids = frozenset({self.eot_id} | _ids(getattr(generation_config, "eos_token_id", None)))
-        self.banned_ids = tuple(sorted(_special_ids(self.tokenizer, model_config) - self.stop_ids))
+        self.banned_ids = tuple(sorted(special - self.stop_ids - set(self._tags)))
         self._cache: OrderedDict[tuple[str, ...], _Pictures] = OrderedDict()
         self._cache_bytes, self._cache_limit = 0, cache_bytes
         self._short_way: bool | None = None
-        self._types = TokenTypes(_special_ids(self.tokenizer, model_config))
+        self._types = TokenTypes(special)
         self._by_processor: bool | None = None
+        self._fingerprint: str | None = None
 
     # ---- prompts ---------------------------------------------------------------------------------
 
@@ -129,15 +141,44 @@ class Encoder:
                 ids = full
         return Encoded(ids, pictures.tensors, name, self._types.of(ids))
 
-    def target(self, text: str) -> tuple[int, ...]:
-        """Ids of a reply, ending in `eot_id`."""
-        ids = self.tokenizer(self._lead + self._plain(text), add_special_tokens=False)["input_ids"]
-        return (*(int(i) for i in ids), self.eot_id)
+    # ---- replies ---------------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over what ids of a reply depend on: vocabulary, chat template, `thinking`."""
+        if self._fingerprint is None:
+            vocabulary = sorted(self.tokenizer.get_vocab().items())
+            template = getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
+            told = json.dumps([vocabulary, template, self.thinking, self.eot_id], sort_keys=True)
+            self._fingerprint = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return self._fingerprint
+
+    def target(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
+        """Ids of a reply, as the model would sample them after a prompt: ending in `eot_id` unless it was cut off (not
+        `ended`), after an empty thought where the template has thoughts and the text none."""
+        ids = self.tokenizer(self.reply.written(self._plain(text)), add_special_tokens=False)["input_ids"]
+        return (*(int(i) for i in ids), *([self.eot_id] if ended or not ids else []))
+
+    def sampled(self, reply: str | Candidate) -> tuple[int, ...]:
+        """Ids of a given reply: those that were sampled, or its text's where they are another tokenizer's or none."""
+        if isinstance(reply, str):
+            return self.target(reply)
+        if reply.token_ids and reply.tokenizer == self.fingerprint:
+            return tuple(reply.token_ids)
+        return self.target(reply.text, ended=reply.stop != "length")
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a sampled reply; the inverse of `target` for text that survives tokenisation."""
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text[len(self._lead) :] if self._lead and text.startswith(self._lead) else text
+        """The text of a sampled reply; the inverse of `target` for text that survives tokenisation. A thought that the
+        prompt opened gets its opening tag again, an empty one is left out."""
+        pieces: list[list[int]] = [[]]
+        text = ""
+        for i in ids:
+            if i in self._tags:
+                text += self._text(pieces.pop()) + self._tags[i]
+                pieces.append([])
+            else:
+                pieces[-1].append(i)
+        return self.reply.read(text + self._text(pieces.pop()))
 
     # ---- model inputs ----------------------------------------------------------------------------
 
@@ -184,13 +225,19 @@ class Encoder:
             for part in message["content"]:
                 if part["type"] == "text":
                     part["text"] = self._plain(part["text"])
-        return self._template(chat, add_generation_prompt=True)
+        return self._template(chat, True)
 
-    def _template(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _template(self, chat: list[dict[str, Any]], add_generation_prompt: bool, **more: Any) -> str:
         from jinja2 import TemplateError
 
+        switch = {} if self.thinking is None else {"enable_thinking": self.thinking}
         try:
-            return self.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
+            return self.processor.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt, **{**switch, **more}
+            )
         except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise self._no_template(f"fails ({type(error).__name__}: {error})") from error
 
@@ -205,35 +252,26 @@ class Encoder:
         """Raise ModelError for a template that writes the list of a message's parts as it is in Python, as one that
         takes strings alone does, or that leaves text or pictures out."""
         told: dict[str, Any] = {"type": "text", "text": _PROBE}
-        said = self._template([{"role": "user", "content": [told]}], add_generation_prompt=True)
+        said = self._template([{"role": "user", "content": [told]}], True)
         if "'type'" in said or '"type"' in said:
             raise self._no_template("takes messages whose content is a string alone")
         if _PROBE not in said:
             raise self._no_template("leaves the text of a message out")
         if self.image_token_id is None:
             return
-        pictured = self._template([{"role": "user", "content": [{"type": "image"}, told]}], add_generation_prompt=True)
+        pictured = self._template([{"role": "user", "content": [{"type": "image"}, told]}], True)
         if pictured == said or _PROBE not in pictured:
             raise self._no_template("leaves the pictures of a message out")
 
-    def _reply_format(self) -> tuple[str, int]:
-        """What the template puts between the generation prompt and a reply, and the token after the reply."""
+    def _check_thinking(self) -> None:
+        if self.thinking is None:
+            return
         chat: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
-        opening = self._template(chat, add_generation_prompt=True)
-        reply = {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}
-        whole = self._template([*chat, reply], add_generation_prompt=False)
-        start = whole.rfind(_PROBE)
-        lead = whole[len(opening) : start] if whole.startswith(opening) else ""
-        after = self.tokenizer(whole[start + len(_PROBE) :].lstrip(), add_special_tokens=False)["input_ids"]
-        special = _special_ids(self.tokenizer, self.config)
-        if start >= 0 and after and int(after[0]) in special:
-            return lead, int(after[0])
-        if self.tokenizer.eos_token_id is None:
+        if self._template(chat, True) == self._template(chat, True, enable_thinking=not self.thinking):
             raise ModelError(
-                f"found no end-of-turn token: the chat template of {type(self.processor).__name__} puts none "
-                "after a reply and its tokenizer has no eos_token. Set one of the two"
+                f"found model.thinking {str(self.thinking).lower()}, and the chat template of "
+                f"{type(self.processor).__name__} makes the same prompt with it and without. Leave model.thinking out"
             )
-        return lead, int(self.tokenizer.eos_token_id)
 
     def _text_tokens(self, text: str) -> tuple[int, ...]:
         """A prompt without pictures: by the tokenizer, or by the processor where that adds something (a BOS)."""
@@ -374,9 +412,16 @@ def _special_ids(tokenizer: Any, config: Any) -> set[int]:
     return ids
 
 
-def _special_pattern(tokenizer: Any, placeholder: str | None) -> re.Pattern[str]:
+def _tags(tokenizer: Any) -> dict[int, str]:
+    """Special tokens that mark a thought: part of what a model writes, unlike other special tokens."""
+    tags = {tag for pair in TAGS for tag in pair}
+    return {int(i): str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special and str(t) in tags}
+
+
+def _special_pattern(tokenizer: Any, placeholder: str | None, allowed: set[str]) -> re.Pattern[str]:
     tokens = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     tokens |= set(tokenizer.all_special_tokens) | ({placeholder} if placeholder else set())
+    tokens -= allowed
     listed = "|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True) if len(t) > 1)
     return re.compile(listed or r"(?!)")
 

@@ -66,6 +66,7 @@ def load(config: ModelConfig, *, dry_run: bool = False, usage: Usage | None = No
         generation_config=getattr(model, "generation_config", None),
         max_pixels=config.max_pixels,
         min_pixels=config.min_pixels,
+        thinking=config.thinking,
     )
     commit = None if dry_run else getattr(model.config, "_commit_hash", None)
     base = Base(config.path, config.revision, commit, weights, model.config.model_type)
@@ -88,6 +89,7 @@ def encoder_of(config: ModelConfig) -> Encoder:
         AutoConfig.from_pretrained(**_source(path, config)),
         max_pixels=config.max_pixels,
         min_pixels=config.min_pixels,
+        thinking=config.thinking,
     )
 
 

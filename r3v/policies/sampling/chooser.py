@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from r3v.policies.base import Policy, SamplingParams, Score
+from r3v.policies.base import Given, Policy, SamplingParams, Score
 from r3v.policies.model.adapters.files import beside, weights_hash
 from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.sampling.hf import HFPolicy
@@ -49,7 +49,7 @@ class WithChooser:
         """See `Policy.generate`."""
         return self.answering.generate(prompts, n, params, seed=seed, round=round, first_index=first_index)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         """See `Policy.score`."""
         with self.turn():
             return self.choosing.score(prompts, continuations)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from r3v.policies.base import SamplingParams, Score
+from r3v.policies.base import Given, SamplingParams, Score
 from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import (
@@ -126,8 +126,9 @@ class HFPolicy:
                     )
         return [[c for c in row if c is not None] for row in out]
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
-        """Log-probabilities of each continuation of each prompt, its end-of-turn token included.
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
+        """Log-probabilities of each continuation of each prompt, its end-of-turn token included; a candidate is
+        scored as the ids that were sampled.
 
         Each prompt is computed once for all its continuations. Where memory runs out, batches become smaller; raises
         EngineError when they cannot.
@@ -139,7 +140,7 @@ class HFPolicy:
             for begin in range(0, len(prompts), ENCODED_AHEAD):
                 some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
                 encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
-                targets = {i: [self.encoder.target(text) for text in continuations[i]] for i in encoded}
+                targets = {i: [self.encoder.sampled(reply) for reply in continuations[i]] for i in encoded}
                 while encoded:
                     for i, scores in self._score_some(encoded, targets):
                         out[i] = scores
@@ -224,6 +225,7 @@ class HFPolicy:
             stop="eos" if stopped else "length",
             model=self.name,
             prompt_hash=prompt_hash,
+            tokenizer=self.encoder.fingerprint,
         )
 
     def _score_some(

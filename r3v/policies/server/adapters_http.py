@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from r3v.errors import EngineError, ModelError
+from r3v.errors import EngineError, EngineGoneError, ModelError
 from r3v.policies.server.client import BadAnswerError, Client, ServerError, as_json, as_text
 from r3v.settings.server import Kind
 
@@ -88,6 +88,8 @@ class ServedAdapter:
                 return
             try:
                 self._client.post(_UNLOAD, {"lora_name": name}, as_text, root=self._kind == "sglang", retries=0)
+            except EngineGoneError:
+                return  # and the adapter with it
             except EngineError as error:
                 warnings.warn(f"adapter {name} may still be loaded: {error}", RuntimeWarning, stacklevel=2)
 

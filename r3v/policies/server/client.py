@@ -104,17 +104,28 @@ def retry_after(value: str | None) -> float | None:
 class Client:
     """Requests to the server of `config`; safe to use from many threads, at most `limit` in flight at once.
 
-    `retried` is called with one line of text for every attempt that failed and is made again.
+    `retried` is called with one line of text for every attempt that failed and is made again. `key` is used in place of
+    the one that the config names. `unanswered` is called after every attempt that got no HTTP answer, with whether it
+    was the last: who knows the server to be gone raises there.
     """
 
-    def __init__(self, config: ServerConfig, limit: int, retried: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        limit: int,
+        retried: Callable[[str], None] = lambda line: None,
+        *,
+        key: str | None = None,
+        unanswered: Callable[[bool], None] = lambda last: None,
+    ) -> None:
         check(config)
         parts = urlsplit(config.url)
         base = parts.path.rstrip("/") or "/v1"
         self.config, self.base, self.root = config, base, base.removesuffix("/v1")
         self._https, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
         self.shown = f"{parts.scheme}://{parts.netloc}{base}"
-        self._key = api_key(config)
+        self._key = key or api_key(config)
+        self._unanswered = unanswered
         self._tls = ssl.create_default_context() if self._https else None
         self._slots = threading.BoundedSemaphore(limit)
         self._lock = threading.Lock()
@@ -188,6 +199,8 @@ class Client:
                 return self._attempt(method, target, url, data, read, stop, again)
             except _PassingError as fault:
                 wait = self._wait(attempt, fault.wait)
+                if fault.status is None and not stop.is_set():
+                    self._unanswered(attempt == last)
                 if attempt == last or wait is None or stop.is_set():
                     raise self._failure(url, attempt + 1, fault) from fault.__cause__
                 self._retried(self.redact(f"{url}: {fault.what}; attempt {attempt + 2} in {wait:.1f} s"))

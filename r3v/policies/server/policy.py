@@ -17,18 +17,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from r3v.errors import ConfigError, EngineError
-from r3v.policies.base import Choice, SamplingParams, Score, chosen_by_scores
-from r3v.policies.model.adapters.reading import read_config, read_shapes
-from r3v.policies.model.adapters.taught import Base, Usage, check_taught, taught_by
+from r3v.policies.base import Choice, Given, SamplingParams, Score, chosen_by_scores, text_of
+from r3v.policies.model.adapters.served import check_served
+from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.server import score as scoring
 from r3v.policies.server.adapters_http import ServedAdapter
 from r3v.policies.server.choosing import choose_by_logprobs, choose_by_votes
 from r3v.policies.server.client import Client, ServerError
 from r3v.policies.server.cost import CostMeter
 from r3v.policies.server.find import Teller, find
+from r3v.policies.server.own_ids import OwnIds
 from r3v.policies.server.response_cache import ResponseCache, cache_key
 from r3v.policies.server.wire import (
     Reply,
@@ -43,6 +44,9 @@ from r3v.run.progress import answered
 from r3v.settings.config import ModelConfig
 from r3v.settings.server import Kind, ServerConfig, check
 
+if TYPE_CHECKING:
+    from r3v.policies.model.encode import Encoder
+
 T = TypeVar("T")
 CONCURRENCY = 16
 _CHAT = "/chat/completions"
@@ -52,7 +56,8 @@ class OpenAIPolicy:
     """Samples from, and where it can scores with, the server of `config`.
 
     `adapter`: a LoRA folder to load into the server (vLLM, SGLang) under a fresh name; it is unloaded when the
-    policy is closed or forgotten. `say` is told of attempts that are made again. `meter` counts what is spent.
+    policy is closed or forgotten. `say` is told of attempts that are made again. `meter` counts what is spent. `key`
+    and `unanswered` are for the server that a run has started itself (see `Client`).
     Making a policy asks the server for its models. Raises ConfigError, EngineError, RunError for the cache.
     """
 
@@ -63,14 +68,20 @@ class OpenAIPolicy:
         adapter: str | Path | None = None,
         meter: CostMeter | None = None,
         say: Callable[[str], None] | None = None,
+        key: str | None = None,
+        unanswered: Callable[[bool], None] = lambda last: None,
     ) -> None:
         check(config)
         self.config = config
         self.meter = meter or CostMeter(config.prices)
         self.heard: Callable[[Candidate, Reply], None] | None = None
         """Told of every candidate with the reply it comes from, which knows more of its tokens."""
+        self.own: OwnIds | None = None
+        """Says whether the ids in replies are those of the model to be trained; without it they are nobody's."""
         self._teller = Teller(self.meter, say)
-        self._client = Client(config, config.concurrency or CONCURRENCY, self._teller.retried)
+        self._client = Client(
+            config, config.concurrency or CONCURRENCY, self._teller.retried, key=key, unanswered=unanswered
+        )
         self._behind: int | None = None
         # What is finished must not hold the policy, or a forgotten policy would never be finished.
         closing = ExitStack()
@@ -96,9 +107,12 @@ class OpenAIPolicy:
         config: ServerConfig,
         model: ModelConfig,
         say: Callable[[str], None] | None = None,
+        *,
+        taught: bool = False,
         usage: Usage | None = None,
     ) -> OpenAIPolicy:
-        """The policy of a run whose config names a server; `usage` is what an adapter is checked against besides.
+        """The policy of a run whose config names a server. `taught`: `model` is trained on what is sampled, so ids that
+        the server returns are checked against its tokenizer. `usage` is what an adapter is checked against besides.
 
         Raises ConfigError for settings of the model that only the server can have, ModelError for a folder that is no
         adapter, or whose adapter was taught with something else.
@@ -113,12 +127,16 @@ class OpenAIPolicy:
             if getattr(model, name) != getattr(default, name):
                 raise ConfigError(f"found model.{name} {getattr(model, name)!r} with a server: {where}")
         if model.adapter:
-            read_config(Path(model.adapter))
-            read_shapes(Path(model.adapter))
             limits = config.extra.get("mm_processor_kwargs") or {}
             seen = replace(model, **{name: limits.get(name) for name in ("min_pixels", "max_pixels")})
-            check_taught(model.adapter, taught_by(seen, usage or Usage(), Base()), force=model.force)
-        return cls(config, adapter=model.adapter, say=say)
+            check_served(model.adapter, seen, usage or Usage())
+        if model.thinking is not None:
+            switch = {"chat_template_kwargs": {"enable_thinking": model.thinking}}
+            config = replace(config, extra={**switch, **config.extra})
+        made = cls(config, adapter=model.adapter, say=say)
+        if taught:
+            made.own = OwnIds(lambda: _encoder_of(model), say)
+        return made
 
     @property
     def name(self) -> str:
@@ -144,6 +162,8 @@ class OpenAIPolicy:
             raise ValueError(f"found n={n}, max_new_tokens={params.max_new_tokens}, expected at least 1 of each")
         asked = [(p, i) for p in range(len(prompts)) for i in range(first_index, first_index + n)]
         replies = self._replies(prompts, asked, params, seed)
+        if self.own and any(reply.ids for reply in replies):
+            self.own.check(self._client.shown, prompts[0], lambda: self._prompt_ids(prompts[0]))
         hashes = [prompt.hash for prompt in prompts]
         rows: list[list[Candidate]] = [[] for _ in prompts]
         for (p, i), reply in zip(asked, replies, strict=True):
@@ -152,14 +172,16 @@ class OpenAIPolicy:
                 Candidate(
                     problem_id=prompts[p].problem_id, round=round, index=i, seed=seed, text=reply.whole,
                     token_ids=reply.ids, logprobs=logprobs, stop=reply.stop, model=self.name, prompt_hash=hashes[p],
+                    tokenizer=self.own.fingerprint(reply) if self.own else "",
                 )
             )  # fmt: skip
             if self.heard:
                 self.heard(rows[p][-1], reply)
         return rows
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
-        """Log-probabilities of each continuation of each prompt, its end-of-turn token included (vLLM only).
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
+        """Log-probabilities of each continuation of each prompt, its end-of-turn token included (vLLM only). Chat takes
+        no ids, so a candidate is scored by its text.
 
         Raises EngineError for other servers, whose chat completions score nothing; `choose_index` works there.
         """
@@ -170,7 +192,8 @@ class OpenAIPolicy:
                 f"{self._client.shown}: a server of kind {self.kind!r} cannot score given continuations through chat "
                 "completions; use vLLM (server.kind vllm), or server.select logprobs or votes"
             )
-        wanted = [(p, t) for p, texts in enumerate(continuations) for t in (None, *texts) if texts]
+        told = [[text_of(reply) for reply in several] for several in continuations]
+        wanted = [(p, t) for p, texts in enumerate(told) for t in (None, *texts) if texts]
         keys = [prompt_key(prompt) for prompt in prompts]
         found = self._run(lambda p, t, stop: self._scored(prompts[p], keys[p], t, True, stop), wanted)
         rows: list[list[scoring.Scored]] = [[] for _ in prompts]
@@ -178,7 +201,7 @@ class OpenAIPolicy:
             rows[p].append(scored)
         return [
             scoring.reply_scores(row[0], row[1:], self._after_reply(prompt, key, texts[0], row[1])) if row else []
-            for prompt, key, texts, row in zip(prompts, keys, continuations, rows, strict=True)
+            for prompt, key, texts, row in zip(prompts, keys, told, rows, strict=True)
         ]
 
     def choose_index(
@@ -269,6 +292,9 @@ class OpenAIPolicy:
         self._store(where, {"ids": found.ids, "logprobs": found.logprobs, "tokens_in": found.tokens_in})
         return found
 
+    def _prompt_ids(self, prompt: Prompt) -> Sequence[int]:
+        return self._scored(prompt, prompt_key(prompt), None, True, threading.Event()).ids
+
     def _after_reply(self, prompt: Prompt, key: Any, text: str, closed: scoring.Scored) -> int:
         """Tokens of the chat template behind the end-of-turn token; a property of the template, asked once."""
         if self._behind is None:
@@ -323,3 +349,9 @@ class OpenAIPolicy:
     def _store(self, key: str, value: Any) -> None:
         if self._cache is not None:
             self._cache.put(key, value)
+
+
+def _encoder_of(model: ModelConfig) -> Encoder:
+    from r3v.policies.model.loading import encoder_of  # asking a server needs no torch
+
+    return encoder_of(model)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +41,10 @@ class TextEncoder(Protocol):
 
     def prompt(self, prompt: Prompt) -> Any: ...
 
-    def target(self, text: str) -> Sequence[int]: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def target(self, text: str, *, ended: bool = True) -> Sequence[int]: ...
 
     def positions(self, model: Any, ids: Sequence[int], images: Mapping[str, Any]) -> Tensor: ...
 
@@ -159,10 +162,22 @@ def lay_out(sequences: Sequence[Sequence[int]]) -> Layout:
     return Layout(np.concatenate(pieces) if pieces else np.zeros(0, np.int64), exit_L, tuple(path_BL))
 
 
+def own(example: Example, encoder: TextEncoder) -> Example:
+    """The example as this encoder's model learns it: token ids that belong to another tokenizer are left out."""
+    if not example.token_ids or example.tokenizer in ("", encoder.fingerprint):
+        return example
+    return replace(example, token_ids=(), logprobs=())
+
+
+def target_ids(example: Example, encoder: TextEncoder) -> list[int]:
+    """The ids an example teaches: those that were sampled, no more and no less, otherwise its text's."""
+    return list(own(example, encoder).token_ids) or [*encoder.target(example.target, ended=example.ended)]
+
+
 def _encode(example: Example, encoder: TextEncoder) -> tuple[list[int], list[int], Any]:
     encoded = encoder.prompt(example.prompt)
     prompt = [int(i) for i in encoded.ids]
-    target = list(example.token_ids) or [int(i) for i in encoder.target(example.target)]
+    target = target_ids(example, encoder)
     if example.logprobs and len(example.logprobs) != len(example.token_ids):
         raise DataError(
             f"found {len(example.logprobs)} log-probabilities for {len(example.token_ids)} tokens, expected one each",
@@ -208,6 +223,7 @@ def build_trie(
     partner in a preference pair goes with it. `model` is handed to `encoder.positions` (M-RoPE needs its
     rope index). Raises DataError for an empty prompt or target and for half a preference pair.
     """
+    examples = [own(e, encoder) for e in examples]
     coded = [_encode(e, encoder) for e in examples]
     out = _too_long(examples, [len(p) + len(t) for p, t, _ in coded], max_tokens)
     dropped = dict(Counter(examples[i].kind for i in sorted(out)))

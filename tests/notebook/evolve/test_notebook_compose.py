@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     right on 15-19, so that a majority adds those, and the greedy answer is the wrong one. Returns the models made."""
     made: list[str] = []
 
-    def make(model: ModelConfig, config: Any, dry_run: bool = False, say: Any = None) -> ScriptedPolicy:
+    def make(model: ModelConfig, config: Any, dry_run: bool = False, say: Any = None, **more: Any) -> ScriptedPolicy:
         made.append(str(model.adapter))
 
         def answer(prompt: Prompt, index: int) -> str:
