@@ -10,8 +10,8 @@ from r3v.settings.config import ModelConfig
 
 
 def check_served(folder: str | Path, model: ModelConfig, usage: Usage) -> None:
-    """Raise ModelError for a folder that is no adapter, or whose adapter was taught with something else than `model` and
-    `usage` say, its base apart."""
+    """Raise ModelError for a folder that is no adapter, or whose adapter was taught with something else than `model`
+    and `usage` say, its base apart."""
     read_config(Path(folder))
     read_shapes(Path(folder))
     check_taught(folder, taught_by(model, usage, Base()), force=model.force)
