@@ -56,5 +56,9 @@ class EngineError(R3VError, RuntimeError):
     """The engine behind a Policy failed; the affected items are UNAVAILABLE, never wrong."""
 
 
+class PromptError(EngineError):
+    """A prompt that the engine cannot take, now or later: it is not asked for again."""
+
+
 class EngineGoneError(RunError):
     """The engine that the run had started ended or hangs. The stage ends here; the same command goes on from it."""

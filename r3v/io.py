@@ -99,6 +99,8 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*"):
+            # What other libraries write (safetensors) is for its owner alone.
+            os.chmod(file, (0o777 if file.is_dir() else 0o666) & ~_UMASK)
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())

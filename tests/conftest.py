@@ -6,6 +6,7 @@ Property tests run under one profile without limits of time: how long an example
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,3 +39,21 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing here may reach out: what tried to is listed, and fails. Other processes of this machine may be asked."""
+    tried: list[str] = []
+
+    def refuse(what: str) -> Callable[..., None]:
+        def refused(*args: object, **_: object) -> None:
+            tried.append(f"{what} {args[-1] if what == 'connect' else args[0]}")
+            raise OSError(f"this test has no network, and {tried[-1]} was asked for")
+
+        return refused
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse("getaddrinfo"))
+    monkeypatch.setattr(socket.socket, "connect", refuse("connect"))
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse("connect"))
+    return tried

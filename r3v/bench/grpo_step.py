@@ -22,7 +22,7 @@ from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, 
 from r3v.grading import grade
 from r3v.losses import make_loss, reduce
 from r3v.policies.base import SamplingParams
-from r3v.policies.model.loading import Loaded
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.structure import base_model
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import solve

@@ -40,7 +40,8 @@ from r3v import prompts
 from r3v.data.geoworld import item_of, source
 from r3v.policies.base import SamplingParams
 from r3v.policies.model.encode import Encoder
-from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.policies.sampling import cache, hf, scoring, shared
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example, Problem

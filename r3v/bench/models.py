@@ -17,7 +17,8 @@ import torch
 
 from r3v.bench.harness import BenchError
 from r3v.policies.model.encode import Encoder
-from r3v.policies.model.loading import Loaded, add_lora
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import add_lora
 from r3v.policies.model.tiny import FAMILIES, _tokenizer
 from r3v.prompts import refine, select, solve, style
 from r3v.records import BytesImage, Example, Problem

@@ -26,7 +26,7 @@ from r3v.bench.models import STYLE, bench_problem, small_idefics
 from r3v.policies.base import SamplingParams
 from r3v.policies.model.encode import Encoded, Encoder
 from r3v.policies.model.forward import prefill
-from r3v.policies.model.loading import Loaded
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.sampling.decode import Job, Sampler
 from r3v.policies.sampling.noise import noise_key
 from r3v.policies.sampling.sharing_check import why_not_shared

@@ -19,7 +19,7 @@ from r3v.bench.harness import BenchError, Case, Growth, Result, Settings, grown,
 from r3v.bench.models import bench_problem, large_qwen, reflection_examples, small_idefics, with_lora
 from r3v.bench.updates import adamw, autocast, copy_trained, finish, gradients, trl_settings
 from r3v.losses import reduce, reflection
-from r3v.policies.model.loading import Loaded
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.structure import base_model
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import Batch, collate

@@ -9,7 +9,16 @@ for parity. No text makes these functions raise, and none takes a second of proc
 
 from __future__ import annotations
 
-from r3v.grading.judge import GRADER_VERSION, answers_equal, extract, grade, grader_name, normalise, regrade
+from r3v.grading.judge import (
+    GRADER_VERSION,
+    answers_equal,
+    extract,
+    grade,
+    grader_name,
+    grader_named,
+    normalise,
+    regrade,
+)
 from r3v.grading.official import OFFICIAL
 from r3v.grading.own import Grader, load_grader
 from r3v.grading.pool import close_shared as close
@@ -23,6 +32,7 @@ __all__ = [
     "extract",
     "grade",
     "grader_name",
+    "grader_named",
     "load_grader",
     "normalise",
     "regrade",

@@ -43,6 +43,11 @@ def grader_name(problem: Problem | None = None) -> str:
     return f"r3v {GRADER_VERSION}"
 
 
+def grader_named(spec: str | None) -> str:
+    """The same for a grader as a recipe names it (`data.grader`). Raises ConfigError for what is missing."""
+    return f"r3v {GRADER_VERSION}" if spec is None else own.grader_name(spec)
+
+
 def regrade(graded: Sequence[Graded], problems: Mapping[str, Problem]) -> tuple[list[Graded], int]:
     """The same candidates judged anew from their texts, and how many verdicts changed (outcome or answer).
 

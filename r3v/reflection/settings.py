@@ -34,7 +34,7 @@ FIXED = Table(
         "run.restart": "fit", "run.gate_alpha": "accept",
         "data": "evaluate", "data.n_train": "sample",
         "model": "evaluate", "model.lora_r": "fit", "model.lora_alpha": "fit", "model.lora_dropout": "fit",
-        "model.lora_targets": "fit",
+        "model.lora_targets": "fit", "model.force": ALWAYS,
         "sample": "sample", "sample.slots": ALWAYS,
         "build": "build",
         # How a step is spread over devices and cut for their memory has no part in what is learned.

@@ -136,13 +136,22 @@ def make_policy(
             "select.adapter needs the model in this process or in an engine of the run's own; leave server.url and "
             "policy.ray.address away"
         )
+    from r3v.grading import grader_named
+    from r3v.policies.model.adapters.taught import Usage
+
+    usage = Usage(config.select.target, grader_named(config.data.grader))
+    answers = replace(usage, select_target=None) if config.select.adapter else usage
     if config.policy.engine == "vllm" and not dry_run:
         if config.policy.ray.address:
             raise ConfigError(
                 "found policy.engine vllm and policy.ray.address; for several cards set policy.vllm.replicas"
             )
         from r3v.policies.engine.policy import vllm_policy
+        from r3v.policies.model.adapters.served import check_served
 
+        for folder, used in ((model.adapter, answers), (config.select.adapter, usage)):
+            if folder:
+                check_served(folder, model, used)
         run = Path(config.run.dir)
         return vllm_policy(
             config.policy.vllm, model, config.server, run=run if (run / "config.yaml").exists() else None,
@@ -156,16 +165,16 @@ def make_policy(
     if config.server.url and not dry_run:
         from r3v.policies.server.policy import OpenAIPolicy
 
-        return OpenAIPolicy.from_config(config.server, model, say=say, taught=taught)
+        return OpenAIPolicy.from_config(config.server, model, say=say, taught=taught, usage=usage)
     from r3v.policies.sampling.hf import HFPolicy
 
     release()
-    made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run)
+    made = HFPolicy.from_config(model, slots=config.sample.slots, dry_run=dry_run, usage=answers)
     if not config.select.adapter:
         return made
     from r3v.policies.sampling.chooser import with_chooser
 
-    return with_chooser(made, config.select.adapter, model, dry_run=dry_run)
+    return with_chooser(made, config.select.adapter, model, dry_run=dry_run, usage=usage)
 
 
 def commit_of(policy: Policy) -> str | None:
@@ -292,6 +301,8 @@ def _fit(
     number: int,
     dry_run: bool,
 ) -> dict[str, Any]:
+    from r3v.grading import grader_named
+    from r3v.policies.model.adapters.taught import Usage
     from r3v.policies.model.loading import load
     from r3v.rollout.shards import read_examples
     from r3v.training.fit import fit
@@ -299,6 +310,7 @@ def _fit(
 
     release()
     first = config.model.adapter if config.run.restart == "continue" else None
+    usage = Usage(config.build.select_target if config.build.select else None, grader_named(config.data.grader))
     # On several devices each process of the fit loads the model, and this one keeps its memory free.
     base = None if wants_workers(config.train) else load(replace(config.model, adapter=None), dry_run=dry_run)
     items = read_examples(examples, {problem.id: problem for problem in problems})
@@ -309,7 +321,7 @@ def _fit(
         )
     result = fit(
         base, items, train=config.train, model=config.model, out=out.parent, adapter=start or first,
-        seed=round_seed(config, number), dry_run=dry_run, progress=True,
+        seed=round_seed(config, number), dry_run=dry_run, progress=True, usage=usage,
     )  # fmt: skip
     if result.adapter != out:
         raise ModelError(f"the fit wrote {result.adapter}, expected {out}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v.data.source import Problems
-from r3v.errors import ConfigError, EngineError, RunError
+from r3v.errors import ConfigError, EngineError, PromptError, RunError
 from r3v.grading import grade, grader_name
 from r3v.policies.base import Policy, SamplingParams, Spread
 from r3v.prompts import Style
@@ -52,6 +52,8 @@ class Job:
                     round=self.round,
                     first_index=self.first_index,
                 )
+            except PromptError:
+                raise
             except EngineError:
                 if attempt + 1 == self.attempts:
                     raise

@@ -76,6 +76,9 @@ class ModelConfig:
     """Commit, tag or branch of a hub model; pin it, or the run cannot be repeated."""
     adapter: str | None = None
     """LoRA folder to begin with, such as RUN/round_03/adapter."""
+    force: bool = False
+    """Use the adapter also where its `r3v_adapter.json` says that it was taught on another base or with other limits of
+    pixels."""
     quantization: Literal["none", "nf4", "int8"] = "none"
     """4 or 8 bits for the weights of the language model, by bitsandbytes; the adapter stays whole."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"

@@ -24,7 +24,10 @@ import pytorch_lightning as pl
 import torch
 
 from r3v.errors import ConfigError, DataError, RunError
-from r3v.policies.model.loading import Loaded, device_of, load_adapter
+from r3v.policies.model.adapters.files import with_adapter
+from r3v.policies.model.adapters.taught import Usage
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import device_of
 from r3v.policies.model.room import no_further
 from r3v.records import Example
 from r3v.run import signals
@@ -77,6 +80,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     logger: Any = False,
     dry_run: bool = False,
+    usage: Usage | None = None,
 ) -> FitResult:
     """Train a fresh LoRA adapter (or go on with `adapter`) on `examples` and save it in `out/adapter`.
 
@@ -84,7 +88,8 @@ def fit(
     torchrun). It may be None where `wants_workers(train)`: on several devices each process loads `model` itself (a
     random tiny one if `dry_run`), and callbacks and logger are pickled. A fit may be resumed with another
     `train.strategy` or number of devices. `progress`: show a line of it (`r3v.run.progress`). `checkpoint_every`:
-    optimiser steps between checkpoints, 0 for none.
+    optimiser steps between checkpoints, 0 for none. `usage`: what the adapter's file says of select target and grader
+    (default: as the model was loaded).
     Raises DataError without examples, ConfigError for a strategy that cannot be used, RunError for a folder of
     another fit, a loss that is not finite or a process that failed. A signal (`r3v.run.signals`) ends it with a
     checkpoint after the step at hand.
@@ -103,14 +108,28 @@ def fit(
         tiny = dry_run or (loaded is not None and loaded.name.startswith("dry-run:"))
         start = None if adapter is None else str(adapter)
         run_workers(
-            Job(examples, train, model, out, seed, start, checkpoint_every, progress, tuple(callbacks), logger, tiny)
+            Job(
+                examples,
+                train,
+                model,
+                out,
+                seed,
+                start,
+                checkpoint_every,
+                progress,
+                tuple(callbacks),
+                logger,
+                tiny,
+                usage,
+            )
         )
         return _result(out, fingerprint, older)
     if loaded is None:
         raise ConfigError(f"found no model to train in this process (train.strategy {train.strategy!r}), expected one")
     if os.environ.get("RANK", "0") == "0":
         tell_retold(examples, loaded.encoder.fingerprint, out.parent)
-    network = load_adapter(loaded.model, adapter, trainable=True) if adapter is not None else loaded.model
+    loaded = loaded if usage is None else replace(loaded, usage=usage)
+    network = with_adapter(loaded, adapter, trainable=True).model if adapter is not None else loaded.model
     module = R3VModule(replace(loaded, model=network), train, config=model, seed=seed)
     world = world_size(train)
     device = next(network.parameters()).device
@@ -238,7 +257,8 @@ def _fingerprint(
         train = replace(train, problems_per_batch=1, gradient_checkpointing=False)
     settings = {k: v for k, v in asdict(train).items() if k != "max_batch_tokens"}
     # Fits of before a field existed go on being theirs.
-    told = {k: v for k, v in asdict(model).items() if v != {"blank": False, "thinking": None}.get(k, ...)}
+    new = {"blank": False, "thinking": None, "force": False}
+    told = {k: v for k, v in asdict(model).items() if v != new.get(k, ...)}
     digest = hashlib.sha256(json.dumps([settings, told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:
         texts = [m.text for m in e.prompt.messages]

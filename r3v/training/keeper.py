@@ -17,7 +17,8 @@ from torch import Tensor
 
 from r3v.errors import RunError
 from r3v.io import atomic_write, write_json
-from r3v.policies.model.loading import save_adapter
+from r3v.policies.model.adapters.files import save_adapter
+from r3v.policies.model.adapters.taught import taught_with
 from r3v.run import logs, signals
 from r3v.run.progress import Task, peak_memory, task
 from r3v.training.enough import check_kept
@@ -142,7 +143,8 @@ class Keeper(pl.Callback):
         logs.log({f"train/{name}": value for name, value in numbers.items()}, trainer.global_step)
 
     def _write_result(self, pl_module: R3VModule, adapter: WholeAdapter, stats: TrieStats) -> None:
-        save_adapter(adapter, self.out / "adapter")
+        taught = taught_with(pl_module.loaded, pl_module.train_config.precision)
+        save_adapter(adapter, self.out / "adapter", taught)
         self._write_losses()
         write_json(
             self.out / "fit.json",

@@ -73,7 +73,8 @@ class R3VModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        from r3v.policies.model.loading import Loaded, add_lora, load
+        from r3v.policies.model.loaded import Loaded
+        from r3v.policies.model.loading import add_lora, load
 
         if isinstance(model, ModelConfig):
             config, model = model, load(model)
@@ -98,6 +99,7 @@ class R3VModule(pl.LightningModule):
         self.sharded = False
         self._rng: dict[str, Tensor] | None = None
         self.passes = Passes()
+        self._policy: tuple[Any, HFPolicy] | None = None
         if train.gradient_checkpointing:
             checkpoint_activations(self.model)
 
@@ -378,6 +380,7 @@ class R3VModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._tested = False
+            self._policy = None
             self.progress = TrieStats()
             self.model.train()
             if self.reference:
@@ -445,6 +448,15 @@ class R3VModule(pl.LightningModule):
         loaded = replace(self.loaded, model=self.model)
         return HFPolicy(loaded, name=f"{loaded.name}+live{self._name_of_weights()}")
 
+    def _current_policy(self) -> HFPolicy:
+        """The policy of the call before, while no trained weight has been written to since."""
+        from r3v.policies.sampling.scoring import weights_state
+
+        state = (id(self.model), *weights_state(self.model, self.loaded.name))
+        if self._policy is None or self._policy[0] != state:
+            self._policy = state, self.policy()
+        return self._policy[1]
+
     def _name_of_weights(self) -> str:
         digest = hashlib.sha256()
         for p in self._trainable().values():
@@ -458,5 +470,7 @@ class R3VModule(pl.LightningModule):
         `reflection.selector`."""
         from r3v.selection.selector import Selector
 
-        selector = Selector(self.policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters)
+        selector = Selector(
+            self._current_policy(), style(self.config.prompt_style), cfg or SelectConfig(), self.config.letters
+        )
         return selector.select(problem, n, method, seed)

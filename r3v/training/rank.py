@@ -67,6 +67,7 @@ def _work(job: Job, local_rank: int) -> None:
     fit(
         loaded, job.examples, train=job.train, model=job.model, out=job.out, seed=job.seed, adapter=job.adapter,
         checkpoint_every=job.checkpoint_every, progress=job.progress, callbacks=job.callbacks, logger=job.logger,
+        usage=job.usage,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from typing import IO, Any
 from r3v import errors
 from r3v.errors import ConfigError, ModelError, RunError
 from r3v.io import atomic_path, make_folder
+from r3v.policies.model.adapters.taught import Usage
 from r3v.records import Example
 from r3v.run import signals
 from r3v.settings.config import ModelConfig, TrainConfig
@@ -49,6 +50,7 @@ class Job:
     callbacks: Sequence[Any]
     logger: Any
     dry_run: bool
+    usage: Usage | None = None
 
 
 def run_workers(job: Job) -> None:

@@ -20,7 +20,8 @@ import pytest
 import sitecustomize
 from places import ROOT
 
-from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.settings.config import ModelConfig
 
 NAMES = {

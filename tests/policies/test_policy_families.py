@@ -14,7 +14,7 @@ from r3v.policies.base import SamplingParams
 from r3v.policies.model.calls import past_of
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import plain_logprobs
-from r3v.policies.model.loading import Loaded
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Problem, Prompt
 from r3v.settings.config import Noise

@@ -11,17 +11,11 @@ from tiny_models import FAMILIES, NAMES, need_torchvision
 
 from r3v.errors import ModelError
 from r3v.policies.base import SamplingParams
+from r3v.policies.model.adapters.files import load_adapter, save_adapter, weights_hash, with_adapter
+from r3v.policies.model.adapters.taught import Taught, taught_with
 from r3v.policies.model.forward import inputs_of, sampling_mode
-from r3v.policies.model.loading import (
-    Loaded,
-    add_lora,
-    load,
-    load_adapter,
-    lora_targets,
-    save_adapter,
-    weights_hash,
-    with_adapter,
-)
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import add_lora, load, lora_targets
 from r3v.policies.model.tiny import family_of
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.settings.config import ModelConfig
@@ -85,10 +79,10 @@ def test_adapter_reload_gives_identical_logits(tmp_path: Path) -> None:
     shake(model)
     after = logits(loaded, model)
     assert not torch.equal(before, after)
-    digest = save_adapter(model, tmp_path / "adapter")
+    digest = save_adapter(model, tmp_path / "adapter", taught_with(loaded))
     assert digest == weights_hash(tmp_path / "adapter")
     assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == [
-        *("adapter_config.json", "adapter_model.safetensors"),
+        *("adapter_config.json", "adapter_model.safetensors", "r3v_adapter.json"),
     ]
     again = load_adapter(fresh().model, tmp_path / "adapter")
     assert torch.equal(logits(loaded, again), after)
@@ -136,16 +130,16 @@ def test_nf4_loads_trains_and_samples() -> None:
 
 
 def test_missing_things_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Give a folder with config"):
+    with pytest.raises(ModelError, match="found no folder"):
         load(ModelConfig(path=str(tmp_path / "nothing")))
     with pytest.raises(ModelError, match="cannot tell the family"):
         load(ModelConfig(path="somebody/unknown"), dry_run=True)
-    with pytest.raises(ModelError, match=r"adapter_model\.safetensors"):
+    with pytest.raises(ModelError, match=r"found no adapter_config\.json"):
         load(ModelConfig(path=NAMES["idefics3"], adapter=str(tmp_path)), dry_run=True)
     with pytest.raises(ModelError, match="expected auto, cpu, cuda"):
         load(ModelConfig(path=NAMES["idefics3"], device="elsewhere"), dry_run=True)
     with pytest.raises(ModelError, match="add_lora"):
-        save_adapter(fresh().model, tmp_path / "a")
+        save_adapter(fresh().model, tmp_path / "a", Taught())
 
 
 def test_the_built_in_model_loads_and_answers() -> None:

@@ -15,7 +15,7 @@ from transformers.image_utils import SizeDict
 from r3v.data import images, load
 from r3v.errors import ConfigError, ImageError
 from r3v.policies.model.encode import Encoder
-from r3v.policies.model.loading import Loaded
+from r3v.policies.model.loaded import Loaded
 from r3v.prompts import solve, style
 from r3v.records import Prompt
 from r3v.settings.config import ModelConfig, check_pixels

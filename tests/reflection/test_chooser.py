@@ -220,17 +220,20 @@ def test_both_adapters_on_one_base_score_and_answer_as_alone(answers: str, tmp_p
     where an adapter answers, the weights are there once."""
     import torch
 
-    from r3v.policies.model.loading import add_lora, load, save_adapter
+    from r3v.policies.model.adapters.files import save_adapter
+    from r3v.policies.model.adapters.taught import taught_with
+    from r3v.policies.model.loading import add_lora, load
     from r3v.policies.sampling.hf import HFPolicy
 
     model = ModelConfig(path="geoworld-tiny", lora_r=2)
     for name, seed in (("first", 1), ("second", 2)):
-        made = add_lora(load(model).model, model, seed)
+        loaded = load(model)
+        made = add_lora(loaded.model, model, seed)
         torch.manual_seed(seed)
         with torch.no_grad():
             for parameter in (p for n, p in made.named_parameters() if "lora_B" in n):
                 parameter.normal_(std=0.02)
-        save_adapter(made, tmp_path / name)
+        save_adapter(made, tmp_path / name, taught_with(loaded))
     first = replace(model, adapter=str(tmp_path / "first") if answers == "adapter" else None)
     both = with_chooser(HFPolicy.from_config(first, slots=4), tmp_path / "second", first)
     alone = [HFPolicy.from_config(m, slots=4) for m in (first, replace(model, adapter=str(tmp_path / "second")))]

@@ -15,7 +15,7 @@ import r3v.training.forward as forward
 from r3v.errors import ConfigError
 from r3v.policies.model.loading import load
 from r3v.reflection.datamodule import R3VDataModule
-from r3v.settings.config import ModelConfig, TrainConfig
+from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.training.forward import token_logprobs, why_not_fusable
 from r3v.training.layout import attention
 from r3v.training.layout.batching import collate
@@ -288,3 +288,21 @@ def test_problems_bootstrap_then_train_then_select(tmp_path):
     assert (tmp_path / "examples.parquet").exists()
     chosen = module.select(problems[0], n=2, method="majority")
     assert len(chosen.candidates) == 2
+
+
+def test_weights_are_hashed_once_while_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two selections of one model, then one after a step: two hashes, and samples carry the name of their weights."""
+    from training_examples import problem
+
+    module = R3VModule(fresh(), TRAIN, config=CONFIG)
+    own, hashed = module._name_of_weights, []
+    monkeypatch.setattr(module, "_name_of_weights", lambda: hashed.append(own()) or hashed[-1])
+    asked = problem(2)
+    cfg = SelectConfig(max_new_tokens=2)
+    names = [module.select(asked, n=1, method="majority", cfg=cfg).candidates[0].model for _ in range(2)]
+    with torch.no_grad():
+        next(p for p in module.parameters() if p.requires_grad).add_(0.01)
+    names.append(module.select(asked, n=1, method="majority", cfg=cfg).candidates[0].model)
+    assert len(hashed) == 2
+    assert names[0] == names[1] != names[2]
+    assert [name.split("+live")[1] for name in names] == [hashed[0], hashed[0], hashed[1]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import pytorch_lightning as pl
@@ -16,7 +16,8 @@ from tiny_models import NAMES
 from training_examples import examples_of
 
 from r3v.errors import DataError, RunError
-from r3v.policies.model.loading import load, load_adapter, save_adapter
+from r3v.policies.model.adapters.files import load_adapter, save_adapter
+from r3v.policies.model.loading import load
 from r3v.settings.config import ModelConfig, TrainConfig
 from r3v.training.fit import fit
 
@@ -189,7 +190,7 @@ def test_a_full_disk_is_no_traceback(tmp_path):
             raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     with pytest.raises(RunError, match=r"adapter: cannot be written \(I/O error: No space left.*make room for it"):
-        save_adapter(Full(), tmp_path / "adapter")
+        save_adapter(Full(), tmp_path / "adapter", cast(Any, None))
     assert list(tmp_path.iterdir()) == []
 
 

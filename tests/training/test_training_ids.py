@@ -21,7 +21,8 @@ from tiny_models import NAMES
 from r3v import prompts as words
 from r3v.policies.base import SamplingParams
 from r3v.policies.model.encode import Encoder
-from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Candidate, Example, Graded, Outcome, Problem, Verdict
 from r3v.reflection.build import problem_examples

@@ -13,7 +13,8 @@ from test_training import CONFIG, TRAIN, fresh, train
 from tiny_models import NAMES
 from training_examples import examples_of
 
-from r3v.policies.model.loading import Loaded, add_lora, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import add_lora, load
 from r3v.settings.config import ModelConfig
 from r3v.training import forward
 from r3v.training.checkpointing import checkpoint_activations

@@ -11,8 +11,10 @@ import torch
 from test_training import CONFIG, TRAIN, fresh, train
 
 from r3v.errors import ModelError
-from r3v.policies.model.adapter_speaks import check_speaks
-from r3v.policies.model.loading import add_lora, load_adapter, save_adapter
+from r3v.policies.model.adapters.files import load_adapter, save_adapter
+from r3v.policies.model.adapters.speaks import check_speaks
+from r3v.policies.model.adapters.taught import Taught
+from r3v.policies.model.loading import add_lora
 from r3v.training.module import R3VModule
 
 # Lightning's loader asks torch's pytree in a deprecated way.
@@ -46,13 +48,13 @@ def test_nothing_is_said_where_all_learn(caplog: pytest.LogCaptureFixture) -> No
 def test_a_trained_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     """Fresh: may change nothing. Taught: is loaded. Taught, but its layers are not those that answer: refused."""
     model: Any = add_lora(fresh().model, CONFIG, 0)
-    save_adapter(model, tmp_path / "fresh")
+    save_adapter(model, tmp_path / "fresh", Taught())
     load_adapter(fresh().model, tmp_path / "fresh")
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
-    save_adapter(model, tmp_path / "taught")
+    save_adapter(model, tmp_path / "taught", Taught())
     loaded = load_adapter(fresh().model, tmp_path / "taught")
     for layer in loaded.modules():
         if hasattr(layer, "lora_A"):

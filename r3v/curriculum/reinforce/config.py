@@ -168,7 +168,7 @@ FIXED = Table(
         "run": "evaluate", "run.dir": ALWAYS, "run.iterations": ALWAYS, "run.checkpoint_every": ALWAYS,
         "run.keep_rounds": ALWAYS, "run.log": ALWAYS, "run.eval_every": "practise", "run.gate_alpha": "accept",
         "data": "evaluate", "data.n_train": "practise",
-        "model": "evaluate",
+        "model": "evaluate", "model.force": ALWAYS,
         "group": "practise", "group.slots": ALWAYS, "reward": "practise", "train": "practise", "drift": "practise",
         "train.max_batch_tokens": ALWAYS,
         "select": "evaluate",

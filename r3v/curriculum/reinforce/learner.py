@@ -21,9 +21,12 @@ from torch import Tensor
 from r3v.curriculum.reinforce.config import ReinforceConfig, loss_options, train_config
 from r3v.curriculum.reinforce.drift import settle, watched
 from r3v.errors import RunError
+from r3v.grading import grader_named
 from r3v.io import atomic_path
 from r3v.losses import make_loss
-from r3v.policies.model.loading import Loaded, load_adapter
+from r3v.policies.model.adapters.files import with_adapter
+from r3v.policies.model.adapters.taught import Usage
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.room import no_further
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Example
@@ -175,8 +178,9 @@ class Learner:
 
     def __init__(self, config: ReinforceConfig, loaded: Loaded) -> None:
         self.config = config
+        loaded = replace(loaded, usage=Usage(grader=grader_named(config.data.grader)))
         if config.model.adapter is not None and not hasattr(loaded.model, "peft_config"):
-            loaded = replace(loaded, model=load_adapter(loaded.model, config.model.adapter, trainable=True))
+            loaded = replace(loaded, model=with_adapter(loaded, config.model.adapter, trainable=True).model)
         self.module = ReinforceModule(loaded, config)
         self.device = next(self.module.model.parameters()).device
 

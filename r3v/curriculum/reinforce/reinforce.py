@@ -33,7 +33,10 @@ from r3v.errors import RunError
 from r3v.grading import grade
 from r3v.io import atomic_write
 from r3v.policies.base import Policy
-from r3v.policies.model.loading import Loaded, load, save_adapter
+from r3v.policies.model.adapters.files import save_adapter
+from r3v.policies.model.adapters.taught import taught_with
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.policies.model.ready import check_model
 from r3v.prompts import solve, style
 from r3v.records import Example, Problem
@@ -173,7 +176,8 @@ def play_block(
                 _write_taught(run.round_folder(number), examples, problems)
             if last or pending() or state.iteration % every == 0:
                 _checkpoint(run, learner, state)
-    save_adapter(learner.module.model, run.round_folder(number) / "adapter")
+    taught = taught_with(learner.module.loaded, learner.module.train_config.precision)
+    save_adapter(learner.module.model, run.round_folder(number) / "adapter", taught)
 
 
 def _enough(state: State, samples: int | None) -> bool:

@@ -233,7 +233,7 @@ FIXED = Table(
         "run.gate_alpha": "accept",
         "data": "evaluate", "data.seeds": "generate", "data.n_seeds": "generate", "data.benchmarks": "generate",
         "model": "evaluate", "model.lora_r": "learn", "model.lora_alpha": "learn", "model.lora_dropout": "learn",
-        "model.lora_targets": "learn",
+        "model.lora_targets": "learn", "model.force": ALWAYS,
         "server": "evaluate", **SERVER_ALWAYS, **POLICY,
         "select": "evaluate",
         "probe": "diagnose", "ask": "diagnose", "ask.slots": ALWAYS,

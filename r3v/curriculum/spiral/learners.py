@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -22,6 +23,7 @@ from r3v.curriculum.spiral.state import Learn, Learned, Standing, Task
 from r3v.errors import DataError
 from r3v.io import atomic_dir, atomic_path
 from r3v.notebook.evolve.config import EvolveConfig, NotebookConfig, ProblemsConfig, SolverConfig
+from r3v.policies.model.adapters.taught import AdapterWarning
 from r3v.records import Problem
 from r3v.run.core import stage
 from r3v.settings.config import Config, DataConfig, ModelConfig, RunConfig
@@ -164,7 +166,9 @@ def note(task: Task, *, dry_run: bool = False) -> Learned:
 
     config = note_config(task)
     if dry_run:
-        config = replace(config, model=replace(config.model, path=str(random_weights(config.model, task.folder))))
+        # The same weights as those under the adapter, of which only the name differs.
+        path_of_weights = str(random_weights(config.model, task.folder))
+        config = replace(config, model=replace(config.model, path=path_of_weights, force=True))
     path = Path(config.evolve.notebook)
     if not path.exists() and task.start.notebook is not None:
         copy_notebook(task.start.notebook, path)
@@ -175,6 +179,9 @@ def note(task: Task, *, dry_run: bool = False) -> Learned:
             fix="Practise more items (practice.items), or change note.pool",
         )
     with ExitStack() as stack:
+        if dry_run:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", category=AdapterWarning)
         found = evolve(replace(assemble(config, stack, say=task.say), train=train, pool=pool))
     costs = found["costs"]
     told = {name: found[name] for name in ("head", "notes", "accepted", "refused", "costs")}

@@ -33,6 +33,8 @@ from r3v.thoughts import TAGS
 CACHE_BYTES = 256 * 2**20
 """Memory for preprocessed images; the least recently used ones go first."""
 
+_PROBE = "probe of a message"
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -69,7 +71,7 @@ class Encoder:
     more), `banned_ids` may never be sampled: image and other special tokens except those that stop or mark a thought.
     `min_pixels` scales smaller images up and `max_pixels` larger ones down before the processor sees them. `thinking`
     switches the thoughts of templates that know `enable_thinking` on or off. Raises ModelError when the processor has
-    no chat template, a template without that switch, or the model no end-of-turn token.
+    no chat template that can be used, a template without that switch, or the model no end-of-turn token.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Encoder:
         self._tags = _tags(self.tokenizer)
         self._special = _special_pattern(self.tokenizer, self._placeholder, set(self._tags.values()))
         special = _special_ids(self.tokenizer, model_config)
+        self._check_template()
         self._check_thinking()
         self.reply = reply_format(self._template, self.tokenizer, special, type(processor).__name__)
         self.eot_id = self.reply.eot_id
@@ -194,14 +197,21 @@ class Encoder:
         return positions_31L[:, 0].long()
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Pixel inputs of several rows as one: joined along the first dimension, in order.
+        """Pixel inputs of several rows as one: joined along the first dimension, in order; patches that are packed into
+        one long row (MiniCPM-V) along the last.
 
         Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images;
         the model skips all-zero images and reads `pixel_attention_mask`.
         """
         present = [row for row in images if row]
         names = list(dict.fromkeys(name for row in present for name in row))
-        return {name: _join(name, [row[name] for row in present]) for name in names}
+        packed = {PACKED} if present and all(_is_packed(row) for row in present) else set()
+        return {
+            name: torch.cat([row[name] for row in present], dim=-1)
+            if name in packed
+            else _join(name, [row[name] for row in present])
+            for name in names
+        }
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -221,16 +231,37 @@ class Encoder:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _template(self, chat: list[dict[str, Any]], add_generation_prompt: bool, **more: Any) -> str:
+        from jinja2 import TemplateError
+
         switch = {} if self.thinking is None else {"enable_thinking": self.thinking}
         try:
             return self.processor.apply_chat_template(
                 chat, tokenize=False, add_generation_prompt=add_generation_prompt, **{**switch, **more}
             )
-        except ValueError as error:
-            raise ModelError(
-                f"{type(self.processor).__name__} cannot render a chat: {error}. Use an instruction-tuned "
-                "model, or put a chat_template.jinja beside its tokenizer"
-            ) from error
+        except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise self._no_template(f"fails ({type(error).__name__}: {error})") from error
+
+    def _no_template(self, what: str) -> ModelError:
+        return ModelError(
+            f"the chat template of {type(self.processor).__name__} {what}, expected one that renders messages whose "
+            "content is a list of texts and pictures. Use an instruction-tuned model, or put a chat_template.jinja "
+            "that does beside its tokenizer"
+        )
+
+    def _check_template(self) -> None:
+        """Raise ModelError for a template that writes the list of a message's parts as it is in Python, as one that
+        takes strings alone does, or that leaves text or pictures out."""
+        told: dict[str, Any] = {"type": "text", "text": _PROBE}
+        said = self._template([{"role": "user", "content": [told]}], True)
+        if "'type'" in said or '"type"' in said:
+            raise self._no_template("takes messages whose content is a string alone")
+        if _PROBE not in said:
+            raise self._no_template("leaves the text of a message out")
+        if self.image_token_id is None:
+            return
+        pictured = self._template([{"role": "user", "content": [{"type": "image"}, told]}], True)
+        if pictured == said or _PROBE not in pictured:
+            raise self._no_template("leaves the pictures of a message out")
 
     def _check_thinking(self) -> None:
         if self.thinking is None:
@@ -407,6 +438,18 @@ def _rope_owner(model: Any) -> Any:
         if hasattr(module, "get_rope_index"):
             return module
     return None
+
+
+PACKED = "pixel_values"
+
+
+def _is_packed(row: Mapping[str, Tensor]) -> bool:
+    """Whether the pixels of a row are the patches of all its pictures side by side, 1 C P L with L = P x patches, whose
+    numbers stand in `target_sizes` (height and width of each)."""
+    pixels, sizes = row.get(PACKED), row.get("target_sizes")
+    if pixels is None or sizes is None or pixels.dim() != 4 or pixels.shape[0] != 1:
+        return False
+    return pixels.shape[3] == pixels.shape[2] * int(sizes.prod(dim=-1).sum())
 
 
 def _join(name: str, tensors: Sequence[Tensor]) -> Tensor:

@@ -6,25 +6,22 @@ ever run (`trust_remote_code` stays off), and a hub model is pinned by `revision
 
 from __future__ import annotations
 
-import hashlib
-import json
+import difflib
 import logging
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from r3v.errors import ModelError, RunError
-from r3v.io import atomic_dir
-from r3v.policies.model.adapter_names import as_they_stand, is_router, names_modules_of
-from r3v.policies.model.adapter_speaks import check_speaks
+from r3v.errors import ModelError
+from r3v.policies.model.adapters.files import digest, with_adapter
+from r3v.policies.model.adapters.names import as_they_stand, is_router, quiet_peft
+from r3v.policies.model.adapters.reading import base_named, is_adapter, read_config, read_shapes
+from r3v.policies.model.adapters.taught import FILE, Base, Usage, check_taught, taught_with
 from r3v.policies.model.encode import Encoder
+from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.ready import check_device, check_model
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
@@ -33,46 +30,38 @@ from r3v.settings.config import ModelConfig, check_pixels
 
 BUILT_IN = "geoworld-tiny"
 SHIPPED = (BUILT_IN, "smolgeo")
-ADAPTER_FILE = "adapter_model.safetensors"
 
 # peft imports bitsandbytes, which on some CPUs asks every user for a package that would fetch kernels from the hub.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to use. `name` identifies weights and adapter; caches and candidates carry it."""
-
-    model: Any
-    processor: Any
-    encoder: Encoder
-    name: str
-    config: ModelConfig
-
-
-def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
+def load(config: ModelConfig, *, dry_run: bool = False, usage: Usage | None = None) -> Loaded:
     """The model, processor and encoder of `config`, with its adapter when one is named.
 
-    `dry_run` replaces the weights by a random tiny model of the same family; everything else is real.
-    Raises ModelError for a folder, extra or device that is missing, ConfigError for limits of pixels without a picture.
+    `dry_run` replaces the weights by a random tiny model of the same family; everything else is real. `usage`: what
+    else an adapter is checked against. Raises ModelError for a folder, extra or device that is missing, for an adapter
+    that does not fit or was taught with something else, ConfigError for limits of pixels without a picture.
     """
     config = decided(config)
     check_pixels(config)
     check_model(config)
+    path, weights = Path(config.path), None
+    if config.adapter:
+        read_config(Path(config.adapter))
+        read_shapes(Path(config.adapter))
     if dry_run:
         model, processor = _dry_run(config)
-        name = f"dry-run:{family(config)}"
+        weights = name = f"dry-run:{family(config)}"
     else:
         path = resolve(config.path)
+        check_place(path, config.path)
         model, processor = _model(path, config), _processor(path, config)
         name = config.path if not config.revision else f"{config.path}@{config.revision}"
         if path.is_dir():
-            name = f"{path.name}@{_digest(*sorted(path.glob('*.safetensors')))}"
+            weights = digest(*sorted(path.glob("*.safetensors")))
+            name = f"{path.name}@{weights}"
         if config.quantization != "none":
             name += f":{config.quantization}"
-    if config.adapter:
-        model = load_adapter(model, config.adapter)
-        name += f"+{weights_hash(config.adapter)}"
     encoder = Encoder(
         processor,
         model.config,
@@ -81,7 +70,12 @@ def load(config: ModelConfig, *, dry_run: bool = False) -> Loaded:
         min_pixels=config.min_pixels,
         thinking=config.thinking,
     )
-    return Loaded(model.eval(), processor, encoder, name, config)
+    commit = None if dry_run else getattr(model.config, "_commit_hash", None)
+    base = Base(config.path, config.revision, commit, weights, model.config.model_type)
+    loaded = Loaded(model.eval(), processor, encoder, name, config, base, usage or Usage())
+    if not dry_run and (path / FILE).is_file():
+        check_taught(path, taught_with(loaded), force=config.force, merged=True)
+    return with_adapter(loaded, config.adapter) if config.adapter else loaded
 
 
 def encoder_of(config: ModelConfig) -> Encoder:
@@ -90,6 +84,7 @@ def encoder_of(config: ModelConfig) -> Encoder:
 
     check_pixels(config)
     path = resolve(config.path)
+    check_place(path, config.path)
     processor = _processor(path, config)
     return Encoder(
         processor,
@@ -155,7 +150,7 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        with _quiet_peft(), as_they_stand():
+        with quiet_peft(), as_they_stand():
             wrapped = get_peft_model(model, lora)
     return wrapped.eval()
 
@@ -177,110 +172,7 @@ def lora_targets(model: Any, which: str) -> list[str]:
     return names
 
 
-def save_adapter(model: Any, path: str | Path) -> str:
-    """Write the adapter folder, whole or not at all; returns `weights_hash`."""
-    if not hasattr(model, "peft_config"):
-        raise ModelError(f"found {type(model).__name__} without an adapter, expected a PeftModel. Call add_lora first")
-    with atomic_dir(path) as folder, _written(path):
-        # Adapters here are on linear layers only; "auto" would look for the base model's config, online if need be.
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)
-        _name_targets(folder)
-    return weights_hash(path)
-
-
-@contextmanager
-def _written(path: str | Path) -> Iterator[None]:
-    """What safetensors says of a full disk is no OSError; it becomes a RunError here."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path}: cannot be written ({error}); make room for it, and the same command goes on where it stopped"
-        ) from error
-
-
-def _name_targets(folder: Path) -> None:
-    """Write the adapted modules into the config by full name, sorted: peft keeps them as a set and shortens them in an
-    order that differs from process to process, and equal adapters must be equal files."""
-    from safetensors import safe_open
-
-    with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
-        names = {key.removeprefix("base_model.model.").split(".lora_")[0] for key in weights.keys()}  # noqa: SIM118
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text())
-    config["target_modules"] = sorted(names)
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-
-
-def load_adapter(model: Any, path: str | Path, *, trainable: bool = False) -> Any:
-    """The model with the adapter of folder `path`. Raises ModelError when the folder is not one, or when a trained
-    adapter changes nothing."""
-    from peft import PeftModel
-
-    with _fitting(model, path) as folder:
-        made = PeftModel.from_pretrained(model, folder, is_trainable=trainable).eval()
-    if not trainable:
-        check_speaks(made, path)
-    return made
-
-
-def add_adapter(model: Any, path: str | Path, name: str) -> None:
-    """Put the adapter of folder `path` beside those that a PeftModel has; the active one stays active. Raises
-    ModelError when the folder is not one."""
-    with _fitting(model, path) as folder:
-        model.load_adapter(folder, adapter_name=name, is_trainable=False)
-    model.eval()
-
-
-@contextmanager
-def _fitting(model: Any, path: str | Path) -> Iterator[str]:
-    """The adapter folder; what peft says of one that does not fit becomes a ModelError."""
-    folder = Path(path)
-    if not (folder / ADAPTER_FILE).is_file():
-        raise ModelError(f"found no {ADAPTER_FILE} in {folder}, expected an adapter folder written by save_adapter")
-    try:
-        with _quiet_peft(), as_they_stand() if names_modules_of(model, folder) else nullcontext():
-            yield str(folder)
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the adapter {folder} does not fit {type(model).__name__}: {reason}") from error
-
-
-def with_adapter(loaded: Loaded, path: str | Path) -> Loaded:
-    """The same base with another adapter; one that is there already is removed first."""
-    base = loaded.model.unload() if hasattr(loaded.model, "peft_config") else loaded.model
-    name = loaded.name.split("+")[0]
-    model = load_adapter(base, path)
-    return replace(loaded, model=model, name=f"{name}+{weights_hash(path)}")
-
-
-def weights_hash(path: str | Path) -> str:
-    """12 hexadecimal digits over the adapter's weights and settings."""
-    folder = Path(path)
-    return _digest(folder / "adapter_config.json", folder / ADAPTER_FILE)
-
-
 # ---- inside --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _quiet_peft() -> Iterator[None]:
-    """peft asks transformers by a name that transformers 5 deprecates; users cannot do anything about that."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
-        yield
-
-
-def _digest(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:12]
 
 
 def _language_model(model: Any) -> Any:
@@ -326,9 +218,14 @@ def _quantization(path: Path, config: ModelConfig) -> Any:
     )
 
 
+def _offline() -> bool:
+    """Whether the hub is switched off, as it is unless the user says HF_HUB_OFFLINE=0."""
+    return os.environ.get("HF_HUB_OFFLINE", "1") != "0"
+
+
 def _source(path: Path, config: ModelConfig) -> dict[str, Any]:
     """Where `from_pretrained` may look. Offline unless the user says HF_HUB_OFFLINE=0."""
-    local = path.is_dir() or os.environ.get("HF_HUB_OFFLINE", "1") != "0"
+    local = path.is_dir() or _offline()
     return {
         "pretrained_model_name_or_path": str(path) if path.is_dir() else config.path,
         "revision": config.revision or "main",
@@ -337,12 +234,41 @@ def _source(path: Path, config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _missing(config: ModelConfig, error: Exception) -> ModelError:
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def check_place(path: Path, named: str) -> None:
+    """Raise ModelError for what can be no model: a file, an adapter, a folder without a model, a path that is nowhere
+    and no name of the hub."""
+    if path.is_dir():
+        if is_adapter(path):
+            base = base_named(path)
+            raise ModelError(
+                f"{named} is an adapter, expected a model; give it as the adapter (--adapter, model.adapter), and the "
+                f"base model as the model{f' (it names {base})' if base else ''}"
+            )
+        if not (path / "config.json").is_file():
+            raise ModelError(f"found no config.json in {path}, expected the folder of a model with it and its weights")
+    elif path.exists():
+        raise ModelError(f"found the file {path}, expected the folder of a model; name the folder it lies in")
+    elif not _HUB_NAME.fullmatch(named) or path.parent.exists():
+        near = difflib.get_close_matches(named, SHIPPED, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]}?" if near else "check the path; names on the hub are OWNER/NAME"
+        raise ModelError(f"found no folder {named}, expected the folder of a model, or {' or '.join(SHIPPED)}; {hint}")
+
+
+def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(
-        f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors "
-        f"weights, {BUILT_IN}, or a hub name; hub models are fetched only with HF_HUB_OFFLINE=0"
-    )
+    if path.is_dir():
+        return ModelError(
+            f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors weights"
+        )
+    if _offline():
+        return ModelError(
+            f"found no folder {config.path} here and no copy of it in the cache of the hub, which is switched off: set "
+            f"HF_HUB_OFFLINE=0 to fetch it, or give a folder with config.json and safetensors weights ({reason})"
+        )
+    return ModelError(f"cannot fetch model {config.path!r} from the hub: {reason}. Check the name and the network")
 
 
 def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelError:
@@ -357,14 +283,30 @@ def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelErro
     )
 
 
+_REFUSED = {
+    "mllama": "the pictures go through cross-attention layers, which neither sampling nor training here takes along",
+}
+"""Families that would answer wrongly or fail in the middle, and why."""
+
+
+def check_family(kind: str, named: str) -> None:
+    """Raise ModelError for a family (`model_type`) that is known not to work, with what works in its place."""
+    if kind in _REFUSED:
+        raise ModelError(
+            f"{named} is of the family {kind}, which does not work here: {_REFUSED[kind]}. Sample and select with it "
+            "behind a server (--server.url), or take a model whose pictures are tokens, such as Qwen2.5-VL or Idefics3"
+        )
+
+
 def _model(path: Path, config: ModelConfig) -> Any:
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     device = device_of(config)
     bars = is_progress_bar_enabled()
     disable_progress_bar()
     try:
+        check_family(AutoConfig.from_pretrained(**_source(path, config)).model_type, config.path)
         quantization = _quantization(path, config)
         model = AutoModelForImageTextToText.from_pretrained(
             **_source(path, config),
@@ -377,7 +319,7 @@ def _model(path: Path, config: ModelConfig) -> Any:
     except (ImportError, RuntimeError) as error:
         raise _vision_extra(config, "model", error) from error
     except (OSError, ValueError, KeyError) as error:
-        raise _missing(config, error) from error
+        raise _missing(path, config, error) from error
     finally:
         if bars:
             enable_progress_bar()
@@ -397,7 +339,7 @@ def _processor(path: Path, config: ModelConfig) -> Any:
     except (ImportError, RuntimeError, AttributeError) as error:
         raise _vision_extra(config, "processor", error) from error
     except (OSError, ValueError, KeyError) as error:
-        raise _missing(config, error) from error
+        raise _missing(path, config, error) from error
 
 
 def _dry_run(config: ModelConfig) -> tuple[Any, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from r3v.policies.base import Given, Policy, SamplingParams, Score
-from r3v.policies.model.loading import add_adapter, weights_hash
+from r3v.policies.model.adapters.files import beside, weights_hash
+from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.records import Candidate, Prompt
 from r3v.settings.config import ModelConfig
@@ -55,18 +56,19 @@ class WithChooser:
 
 
 def with_chooser(
-    answering: HFPolicy, adapter: str | Path, config: ModelConfig, *, dry_run: bool = False
+    answering: HFPolicy, adapter: str | Path, config: ModelConfig, *, dry_run: bool = False, usage: Usage | None = None
 ) -> WithChooser:
     """A policy whose candidates are weighed by the adapter in folder `adapter`: on the same base weights where an
-    adapter answers too, on weights of its own where the base model itself does. Raises ModelError for a folder that is
-    no adapter.
+    adapter answers too, on weights of its own where the base model itself does. `usage` is what
+    the adapter is checked against besides. Raises ModelError for a folder that is no adapter, or whose adapter was
+    taught with something else.
     """
     model, slots = answering.model, answering.slots
     if not hasattr(model, "peft_config"):
         alone = replace(config, adapter=str(adapter))
-        return WithChooser(answering, HFPolicy.from_config(alone, slots=slots, dry_run=dry_run))
+        return WithChooser(answering, HFPolicy.from_config(alone, slots=slots, dry_run=dry_run, usage=usage))
     (first,) = model.active_adapters
-    add_adapter(model, adapter, NAME)
+    beside(replace(answering.loaded, usage=usage or Usage()), adapter, NAME)
 
     @contextmanager
     def turn() -> Iterator[None]:

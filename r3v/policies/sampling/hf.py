@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from r3v.plan.serving import Serving, serving
 from r3v.policies.base import Given, SamplingParams, Score
+from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.model.calls import device_of
 from r3v.policies.model.encode import Encoded
 from r3v.policies.model.forward import (
@@ -19,9 +20,11 @@ from r3v.policies.model.forward import (
     sampling_mode,
     why_no_slots,
 )
-from r3v.policies.model.loading import Loaded, load
+from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.sampling.length import check_length
 from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.pictures import check_sampling
 from r3v.policies.sampling.scoring import KeptPrompts, TreeScorer, weights_state
@@ -63,9 +66,11 @@ class HFPolicy:
         self._serving: dict[int, Serving] = {}
 
     @classmethod
-    def from_config(cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False) -> HFPolicy:
-        """Load the model of `config`. Raises ModelError."""
-        return cls(load(config, dry_run=dry_run), slots=slots)
+    def from_config(
+        cls, config: ModelConfig, *, slots: int = 32, dry_run: bool = False, usage: Usage | None = None
+    ) -> HFPolicy:
+        """Load the model of `config`; `usage` is what its adapter is checked against besides. Raises ModelError."""
+        return cls(load(config, dry_run=dry_run, usage=usage), slots=slots)
 
     @property
     def name(self) -> str:
@@ -89,7 +94,8 @@ class HFPolicy:
 
         `token_ids` and `logprobs` include the stopping token. Log-probabilities are the model's own, over its
         whole vocabulary at temperature 1, whatever the sampling parameters. Where memory runs out, what has finished is
-        kept and the rest goes on in smaller batches; raises EngineError when they cannot be smaller.
+        kept and the rest goes on in smaller batches; raises EngineError when they cannot be smaller, and PromptError
+        for a prompt that is longer than the model.
         """
         out: list[list[Candidate | None]] = [[None] * n for _ in prompts]
         if n < 1 or params.max_new_tokens < 1:
@@ -107,6 +113,7 @@ class HFPolicy:
                     )
                     for prompt in part
                 ]
+                check_length(self.model, self.encoder, part, [job.encoded for job in jobs])
                 hashes = [prompt.hash for prompt in part]
                 if not self.loaded.config.blank:
                     tried(lambda part=part: check_sampling(self.model, self.encoder, part))

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from r3v.errors import ConfigError, EngineError
 from r3v.policies.base import Choice, Given, SamplingParams, Score, chosen_by_scores, text_of
+from r3v.policies.model.adapters.served import check_served
+from r3v.policies.model.adapters.taught import Usage
 from r3v.policies.server import score as scoring
 from r3v.policies.server.adapters_http import ServedAdapter
 from r3v.policies.server.choosing import choose_by_logprobs, choose_by_votes
@@ -101,12 +103,19 @@ class OpenAIPolicy:
 
     @classmethod
     def from_config(
-        cls, config: ServerConfig, model: ModelConfig, say: Callable[[str], None] | None = None, *, taught: bool = False
+        cls,
+        config: ServerConfig,
+        model: ModelConfig,
+        say: Callable[[str], None] | None = None,
+        *,
+        taught: bool = False,
+        usage: Usage | None = None,
     ) -> OpenAIPolicy:
         """The policy of a run whose config names a server. `taught`: `model` is trained on what is sampled, so ids that
-        the server returns are checked against its tokenizer.
+        the server returns are checked against its tokenizer. `usage` is what an adapter is checked against besides.
 
-        Raises ConfigError for settings of the model that only the server can have.
+        Raises ConfigError for settings of the model that only the server can have, ModelError for a folder that is no
+        adapter, or whose adapter was taught with something else.
         """
         default = ModelConfig()
         for name, where in (
@@ -117,6 +126,10 @@ class OpenAIPolicy:
         ):
             if getattr(model, name) != getattr(default, name):
                 raise ConfigError(f"found model.{name} {getattr(model, name)!r} with a server: {where}")
+        if model.adapter:
+            limits = config.extra.get("mm_processor_kwargs") or {}
+            seen = replace(model, **{name: limits.get(name) for name in ("min_pixels", "max_pixels")})
+            check_served(model.adapter, seen, usage or Usage())
         if model.thinking is not None:
             switch = {"chat_template_kwargs": {"enable_thinking": model.thinking}}
             config = replace(config, extra={**switch, **config.extra})

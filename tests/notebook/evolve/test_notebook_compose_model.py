@@ -12,7 +12,9 @@ from r3v.recipes.research import notebook_compose as compose
 from r3v.data.geoworld import source
 from r3v.notebook.store.note import Note
 from r3v.notebook.store.store import Notebook
-from r3v.policies.model.loading import add_lora, load, save_adapter
+from r3v.policies.model.adapters.files import save_adapter
+from r3v.policies.model.adapters.taught import taught_with
+from r3v.policies.model.loading import add_lora, load
 from r3v.settings.config import ModelConfig
 
 TINY = ModelConfig(prompt_style="short", lora_r=4)
@@ -20,12 +22,13 @@ TINY = ModelConfig(prompt_style="short", lora_r=4)
 
 @pytest.mark.slow
 def test_arms_differ_by_model_and_by_notes(tmp_path: Path) -> None:
-    model = add_lora(load(TINY).model, TINY, seed=0)
+    loaded = load(TINY)
+    model = add_lora(loaded.model, TINY, seed=0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(0, 0.05)
-    save_adapter(model, tmp_path / "adapter")
+    save_adapter(model, tmp_path / "adapter", taught_with(loaded))
     problem = source("novel", 1)[0]
     with Notebook.open(tmp_path / "n.db", create=True) as notebook:
         notebook.commit(

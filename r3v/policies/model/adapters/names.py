@@ -9,11 +9,10 @@ leave them alone.
 
 from __future__ import annotations
 
-import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -55,12 +54,9 @@ def as_they_stand() -> Iterator[None]:
             setattr(conversion, name, function)
 
 
-def names_modules_of(model: Any, folder: Path) -> bool:
-    """Whether the adapter in a folder names modules of this model in full, as those that `save_adapter` writes do."""
-    try:
-        named = json.loads((folder / "adapter_config.json").read_text()).get("target_modules")
-    except (OSError, ValueError):
-        return False
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    there = {name.replace(".base_layer", "") for name, _ in base.named_modules()}
-    return isinstance(named, list) and bool(named) and set(named) <= there
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """peft asks transformers by a name that transformers 5 deprecates; users cannot do anything about that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield

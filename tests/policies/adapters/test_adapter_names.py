@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen2MoeConfig
 
-from r3v.policies.model.adapter_names import is_router
-from r3v.policies.model.loading import add_lora, load_adapter, save_adapter
+from r3v.policies.model.adapters.files import load_adapter, save_adapter
+from r3v.policies.model.adapters.names import is_router
+from r3v.policies.model.adapters.taught import Taught
+from r3v.policies.model.loading import add_lora
 from r3v.settings.config import ModelConfig
 
 
@@ -49,7 +51,7 @@ def test_an_adapter_of_a_mixture_of_experts_comes_back_from_disk(tmp_path: Path)
     ids = torch.arange(8)[None]
     with torch.no_grad():
         expected = model(input_ids=ids).logits
-    save_adapter(model, tmp_path / "adapter")
+    save_adapter(model, tmp_path / "adapter", Taught())
     again = load_adapter(moe(), tmp_path / "adapter")
     assert adapted(again) == names
     with torch.no_grad():
