@@ -33,13 +33,15 @@ def test_wheel_holds_every_package_and_no_data(wheel: Path) -> None:
         "r3v/losses/contract.py",
         "r3v/recipes/geoworld_tiny.yaml",
         "r3v/checkpoints/geoworld-tiny/model.safetensors",
+        "r3v/checkpoints/smolgeo/lora.safetensors",
         "r3v/data/geoworld/__init__.py",
         "r3v/py.typed",
     ):
         assert needed in names
     top = {name.split("/")[0] for name in names}
     assert {n for n in top if not n.endswith(".dist-info")} == {"r3v"}, "nothing may install beside r3v"
-    assert wheel.stat().st_size < 30 * 2**20
+    # geoworld-tiny takes 8 MB; smolgeo's parts may take 34 (`MOST_BYTES` of the recipe that writes them)
+    assert wheel.stat().st_size < 50 * 2**20
 
 
 def test_every_python_file_is_in_the_wheel(wheel: Path) -> None:
