@@ -221,7 +221,7 @@ def _layer(
 
 def _weights(base: Any, text: Any, tower: Any, tied: bool) -> tuple[dict[str, int], int]:
     """Numbers of the model by part, and those of them that quantisation would take."""
-    parts = dict.fromkeys(("linears", "embeddings", "head", "vision", "projector", "rest"), 0)
+    parts: dict[str, int] = dict.fromkeys(("linears", "embeddings", "head", "vision", "projector", "rest"), 0)
     head, embeddings = base.get_output_embeddings(), base.get_input_embeddings()
     kept = kept_whole(base)
     whole = {id(m) for name, m in base.named_modules() if any(name == k or name.startswith(f"{k}.") for k in kept)}

@@ -26,7 +26,7 @@ def test_a_run_from_python_is_the_run_of_the_command(tmp_path: Path) -> None:
     """A dry run: two rounds' reports, the page, and a run folder that `load` takes with the adapter of its round."""
     said: list[str] = []
     folder = tmp_path / "run"
-    value = r3v.train("geoworld_tiny", dry_run=True, say=said.append, run={"dir": folder}, **{"sample.k": 2})
+    value = r3v.train("geoworld_tiny", dry_run=True, say=said.append, run={"dir": folder}, sample={"k": 2})
     assert [entry["round"] for entry in value["rounds"]] == [0, 1]
     assert (folder / "report.html").is_file()
     assert any(line.startswith("round 1: ") for line in said)

@@ -57,16 +57,14 @@ def taken(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, Shape]]:
 
 def in_nf4(model: nn.Module) -> None:
     """Put bitsandbytes' layers in the places that loading would quantise."""
-    import bitsandbytes as bnb
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit
 
     whole = kept_whole(model)
     for name, layer in list(model.named_modules()):
         if not isinstance(layer, nn.Linear) or any(name == k or name.startswith(f"{k}.") for k in whole):
             continue
-        made = bnb.nn.Linear4bit(
-            layer.in_features, layer.out_features, layer.bias is not None, torch.bfloat16, True, "nf4"
-        )
-        made.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+        made = Linear4bit(layer.in_features, layer.out_features, layer.bias is not None, torch.bfloat16, True, "nf4")
+        made.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")  # pyright: ignore[reportCallIssue]
         made.bias = layer.bias
         made.requires_grad_(False)
         owner, _, leaf = name.rpartition(".")

@@ -95,8 +95,6 @@ def test_dry_run(name: str, tmp_path: Path) -> None:
     if layout is not None:
         for field, split in (("train", "train"), ("gate", "gate"), ("eval", "test")):
             flags += [f"--data.{field}", layout(tmp_path / "data", split)]
-    if name == "geoqa_smol.yaml":  # its parts do not ship yet; a name of its family tells what it is
-        flags += ["--model.path", "HuggingFaceTB/SmolVLM-256M-Instruct"]
     run = tmp_path / "run"
     assert main(["train", name, "--dry-run", "--run.dir", str(run), *flags]) == 0
     value = json.loads((run / "run.json").read_text())

@@ -135,7 +135,7 @@ def test_the_command_in_front_of_a_server(monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (["--method", "oracle"], "invalid choice"),
+        (["--method", "oracle"], "found --method 'oracle', expected one of fused, self_select"),
         (["--n", "0"], "found n 0"),
         (["--n", "65"], "at most max_n 64"),
         (["--timeout", "nan"], "found timeout nan"),

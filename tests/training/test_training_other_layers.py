@@ -21,7 +21,7 @@ TEXTS: dict[str, Any] = {
     "granite": lambda shape: GraniteConfig(
         **shape, residual_multiplier=0.22, attention_multiplier=0.1, logits_scaling=4.0, embedding_multiplier=3.0
     ),
-    "glm": lambda shape: GlmConfig(**shape, partial_rotary_factor=0.5),
+    "glm": lambda shape: GlmConfig(**shape | {"partial_rotary_factor": 0.5}),
 }
 """Multipliers on what a layer adds; rotary positions on half of each head."""
 CONFIG = ModelConfig(path=NAMES["llava"], lora_r=2)

@@ -68,8 +68,10 @@ def test_some_branches_of_a_trie_are_a_trie_of_their_own(taught) -> None:
     loaded, model, _, _ = taught
     examples = examples_of(7)
     trie, _ = build_trie(examples, loaded.encoder, model=model)
+    assert trie is not None
     for chosen in ([0], [1, 3], [0, 2, 3]):
         made, (built, _) = some_of(trie, chosen), build_trie([examples[i] for i in chosen], loaded.encoder, model=model)
+        assert built is not None
         for name in ("ids_L", "positions", "exit_L", "source_T", "target_T", "branch_T", "kind_B", "weight_B"):
             assert torch.equal(getattr(made, name), getattr(built, name)), name
         assert all(torch.equal(a, b) for a, b in zip(made.path_BL, built.path_BL, strict=True))

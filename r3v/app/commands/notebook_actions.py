@@ -72,8 +72,6 @@ def do_show(args: argparse.Namespace) -> int:
 
 
 def do_log(args: argparse.Namespace) -> int:
-    if args.n is not None and args.n < 0:
-        raise ConfigError(f"found -n {args.n}, expected 0 or more")
     with Notebook.open(args.file) as notebook:
         if args.moves:
             moves = notebook.moves()[::-1][: args.n]

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from r3v.errors import ConfigError
-from r3v.policies.base import Choice, SamplingParams, Score
+from r3v.policies.base import Choice, Given, SamplingParams, Score
 from r3v.policies.engine.command import ENVIRONMENT, command
 from r3v.policies.engine.process import Engine
 from r3v.policies.model.loading import encoder_of, resolve
@@ -122,12 +121,19 @@ class ServedChooser:
         return f"{self.answering.name}, chosen by {self.choosing.name}"
 
     def generate(
-        self, prompts: Sequence[Prompt], n: int, params: SamplingParams, **options: Any
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        params: SamplingParams,
+        *,
+        seed: int = 0,
+        round: int = 0,
+        first_index: int = 0,
     ) -> list[list[Candidate]]:
         """See `Policy.generate`."""
-        return self.answering.generate(prompts, n, params, **options)
+        return self.answering.generate(prompts, n, params, seed=seed, round=round, first_index=first_index)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[Score]]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
         """See `Policy.score`."""
         return self.choosing.score(prompts, continuations)
 

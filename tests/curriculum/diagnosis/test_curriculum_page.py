@@ -176,7 +176,7 @@ def registered() -> Parser:
 
 def test_no_statement_has_no_colour_and_nothing_is_minus_nought() -> None:
     """A skill on too few problems to rank is not red, however wrong; an interval from just below 0 begins at 0."""
-    cell = SkillCell(2, 2, 0.0, 0.1, (-0.001, 0.4), *[None] * 6, False, (), False, "too few", {})
+    cell = SkillCell(2, 2, 0.0, 0.1, (-0.001, 0.4), None, None, None, None, None, None, False, (), False, "too few", {})
     row = _heat_row("perception:line", cell, [])
     assert "color-mix(in srgb,var(--bad)" not in row.replace("var(--bad) 0%", "")
     assert "-0" not in row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from r3v.app.commands.notebook_store import register
+from r3v.app.parser import Parser
 from r3v.errors import ConfigError, DataError, R3VError, RunError
 from r3v.notebook.page.server import Server
 from r3v.notebook.store.note import Note
@@ -41,7 +41,7 @@ def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """`run("list", "--json")` runs the command on the test's notebook and returns what it printed."""
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     register(parser.add_subparsers(dest="command", required=True))
 
     def call(name: str, *words: str, code: int = 0) -> str:
@@ -209,7 +209,7 @@ def test_export_import_and_stats(run: Run, tmp_path: Path) -> None:
         (("retire", "x"), "no note 'x'"),
         (("list", "--ref", "x"), "no ref or commit 'x'"),
         (("log", "--ref", "x"), "no ref or commit 'x'"),
-        (("log", "-n", "-1"), "expected 0 or more"),
+        (("log", "-n", "-1"), "found -n -1, expected a whole number of at least 1"),
         (("revert", "head~1"), "is the first commit"),
         (("rollback", "v9"), "no ref or commit 'v9'"),
         (("tag", "head"), "already"),
