@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import r3v.checkpoints
 import torch
-from r3v.losses import make_loss
-from r3v.losses.rows import IGNORE, RowLoss, tag_rows
 from torch import Tensor
 
+import r3v.checkpoints
 from r3v import prompts
 from r3v.data.geoworld import item_of, source
+from r3v.losses import make_loss
+from r3v.losses.rows import IGNORE, RowLoss, tag_rows
 from r3v.policies.model.encode import Encoder
 from r3v.records import Example
 from r3v.training.layout.trie import target_ids

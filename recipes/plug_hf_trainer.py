@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 
 from r3v.losses.adapters import KindCounts, hf_compute_loss
+from r3v.policies.model.encode import Encoder
 from r3v.recipes.plug_common import (
     ROW_LOSS,
     Settings,
@@ -24,8 +25,6 @@ from r3v.recipes.plug_common import (
     main,
     make_examples,
 )
-
-from r3v.policies.model.encode import Encoder
 
 ROWS_PER_PROBLEM = 4
 

@@ -12,9 +12,8 @@ branches as separate padded rows and reach the same losses.
 from __future__ import annotations
 
 from r3v.losses import reduce
-from r3v.recipes.plug_common import ROW_LOSS, Settings, adamw, load_model, main, make_examples
-
 from r3v.policies.model.encode import Encoder
+from r3v.recipes.plug_common import ROW_LOSS, Settings, adamw, load_model, main, make_examples
 from r3v.training.forward import token_logprobs
 from r3v.training.layout.batching import collate
 from r3v.training.layout.trie import build_trie

@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r3v.recipes.research.warmup_tasks import read_prompt
-
 from r3v.data.geoworld import item_of, source
 from r3v.io import atomic_write, write_json
 from r3v.policies.base import Policy, SamplingParams
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.prompts import STYLES
+from r3v.recipes.research.warmup_tasks import read_prompt
 from r3v.records import Outcome, Problem
 from r3v.run.evaluation import breakdown, cell, evaluate, read_rows
 from r3v.settings.config import ModelConfig, SelectConfig

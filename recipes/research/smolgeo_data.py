@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from r3v.recipes.research.smolgeo_eyes import Label, Picture
-from r3v.recipes.research.smolgeo_model import FAKE, GLOBAL, IMAGE, SIZE, SPREAD, WHITE, Size
 from torch import Tensor
 
 from r3v import prompts
@@ -24,6 +22,8 @@ from r3v.data.euclid import picture as euclid_pictures
 from r3v.data.geoworld import Item, item_of, source
 from r3v.data.geoworld.render import draw
 from r3v.prompts import STYLES
+from r3v.recipes.research.smolgeo_eyes import Label, Picture
+from r3v.recipes.research.smolgeo_model import FAKE, GLOBAL, IMAGE, SIZE, SPREAD, WHITE, Size
 
 STYLE = STYLES["short"]
 

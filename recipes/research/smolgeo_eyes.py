@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from einops import rearrange
-from r3v.recipes.research.smolgeo_model import SIZE, Size
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from r3v.recipes.research.smolgeo_model import SIZE, Size
 
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 GLYPHS = " 0123456789.°√πabcdefghijklmnopqrstuvwxyzαβγθ'" + CAPITALS

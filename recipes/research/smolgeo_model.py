@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from r3v.recipes.research.warmup_model import places
 from torch import Tensor, nn
 
 from r3v.io import atomic_dir, write_json
 from r3v.policies.smolgeo.assemble import COPIED, EYES, LORA, MANIFEST, ROWS, base_of, digest_of, merge
 from r3v.policies.smolgeo.text import TextHalf
+from r3v.recipes.research.warmup_model import places
 
 IMAGE, FAKE, GLOBAL, END = "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"
 ADDED = (IMAGE, FAKE, GLOBAL, END)

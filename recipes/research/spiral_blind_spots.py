@@ -28,10 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r3v.recipes.research.blind_spots import MODEL, TRAIN, candidates, lessons
-
 from r3v.data.geoworld import source
 from r3v.io import atomic_dir, write_json
+from r3v.recipes.research.blind_spots import MODEL, TRAIN, candidates, lessons
 from r3v.records import Problem
 from r3v.run.evaluation import accuracy_by_problem, read_rows
 from r3v.stats import mcnemar_exact, paired_bootstrap

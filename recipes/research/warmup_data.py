@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from r3v.recipes.research import warmup_eyes as eyes
-from r3v.recipes.research import warmup_tasks as tasks
-from r3v.recipes.research.warmup_model import IMAGE_SIZE, IMAGE_TOKENS
 from torch import Tensor
 
 from r3v.data.geoworld import Item, item_of, source
 from r3v.data.geoworld.render import draw
 from r3v.io import atomic_path
+from r3v.recipes.research import warmup_eyes as eyes
+from r3v.recipes.research import warmup_tasks as tasks
+from r3v.recipes.research.warmup_model import IMAGE_SIZE, IMAGE_TOKENS
 
 
 def corpus(n: int = 4000) -> list[str]:

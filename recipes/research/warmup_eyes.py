@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from einops import rearrange
-from r3v.recipes.research.warmup_model import IMAGE_SIZE, PATCH, SHUFFLE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from r3v.data.geoworld import Item
 from r3v.data.geoworld.render import Layout
+from r3v.recipes.research.warmup_model import IMAGE_SIZE, PATCH, SHUFFLE
 
 LETTERS = "ABCDEFGHKMNPQO"
 GRID = IMAGE_SIZE // PATCH // SHUFFLE

@@ -27,6 +27,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from r3v.data.geoworld import Item, item_of, source
+from r3v.data.geoworld.render import draw
+from r3v.io import atomic_dir, atomic_path
 from r3v.recipes.research import warmup_eyes as eyes
 from r3v.recipes.research import warmup_tasks as tasks
 from r3v.recipes.research import warmup_words as words
@@ -39,12 +45,6 @@ from r3v.recipes.research.warmup_model import (
     build_processor,
     build_tokenizer,
 )
-from torch import Tensor
-from torch.nn import functional as F
-
-from r3v.data.geoworld import Item, item_of, source
-from r3v.data.geoworld.render import draw
-from r3v.io import atomic_dir, atomic_path
 
 
 def pixels(pictures: np.ndarray) -> Tensor:

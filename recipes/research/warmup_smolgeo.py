@@ -34,6 +34,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from r3v.io import atomic_path
+from r3v.policies.smolgeo.fetch import fetched
+from r3v.policies.smolgeo.text import TextHalf
+from r3v.precision import best_dtype, cpu_flags
 from r3v.recipes.research import smolgeo_data as data
 from r3v.recipes.research.smolgeo_eyes import Eyes, stack
 from r3v.recipes.research.smolgeo_model import (
@@ -46,13 +53,6 @@ from r3v.recipes.research.smolgeo_model import (
     read_parts,
     write_parts,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from r3v.io import atomic_path
-from r3v.policies.smolgeo.fetch import fetched
-from r3v.policies.smolgeo.text import TextHalf
-from r3v.precision import best_dtype, cpu_flags
 
 STATE, LOG = "state.pt", "log.jsonl"
 AHEAD = 4

@@ -15,6 +15,9 @@ import random
 import re
 from dataclasses import replace
 
+from r3v import prompts
+from r3v.data.geoworld import Item
+from r3v.data.geoworld.core import Draft, Given, question_text, rationale_text, reading_text
 from r3v.recipes.research.warmup_tasks import (
     BINARY,
     STYLE,
@@ -36,10 +39,6 @@ from r3v.recipes.research.warmup_tasks import (
     solve_with_note,
     write_note,
 )
-
-from r3v import prompts
-from r3v.data.geoworld import Item
-from r3v.data.geoworld.core import Draft, Given, question_text, rationale_text, reading_text
 
 ONSETS = (
     "b", "bl", "d", "dr", "f", "g", "gr", "h", "k", "kl", "l", "m",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from letters import build, example
-from r3v.losses import from_logits
 from tiny_models import NAMES
 
 from r3v.bench import loss_head
@@ -16,6 +15,7 @@ from r3v.bench.arithmetic import common_prefix, limit, pairs_of
 from r3v.bench.harness import BenchError, Settings
 from r3v.bench.models import bench_problem, reflection_examples, small_idefics
 from r3v.bench.train_step import Sides
+from r3v.losses import from_logits
 from r3v.policies.model.loading import load
 from r3v.settings.config import ModelConfig
 from r3v.training.forward import token_logprobs

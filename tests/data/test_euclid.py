@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from PIL import __version__ as PILLOW
 from places import ROOT
-from r3v.recipes.research.euclid_theorems import coverage, example, occurring, read_table, training_theorems
 
 from r3v.data import load
 from r3v.data.euclid import CONSTRUCTIONS, RULES, Item, item_of, lessons, make, reading, source
@@ -27,6 +26,7 @@ from r3v.data.euclid.picture import BLOCKED, draw
 from r3v.data.euclid.rules import stated, written_out
 from r3v.errors import ConfigError, DataError
 from r3v.grading import grade
+from r3v.recipes.research.euclid_theorems import coverage, example, occurring, read_table, training_theorems
 from r3v.records import BytesImage, Problem, image_hash
 from r3v.reflection.arithmetic import steps as arithmetic_steps
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from r3v.losses import LossInputs, kind_index
 from torch import Tensor
+
+from r3v.losses import LossInputs, kind_index
 
 LN2 = math.log(2.0)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from r3v.losses.adapters import KindCounts, accelerate_step, lightning_module
 from test_losses_adapters import (
     ROW_LOSSES,
     ROWS,
@@ -24,6 +23,8 @@ from test_losses_adapters import (
     steps_of,
     trainer_arguments,
 )
+
+from r3v.losses.adapters import KindCounts, accelerate_step, lightning_module
 
 HALF = ROWS // 2
 ROW_LOSS = ROW_LOSSES["kind"]

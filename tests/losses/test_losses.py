@@ -11,6 +11,8 @@ from dataclasses import replace
 import pytest
 import torch
 from losses_inputs import LN2, doubles, full_inputs, make_inputs
+from torch import Tensor
+
 from r3v.losses import (
     KINDS,
     LOSSES,
@@ -19,8 +21,6 @@ from r3v.losses import (
     make_loss,
     reduce,
 )
-from torch import Tensor
-
 from r3v.records import EXAMPLE_KINDS
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from r3v.losses import KINDS, kind_index, make_loss, reduce
 from r3v.losses.adapters import (
     KindCounts,
@@ -21,7 +23,6 @@ from r3v.losses.adapters import (
     run_step,
 )
 from r3v.losses.rows import RowLoss, row_counts, rows_to_inputs, tag_rows, untag_rows
-from torch import Tensor
 
 VOCABULARY = 23
 STEPS = 3

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
-from r3v.losses import entropy, from_hidden, from_logits
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from r3v.losses import entropy, from_hidden, from_logits
 
 OPTIONS = [{}, {"temperature": 0.7}, {"softcap": 3.0}, {"softcap": 3.0, "temperature": 1.6}]
 

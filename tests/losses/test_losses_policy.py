@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from losses_inputs import LN2, doubles, make_inputs
+
 from r3v.losses import LossInputs, group_advantages, make_loss, reduce
 
 

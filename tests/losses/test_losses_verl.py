@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
+
 from r3v.losses import LOSSES
 from r3v.losses.verl import AGGREGATION, verl_policy_loss
-from torch import Tensor
 
 
 def verl_batch() -> dict[str, Tensor]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from allocator import allocator
-from r3v.losses.logprobs import from_hidden
 from slices import decoded, looked_at, saved, slice_of, text_sizes, vision_sizes
 from transformers.cache_utils import DynamicCache
 
+from r3v.losses.logprobs import from_hidden
 from r3v.plan.activations import (
     CHUNK_LOGITS,
     Arithmetic,

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import torch
 from allocator import allocator
-from r3v.losses.logprobs import from_hidden
 from slices import decoded, looked_at, saved, slice_of
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from r3v.losses.logprobs import from_hidden
 from r3v.plan.activations import Arithmetic, head_bytes, key_value_bytes, layer_bytes
 from r3v.plan.known import KNOWN
 from r3v.plan.shape import Shape, shape_of

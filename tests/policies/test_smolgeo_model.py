@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from r3v.recipes.research import smolgeo_data as data
-from r3v.recipes.research import smolgeo_model as ours
-from r3v.recipes.research import warmup_smolgeo as warmup
-from r3v.recipes.research.smolgeo_eyes import GLYPHS, Fields, Label, Picture, targets
 from smolgeo_files import HIDDEN, llama, tokens, write_gguf
 
 from r3v.errors import ModelError
 from r3v.policies.model.loading import resolve
 from r3v.policies.smolgeo.assemble import EYES, LORA, MANIFEST, assembled, digest_of
 from r3v.policies.smolgeo.text import TextHalf
+from r3v.recipes.research import smolgeo_data as data
+from r3v.recipes.research import smolgeo_model as ours
+from r3v.recipes.research import warmup_smolgeo as warmup
+from r3v.recipes.research.smolgeo_eyes import GLYPHS, Fields, Label, Picture, targets
 
 SIZE = ours.Size(image=32, patch=4, shuffle=2, width=16, layers=3, heads=2, r=2, alpha=4)
 PLAN = warmup.Plan(see_steps=1, read_steps=2, rise=1, steps=3, see_batch=2, lessons=2, tokens=256)

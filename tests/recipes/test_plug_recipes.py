@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 
 import pytest
+
 from r3v.recipes import plug_common
 from r3v.recipes.plug_common import Settings
 

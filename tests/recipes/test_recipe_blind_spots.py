@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from r3v.recipes.research import blind_spots
 
 from r3v.data.geoworld import source
 from r3v.errors import DataError
+from r3v.recipes.research import blind_spots
 
 
 @pytest.mark.parametrize("seed", [0, 1])

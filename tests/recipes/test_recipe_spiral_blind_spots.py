@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from r3v.recipes.research import spiral_blind_spots as recipe
 
 

@@ -11,11 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from r3v.recipes.research import warmup_eyes as eyes
-from r3v.recipes.research import warmup_tasks as tasks
-from r3v.recipes.research import warmup_words as words
-from r3v.recipes.research.warmup_data import Rows
-from r3v.recipes.research.warmup_geoworld_tiny import pixels, rate
 
 from r3v.data.geoworld import NOVEL, SPLITS, item_of, rationale_is_right, source
 from r3v.data.geoworld.render import draw
@@ -23,6 +18,11 @@ from r3v.grading import grade
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.loading import load
 from r3v.prompts import STYLES, solve
+from r3v.recipes.research import warmup_eyes as eyes
+from r3v.recipes.research import warmup_tasks as tasks
+from r3v.recipes.research import warmup_words as words
+from r3v.recipes.research.warmup_data import Rows
+from r3v.recipes.research.warmup_geoworld_tiny import pixels, rate
 from r3v.reflection.filters import steps_hold
 from r3v.settings.config import ModelConfig
 

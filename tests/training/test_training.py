@@ -7,12 +7,12 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
-from r3v.losses import reduce, reflection
 from tiny_models import FAMILIES, NAMES, need_torchvision, tiny
 from training_examples import examples_of
 
 import r3v.training.forward as forward
 from r3v.errors import ConfigError
+from r3v.losses import reduce, reflection
 from r3v.policies.model.loading import load
 from r3v.reflection.datamodule import R3VDataModule
 from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig

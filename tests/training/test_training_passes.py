@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from allocator import allocator
-from r3v.losses import reduce, reflection, simpo
 from safetensors.torch import load_file
 from tiny_models import NAMES, tiny
 from training_examples import STYLE, examples_of, problem
 
 from r3v.errors import EngineError
+from r3v.losses import reduce, reflection, simpo
 from r3v.policies.model.loading import add_lora, load
 from r3v.prompts import solve
 from r3v.records import Example

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from letters import LetterEncoder, build, example
-from r3v.losses import reduce, reflection
-from r3v.losses.contract import KINDS
 
 from r3v.errors import DataError
+from r3v.losses import reduce, reflection
+from r3v.losses.contract import KINDS
 from r3v.training.layout.batching import collate, counts, padding_mask, tree_mask
 from r3v.training.layout.order import divide, plan_epoch
 from r3v.training.layout.trie import build_trie, group_examples, lay_out

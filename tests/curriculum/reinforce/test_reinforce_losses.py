@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import torch
 from losses_inputs import LN2, doubles, make_inputs
-from r3v.losses import LossInputs, group_advantages, kind_index, make_loss, reduce
 from torch import Tensor
 
 from r3v.curriculum.reinforce.drift import Drift, measure, truncated_weights, watched
 from r3v.curriculum.reinforce.groups import Group, examples_of
 from r3v.curriculum.reinforce.rewards import Reward
+from r3v.losses import LossInputs, group_advantages, kind_index, make_loss, reduce
 from r3v.prompts import solve, style
 from r3v.records import Candidate, Graded, Outcome, Problem, Verdict
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from notebook_world import QUESTIONS, RULES
-from r3v.recipes.research import notebook_compose as compose
 
 from r3v.app.cli import main as r3v
 from r3v.app.commands import core as commands
@@ -16,6 +15,7 @@ from r3v.errors import RunError
 from r3v.notebook.store.note import Note
 from r3v.notebook.store.store import Notebook
 from r3v.policies.scripted import ScriptedPolicy
+from r3v.recipes.research import notebook_compose as compose
 from r3v.records import Prompt
 from r3v.reflection import stages
 from r3v.settings.config import ModelConfig

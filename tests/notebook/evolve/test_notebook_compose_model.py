@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from r3v.recipes.research import notebook_compose as compose
 
 from r3v.data.geoworld import source
 from r3v.notebook.store.note import Note
@@ -15,6 +14,7 @@ from r3v.notebook.store.store import Notebook
 from r3v.policies.model.adapters.files import save_adapter
 from r3v.policies.model.adapters.taught import taught_with
 from r3v.policies.model.loading import add_lora, load
+from r3v.recipes.research import notebook_compose as compose
 from r3v.settings.config import ModelConfig
 
 TINY = ModelConfig(prompt_style="short", lora_r=4)
