@@ -16,6 +16,7 @@ from r3v.run.evaluation import check_selectors
 from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
 from r3v.run.logs import check_logs
 from r3v.settings.checks import check_drawn, check_numbers
+from r3v.settings.cluster import check_engine
 from r3v.settings.config import Config, SelectConfig, check_pixels
 from r3v.settings.tree import flatten, read_tree
 from r3v.training.precision import check_precision
@@ -83,6 +84,7 @@ def check_config(config: Config) -> None:
     check_logs(config.run.log)
     check_pairs(config)
     check_pixels(config.model)
+    check_engine(config.policy, config.server.url)
     check_precision(config.train.precision, config.model)
     check_drawn(config.sample.k, config.sample.temperature, ("sample.k", "sample.temperature"))
     check_select(config.select)

@@ -21,7 +21,7 @@ from r3v.policies.base import Policy
 from r3v.prompts import Notes, style
 from r3v.records import ImageSource, Problem, image_hash
 from r3v.reflection.loop import Splits, Stages
-from r3v.settings.cluster import PolicyConfig
+from r3v.settings.cluster import PolicyConfig, check_engine
 from r3v.settings.config import Config, DataConfig, ModelConfig
 
 DRY = {"data.n_train": 4, "data.n_gate": 2, "data.n_eval": 2, "run.rounds": 1, "sample.k": 3}
@@ -75,7 +75,7 @@ def real_stages(
         return _sample(policy, problems, out, config, number, notes)
 
     page = _report if report else lambda folder: None
-    return Stages(load_splits, policy, sample, _build, fit, evaluate, check_machine, page)
+    return Stages(load_splits, policy, sample, _build, fit, evaluate, partial(check_machine, dry_run=dry_run), page)
 
 
 def _report(folder: Path) -> None:
@@ -142,10 +142,7 @@ def make_policy(
     usage = Usage(config.select.target, grader_named(config.data.grader))
     answers = replace(usage, select_target=None) if config.select.adapter else usage
     if config.policy.engine == "vllm" and not dry_run:
-        if config.policy.ray.address:
-            raise ConfigError(
-                "found policy.engine vllm and policy.ray.address; for several cards set policy.vllm.replicas"
-            )
+        check_engine(config.policy, config.server.url)
         from r3v.policies.engine.policy import vllm_policy
         from r3v.policies.model.adapters.served import check_served
 
@@ -182,15 +179,18 @@ def commit_of(policy: Policy) -> str | None:
     return getattr(getattr(getattr(policy, "model", None), "config", None), "_commit_hash", None)
 
 
-def check_machine(config: Config) -> None:
-    """Raise ConfigError or ModelError for a loss or a strategy that does not exist, and for a device or a package that
-    is not here. What the model is sampled on elsewhere (a server, a cluster) is fitted here."""
+def check_machine(config: Config, dry_run: bool = False) -> None:
+    """Raise ConfigError or ModelError for a loss or a strategy that does not exist, and for a device, a package or a
+    program that is not here. What the model is sampled on elsewhere (a server, a cluster) is fitted here."""
+    from r3v.policies.engine.command import command
     from r3v.policies.model.ready import check_model
     from r3v.training.strategies import check_strategy
 
     check_loss(config)
     check_model(config.model)
     check_strategy(config.train, config.model)
+    if config.policy.engine == "vllm" and not dry_run:
+        command(config.policy.vllm, config.model, config.model.path, 0)
 
 
 def check_loss(config: Config) -> None:

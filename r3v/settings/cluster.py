@@ -8,6 +8,7 @@ from typing import Literal
 
 from r3v.errors import ConfigError
 from r3v.settings.engine import VllmConfig
+from r3v.settings.engine import check as check_vllm
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,21 @@ class PolicyConfig:
     and stops it before the fit, so that one card holds one of them at a time."""
     vllm: VllmConfig = field(default_factory=VllmConfig)
     ray: RayConfig = field(default_factory=RayConfig)
+
+
+def check_engine(config: PolicyConfig, url: str) -> None:
+    """Raises ConfigError where vLLM is to be the engine and a setting of it cannot be used, or somebody else (a
+    cluster, a server at `url`) is to be asked too."""
+    if config.engine != "vllm":
+        return
+    check_vllm(config.vllm)
+    if url:
+        raise ConfigError(f"found policy.engine vllm and server.url {url}, expected one of them")
+    if config.ray.address:
+        raise ConfigError(
+            f"found policy.engine vllm and policy.ray.address {config.ray.address}, expected one of them; for several "
+            "cards set policy.vllm.replicas"
+        )
 
 
 def check(config: RayConfig) -> None:

@@ -23,7 +23,7 @@ from r3v.reflection.settings import check_select
 from r3v.run.fixed import ALWAYS, POLICY, SERVER_ALWAYS, Table
 from r3v.run.logs import check_logs
 from r3v.settings.checks import check_drawn, check_numbers
-from r3v.settings.cluster import PolicyConfig
+from r3v.settings.cluster import PolicyConfig, check_engine
 from r3v.settings.config import BuildConfig, ModelConfig, SampleConfig, SelectConfig, TrainConfig, check_pixels
 from r3v.settings.server import ServerConfig
 from r3v.settings.tree import flatten
@@ -379,6 +379,7 @@ def _check_learners(c: SpiralConfig) -> None:
             f"found build.preset {c.build.preset!r}, which `r3v evolve` does not apply; set the fields of build that "
             "the preset would change"
         )
+    check_engine(c.policy, c.server.url)
     if c.server.url and c.learn.kind != ("note",):
         raise ConfigError(
             f"found server.url and learn.kind {', '.join(c.learn.kind)}; the weights at a server cannot be trained, "

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from r3v.errors import ConfigError
 from r3v.policies.base import Choice, Given, SamplingParams, Score
 from r3v.policies.engine.command import ENVIRONMENT, command
 from r3v.policies.engine.process import Engine
@@ -49,8 +48,6 @@ def vllm_policy(
     output. Raises ConfigError; EngineGoneError where the engine does not start; ServerError for an adapter it refuses.
     """
     check(config)
-    if server.url:
-        raise ConfigError(f"found policy.engine vllm and server.url {server.url}, expected one of them")
     engine = _started(config, model, run, say)
     asked = replace(
         server, url=engine.url, kind="vllm", model=str(resolve(model.path)), api_key_env="",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fake_vllm import program
 
+from r3v.app.cli import main
 from r3v.errors import ConfigError, EngineGoneError
 from r3v.policies.base import SamplingParams
 from r3v.policies.engine import policy as held
@@ -247,6 +248,19 @@ def test_stopping_takes_what_the_engine_had_started(tmp_path: Path) -> None:
     assert gone(int(child.read_text()))
 
 
-def test_an_address_beside_an_own_engine_is_refused(config: VllmConfig, model: ModelConfig) -> None:
-    with pytest.raises(ConfigError, match=r"found policy.engine vllm and server.url http://x/v1"):
-        vllm_policy(config, model, ServerConfig(url="http://x/v1"))
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--server.url", "http://x/v1"], "found policy.engine vllm and server.url http://x/v1"),
+        (["--policy.ray.address", "auto"], "found policy.engine vllm and policy.ray.address auto"),
+        (["--policy.vllm.memory", "7"], "found policy.vllm.memory 7"),
+        (["--policy.vllm.command", "no-such-vllm"], "there is no program no-such-vllm"),
+    ],
+)
+def test_what_cannot_be_asked_so_is_refused_before_a_run_begins(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "geoworld_tiny.yaml", "--run.dir", str(run), "--policy.engine", "vllm", *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not run.exists()
