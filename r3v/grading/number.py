@@ -130,7 +130,7 @@ def of_plain(text: str, unit: str | None = None, question: str = "", nouns: bool
     return _parse(rules.TABLE, text, unit or "", question, nouns)
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=1024)
 def _parse(table: rules.Table, text: str, unit: str, question: str, nouns: bool) -> Quantity | None:
     try:
         return _Parser(table, _tokens(table, text), unit, question, nouns).quantity(text)

@@ -52,7 +52,7 @@ def plain(text: str) -> str:
     return _plain(rules.TABLE, text)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _plain(table: rules.Table, text: str) -> str:
     text = _CODE.sub(r"\1", _BOLD.sub(r"\2", unwrap(text)))
     for pattern, spelled in table.spelling:
