@@ -118,7 +118,6 @@ class HFPolicy:
                 if not self.loaded.config.blank:
                     tried(lambda part=part: check_sampling(self.model, self.encoder, part))
                 for done in self._run(jobs, params):
-                    answered(1, len(done.ids))
                     index = first_index + done.sample
                     out[begin + done.job][done.sample] = self._candidate(
                         part[done.job], hashes[done.job], done, index, seed, round
@@ -164,7 +163,7 @@ class HFPolicy:
                 self._lower("while sampling", "sample.slots", "sample.max_new_tokens", "model.max_pixels")
 
     def _draw(self, jobs: Sequence[Job], params: SamplingParams, found: list[Sampled]) -> None:
-        """Add the samples of the jobs to `found` as they finish."""
+        """Add the samples of the jobs to `found`, and tell of them, as they finish."""
         if self._plain_reason is None:
             shared = self._can_share()
             room = self._room(params.max_new_tokens)
@@ -172,7 +171,9 @@ class HFPolicy:
             options = {"slots": min(self.slots, room.slots), "shared": shared, "kept": self._kept}
             options |= {"ahead": max(1, PREFILL_AHEAD >> self._halved)}
             options |= {"tokens": max(1, room.prefill_tokens >> self._halved)}
-            found.extend(Sampler(self.model, self.encoder, params, **options).run(jobs))
+            for done in Sampler(self.model, self.encoder, params, **options).run(jobs):
+                found.append(done)
+                answered(1, len(done.ids))
             return
         if not self._warned:
             self._warned = True
@@ -186,6 +187,7 @@ class HFPolicy:
                 some = replace(job, keys=job.keys[part], codes=job.codes[part])
                 for done in sample_plain(self.model, self.encoder, params, some, index):
                     found.append(replace(done, sample=begin + done.sample))
+                    answered(1, len(done.ids))
 
     def _room(self, new_tokens: int = 0) -> Serving:
         """How much is asked of the device at once, reckoned from what was free when it was first asked for."""
