@@ -6,16 +6,17 @@ import atexit
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from r3v.policies.base import Choice, Given, SamplingParams, Score
+from r3v.policies.base import Choice
 from r3v.policies.engine.command import ENVIRONMENT, command
 from r3v.policies.engine.process import Engine
 from r3v.policies.model.loading import encoder_of, resolve
+from r3v.policies.sampling.chooser import WithChooser
 from r3v.policies.server.own_ids import OwnIds
 from r3v.policies.server.policy import OpenAIPolicy
-from r3v.records import Candidate, Prompt
+from r3v.records import Prompt
 from r3v.settings.config import ModelConfig
 from r3v.settings.engine import VllmConfig, check
 from r3v.settings.server import ServerConfig
@@ -107,32 +108,12 @@ def _log(config: VllmConfig, run: Path | None) -> Path:
 atexit.register(let_go)
 
 
-class ServedChooser:
-    """Samples from one adapter and lets another weigh the answers, both in one engine."""
+@dataclass(frozen=True)
+class ServedChooser(WithChooser):
+    """Both adapters in one engine, which weighs given answers in its own ways."""
 
-    def __init__(self, answering: OpenAIPolicy, choosing: OpenAIPolicy) -> None:
-        self.answering, self.choosing = answering, choosing
-
-    @property
-    def name(self) -> str:
-        return f"{self.answering.name}, chosen by {self.choosing.name}"
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        n: int,
-        params: SamplingParams,
-        *,
-        seed: int = 0,
-        round: int = 0,
-        first_index: int = 0,
-    ) -> list[list[Candidate]]:
-        """See `Policy.generate`."""
-        return self.answering.generate(prompts, n, params, seed=seed, round=round, first_index=first_index)
-
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Given]]) -> list[list[Score]]:
-        """See `Policy.score`."""
-        return self.choosing.score(prompts, continuations)
+    answering: OpenAIPolicy
+    choosing: OpenAIPolicy
 
     def choose_index(
         self, prompts: Sequence[Prompt], options: Sequence[Sequence[str]], *, seed: int = 0, solutions: bool = False

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,6 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def policy(logs: str, **model: str) -> OpenAIPolicy:
-    from dataclasses import replace
-
     found = vllm_policy(replace(CONFIG, logs=logs), ModelConfig(**model), ServerConfig())  # pyright: ignore[reportArgumentType]
     assert isinstance(found, OpenAIPolicy)
     return found
