@@ -26,7 +26,7 @@ from r3v.app.commands.recall import retrieval_flags
 from r3v.app.first import chat as chat_command
 from r3v.app.first import env as env_command
 from r3v.app.first import init as init_command
-from r3v.app.parser import Parser, at_least, positive
+from r3v.app.parser import Parser, at_least, model_flags, positive
 from r3v.app.plan import command as plan_command
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
@@ -148,16 +148,9 @@ def _train(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--no-report", action="store_true", help="leave report.html out")
 
 
-def _model_flags(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--model", help="folder, hub name, smolgeo, or geoworld-tiny (default)")
-    p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
-    p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
-    p.add_argument("--recipe", help="take settings from this recipe")
-
-
 def _eval(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "eval", "measure a model: one number per selector, with interval", fields=True)
-    _model_flags(p)
+    model_flags(p)
     p.add_argument("--data", required=True, help="data spec, such as geoworld:test")
     p.add_argument("--selectors", help="comma-separated; default: select.selectors of the config")
     p.add_argument("--n", type=positive, help="candidates per problem (select.n)")
@@ -173,7 +166,7 @@ def _eval(commands: argparse._SubParsersAction) -> None:
 
 def _select(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "select", "sample several answers and choose one; the gold answer is never used", fields=True)
-    _model_flags(p)
+    model_flags(p)
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("--question", help="ask this about --image")
     what.add_argument("--data", help="or answer a whole dataset: a data spec")
@@ -189,7 +182,7 @@ def _select(commands: argparse._SubParsersAction) -> None:
 
 def _sample(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "sample", "sample and grade K rationales per problem into Parquet shards", fields=True)
-    _model_flags(p)
+    model_flags(p)
     p.add_argument("--data", required=True, help="data spec")
     p.add_argument("--k", type=positive, help="rationales per problem (sample.k)")
     p.add_argument("--limit", type=positive, help="use the first problems only")
@@ -222,7 +215,7 @@ def _data(commands: argparse._SubParsersAction) -> None:
 
 def _export(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "export", "merge an adapter into the 16-bit base model and check the logits", fields=True)
-    _model_flags(p)
+    model_flags(p)
     p.add_argument("--out", required=True, help="folder of the merged model")
 
 

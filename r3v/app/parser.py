@@ -1,4 +1,4 @@
-"""argparse with the nearest word in its errors, and the types of numbers that flags take."""
+"""argparse with the nearest word in its errors, the types of numbers that flags take, and the flags of a model."""
 
 from __future__ import annotations
 
@@ -64,3 +64,11 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 positive = at_least(1)
+
+
+def model_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that asks a model; `r3v.app.commands.common.model_config` reads them."""
+    parser.add_argument("--model", help="folder, hub name, smolgeo, or geoworld-tiny (default)")
+    parser.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
+    parser.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
+    parser.add_argument("--recipe", help="take settings from this recipe")

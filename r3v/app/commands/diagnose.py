@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r3v.app.parser import at_least, nearest, positive
+from r3v.app.parser import at_least, model_flags, nearest, positive
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, DataError
 from r3v.policies.base import Policy
@@ -30,10 +30,7 @@ def register(commands: Any) -> argparse.ArgumentParser:
     p = commands.add_parser("diagnose", help=text, description=text, add_help=False)
     fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
-    p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
-    p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
-    p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
-    p.add_argument("--recipe", help="take settings from this recipe")
+    model_flags(p)
     p.add_argument("--data", required=True, help="data spec of the probes, such as geoworld:gate")
     p.add_argument("--iteration", type=at_least(0), default=0, help="each iteration asks other probes (default 0)")
     p.add_argument("--seed", type=int, default=0, help="another series of probe sets (default 0)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from r3v.app.commands.recall import recall_of, retrieval_flags
+from r3v.app.parser import model_flags
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError
 from r3v.serve.config import METHODS, PROMPT_MODES, ServeConfig, check
@@ -43,10 +44,7 @@ def register(commands: Any) -> None:
     p = commands.add_parser("serve", help=text, description=text, add_help=False)
     fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
-    p.add_argument("--model", help="folder, hub name or geoworld-tiny (default)")
-    p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
-    p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
-    p.add_argument("--recipe", help="take settings from this recipe")
+    model_flags(p)
     for f in fields(ServeConfig):
         default = None if f.name in OPEN else f.default
         shown = "" if f.name in OPEN or default == "" else f" (default {default})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r3v.app.parser import nearest, positive
+from r3v.app.parser import model_flags, nearest, positive
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
 
@@ -44,10 +44,7 @@ def register(commands: Any) -> None:
     p = commands.add_parser("chat", help=text, description=text, add_help=False)
     fields_help(p, "train", listed=False)
     p.set_defaults(handler=run, takes_fields=True)
-    p.add_argument("--model", help="folder, hub name, smolgeo, or geoworld-tiny (default)")
-    p.add_argument("--adapter", help="LoRA folder, such as RUN/round_03/adapter")
-    p.add_argument("--run", help="a run folder: its settings, and the adapter of its accepted round")
-    p.add_argument("--recipe", help="take settings from this recipe")
+    model_flags(p)
     p.add_argument("--image", action="append", default=[], help="picture to begin with; may be repeated")
     p.add_argument("--n", type=positive, default=4, help="candidates (default 4)")
     p.add_argument("--method", default="fused", help="selector (default fused)")
