@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from einops import rearrange, reduce
 
 from r3v.embedding.protocol import PARTS, Asked, Part, Vectors, Worded, check_part
 from r3v.records import ImageSource
@@ -91,13 +92,13 @@ def looks(image: Image.Image) -> np.ndarray:
     """Unit vector of 64 colour counts, a 4 x 4 grid of 5 numbers (grey level, edges in 4 directions), and 8 x 8 grey
     values; each part is centred and weighs the same."""
     a_HWC = np.asarray(image, dtype=np.float32) / 255
-    bins = np.minimum((a_HWC * 4).astype(int), 3).reshape(-1, 3)
+    bins = rearrange(np.minimum((a_HWC * 4).astype(int), 3), "h w c -> (h w) c")
     colours = np.sqrt(np.bincount(bins @ np.array([16, 4, 1]), minlength=64) / len(bins))
     grey_HW = a_HWC.mean(axis=2)
     dy, dx = np.gradient(grey_HW)
     strength, turn = np.hypot(dx, dy), (np.arctan2(dy, dx) % np.pi) / np.pi * 4
     planes = [grey_HW, *(strength * (np.minimum(turn.astype(int), 3) == k) for k in range(4))]
-    cells = np.stack([p.reshape(4, 8, 4, 8).mean(axis=(1, 3)) for p in planes]).ravel()
-    thumb = grey_HW.reshape(8, 4, 8, 4).mean(axis=(1, 3)).ravel()
+    cells = reduce(np.stack(planes), "plane (h i) (w j) -> (plane h w)", "mean", h=4, w=4)
+    thumb = reduce(grey_HW, "(h i) (w j) -> (h w)", "mean", h=8, w=8)
     parts = [_unit(colours - colours.mean()), _unit(cells - cells.mean()), _unit(thumb - thumb.mean())]
     return _unit(np.concatenate(parts))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from r3v.errors import ModelError
@@ -133,5 +134,4 @@ def _name(name: str) -> str | None:
 
 def _rows_of_heads(values: np.ndarray, heads: int) -> np.ndarray:
     """From pairs side by side to halves of a head, the order transformers rotates in."""
-    rows = values.shape[0] // heads // 2
-    return values.reshape(heads, rows, 2, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+    return rearrange(values, "(head row half) column -> (head half row) column", head=heads, half=2)
