@@ -94,16 +94,19 @@ class KindCounts:
     """Mixin that makes a `transformers.Trainer` count target tokens per kind.
 
     `class ReflectionTrainer(KindCounts, Trainer): ...` hands `compute_loss_func` a tensor of shape K as
-    `num_items_in_batch`, summed over the micro-batches of the step and, as the trainer does, over devices.
+    `num_items_in_batch`, summed over the micro-batches of the step and, as the trainer does, over devices. A
+    `compute_loss_func` that has `counts(labels)` says itself what a batch counts; others count target tokens.
     """
 
     args: Any
     accelerator: Any
+    compute_loss_func: Any
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        counts_K = torch.stack([row_counts(batch["labels"].to(device)) for batch in batch_samples]).sum(dim=0)
+        count = getattr(self.compute_loss_func, "counts", row_counts)
+        counts_K = torch.stack([count(batch["labels"].to(device)) for batch in batch_samples]).sum(dim=0)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             counts_K = self.accelerator.gather(counts_K[None]).sum(dim=0)
         return counts_K

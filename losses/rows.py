@@ -7,7 +7,7 @@ label; they survive worker processes, devices and padding, and the trainer's own
 are.
 
 A packed row is several tagged rows laid end to end: each tag begins the next branch. (Keeping their attention
-apart is the model's part, by `position_ids` that begin anew.)
+apart is the model's part: transformers does it by `position_ids` that begin anew, without a mask and without a cache.)
 
 Shape suffixes: R rows, S positions, B branches (rows, or the examples of packed rows), V vocabulary, T supervised
 tokens, K kinds.
