@@ -32,8 +32,8 @@ HEAD = """# Tested hosts
 
 The losses inside other trainers (`r3v.losses.adapters`): after three optimiser steps the losses and the weights are
 those of a plain loop over whole batches, with gradient accumulation, with two processes (gloo, on CPU), and with
-several examples packed in one row. A cell says how many tests passed. `python tests/losses/hosts_table.py > docs/hosts.md` runs
-them and writes this page.
+several examples packed in one row. A cell says how many tests passed.
+`python tests/losses/hosts_table.py > docs/hosts.md` runs them and writes this page.
 
 `r3v.losses.verl` is tested against verl's signature alone: verl itself was not installed. Liger is not used:
 its fused head takes one gradient for all tokens, and these losses have one for each."""
