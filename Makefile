@@ -85,7 +85,7 @@ $(VLLM)/.done:
 
 # the documentation as a site: build/site/index.html
 docs: $(DOCS)/.done
-	$(DOCS)/bin/mkdocs build --strict -q
+	$(DOCS)/bin/mkdocs build --strict
 
 # `docs` of pyproject.toml, read from there so that it stands once
 $(DOCS)/.done: pyproject.toml

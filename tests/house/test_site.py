@@ -88,7 +88,7 @@ def test_the_site_builds_and_needs_nothing_from_elsewhere(tmp_path: Path) -> Non
     if not program.exists():
         pytest.skip(f"mkdocs not found: {program} (make docs installs it, or set R3V_MKDOCS)")
     done = subprocess.run(
-        [str(program), "build", "--strict", "-q", "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+        [str(program), "build", "--strict", "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     built = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.html")}
