@@ -32,11 +32,12 @@ def train(settings: Settings) -> list[float]:
     groups = make_examples(settings)
     collator = TrieCollator(model, Encoder(processor, model.config, generation_config=model.generation_config))
     collator.check(groups)
+    accumulate = 2 if settings.problems_per_step % 2 == 0 else 1
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=settings.problems_per_step // 2,
-            gradient_accumulation_steps=2,
+            per_device_train_batch_size=settings.problems_per_step // accumulate,
+            gradient_accumulation_steps=accumulate,
             num_train_epochs=1,
             train_sampling_strategy="sequential",
             remove_unused_columns=False,

@@ -27,6 +27,8 @@ from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 
 Path = Literal["fused", "rows", "plain", "whole"]
+FUSED: tuple[Path, ...] = ("fused", "whole")
+"""Paths that take a batch with one row per trie."""
 FULL_LOGITS_LIMIT = 2**25
 """A head that is trained runs in one piece up to this many logits (128 MB in float32), above chunk by chunk."""
 
@@ -58,7 +60,7 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
 
     Raises ModelError when the batch was collated for another path.
     """
-    if batch.fused != (path in ("fused", "whole")):
+    if batch.fused != (path in FUSED):
         raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
     if path in ("plain", "whole"):

@@ -28,7 +28,7 @@ from r3v.policies.model.encode import Encoder
 from r3v.records import Example
 from r3v.training.forward import logprobs_of, whole_inputs, why_not_fusable
 from r3v.training.layout.batching import Batch, collate, counts
-from r3v.training.layout.trie import Trie, build_trie
+from r3v.training.layout.trie import Trie, TrieStats, build_trie
 from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
 from r3v.training.selftest.tries import ENOUGH, chosen
 
@@ -49,12 +49,8 @@ class TrieCollator:
             _warn(f"branches are trained one per row, with the same loss, because {reason}")
 
     def __call__(self, groups: Sequence[Sequence[Example]]) -> dict[str, Any]:
-        tries = [trie for group in groups if (trie := self._trie(group)) is not None]
-        if not tries:
-            raise DataError(
-                f"found no branch of at most {self.max_tokens} tokens in a batch, expected one; raise max_tokens"
-            )
-        batch = self._collate(tries, self.fused)
+        tries = [trie for group in groups if (trie := self._build(group)[0]) is not None]
+        batch = self._collate(self._some(tries), self.fused)
         return {**whole_inputs(self.model, batch), "labels": replace(batch, tries=())}
 
     def check(self, groups: Sequence[Sequence[Example]]) -> Parity | None:
@@ -66,16 +62,21 @@ class TrieCollator:
         if not self.fused:
             return None
         half = half_precision(self.model)
-        make = lambda group: (self._trie(group), None)  # noqa: E731
-        tries = chosen([], groups, make, cap=self.max_tokens, enough=ENOUGH["half" if half else "full"])
+        enough = ENOUGH["half" if half else "full"]
+        tries = self._some(chosen([], groups, self._build, cap=self.max_tokens, enough=enough))
         found = check_parity(self.model, tries, self._moved, "whole", half=half)
         if not found.ok:
             self.fused = False
             _warn(f"fusing is off: it disagrees with the model's own forward ({found.describe()})")
         return found
 
-    def _trie(self, group: Sequence[Example]) -> Trie | None:
-        return build_trie(group, self.encoder, model=self.model, max_tokens=self.max_tokens)[0]
+    def _build(self, group: Sequence[Example]) -> tuple[Trie | None, TrieStats]:
+        return build_trie(group, self.encoder, model=self.model, max_tokens=self.max_tokens)
+
+    def _some(self, tries: list[Trie]) -> list[Trie]:
+        if not tries:
+            raise DataError(f"found no branch of at most {self.max_tokens} tokens, expected one; raise max_tokens")
+        return tries
 
     def _collate(self, tries: Sequence[Trie], fused: bool) -> Batch:
         pad_id = self.encoder.tokenizer.pad_token_id or 0
