@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 VISION := .venv-torchvision
 # vLLM for CPUs has requirements of its own, so it lives in an environment of its own
 VLLM := .venv-vllm
+# mkdocs needs nothing of r3v's, and r3v nothing of its
+DOCS := .venv-docs
 export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
@@ -15,7 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 GEOQA ?= data/geoqa
 SMOL := recipes/geoqa_smol.yaml
 
-.PHONY: demo geoqa test test-fast test-full lint vllm clean
+.PHONY: demo geoqa test test-fast test-full lint vllm docs clean
 
 demo: $(VENV)/.base
 	$(BIN)/r3v train recipes/geoworld_tiny.yaml
@@ -39,7 +41,7 @@ test-fast: $(VENV)/.dev
 	  tests/language tests/settings tests/losses tests/grading tests/data tests/notebook/store tests/notebook/gate
 
 # everything there is, the slow simulations, the kills and real vLLM too
-test-full: $(VENV)/.dev $(VISION)/.done $(VLLM)/.done lint
+test-full: $(VENV)/.dev $(VISION)/.done $(VLLM)/.done $(DOCS)/.done lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
@@ -81,5 +83,18 @@ $(VLLM)/.done:
 	$(VLLM)/bin/python tests/fakes/vllm_environment.py
 	touch $@
 
+# the documentation as a site: build/site/index.html
+docs: $(DOCS)/.done
+	$(DOCS)/bin/mkdocs build --strict
+
+# `docs` of pyproject.toml, read from there so that it stands once
+$(DOCS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -c "import tomllib; \
+	  print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" \
+	  > $(DOCS)/requirements.txt
+	$(DOCS)/bin/python -m pip install -q -r $(DOCS)/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VISION) $(VLLM) build dist *.egg-info
+	rm -rf $(VENV) $(VISION) $(VLLM) $(DOCS) build dist *.egg-info

@@ -1,9 +1,9 @@
 """The losses in other people's training loops: plain PyTorch, transformers, TRL, Accelerate, Lightning.
 
-All of them work on padded rows (see `rows`): batches are mappings of model inputs plus `labels`, tagged by
-`tag_rows`. Only Lightning is imported, and only inside its function; the others are used through the
+All of them work on padded or packed rows (see `rows`): batches are mappings of model inputs plus `labels`, tagged
+by `tag_rows`. Only Lightning is imported, and only inside its function; the others are used through the
 objects handed in. What each host gets wrong if left alone is the division: a step's micro-batches and
-devices must share their denominators. Shape suffixes: B rows, S positions, K kinds.
+devices must share their denominators. Shape suffixes: R rows, S positions, K kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .contract import KINDS
-from .rows import RowLoss, row_counts
+from .rows import RowLoss, packed, row_counts
 
 Batch = Mapping[str, Any]
 
@@ -77,7 +77,8 @@ def hf_compute_loss(row_loss: RowLoss) -> Callable[..., Tensor]:
     `SFTTrainer(compute_loss_func=...)`.
 
     `num_items_in_batch` is the number of target tokens of the whole optimiser step, over accumulation and
-    devices. That is all `mode="tokens"` needs. `mode="kind"` needs one number per kind: it is exact with
+    devices. That is all `mode="tokens"` needs on padded rows. Packed rows need the trainer class mixed with
+    `KindCounts`. `mode="kind"` needs one number per kind: it is exact with
     one micro-batch per step, and with accumulation or several devices when the trainer class is mixed with
     `KindCounts`; otherwise this raises ValueError instead of computing another loss. In the trainer's
     arguments set `remove_unused_columns=False`; for TRL also `loss_type="nll"`.
@@ -93,16 +94,19 @@ class KindCounts:
     """Mixin that makes a `transformers.Trainer` count target tokens per kind.
 
     `class ReflectionTrainer(KindCounts, Trainer): ...` hands `compute_loss_func` a tensor of shape K as
-    `num_items_in_batch`, summed over the micro-batches of the step and, as the trainer does, over devices.
+    `num_items_in_batch`, summed over the micro-batches of the step and, as the trainer does, over devices. A
+    `compute_loss_func` that has `counts(labels)` says itself what a batch counts; others count target tokens.
     """
 
     args: Any
     accelerator: Any
+    compute_loss_func: Any
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> Tensor | None:
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
-        counts_K = torch.stack([row_counts(batch["labels"].to(device)) for batch in batch_samples]).sum(dim=0)
+        count = getattr(self.compute_loss_func, "counts", row_counts)
+        counts_K = torch.stack([count(batch["labels"].to(device)) for batch in batch_samples]).sum(dim=0)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             counts_K = self.accelerator.gather(counts_K[None]).sum(dim=0)
         return counts_K
@@ -121,7 +125,12 @@ def lightning_module(
     late to know the step's denominators. Optimisation is manual, so give `max_norm` here instead of
     `gradient_clip_val`. `optimizer` gets the trainable parameters. Logs "loss". Needs pytorch_lightning.
     """
-    import pytorch_lightning as pl
+    try:
+        import pytorch_lightning as pl
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "lightning_module: found no pytorch_lightning, expected it installed: pip install 'r3v-losses[lightning]'"
+        ) from error
 
     class RowLossModule(pl.LightningModule):
         def __init__(self) -> None:
@@ -159,13 +168,18 @@ def _logits(outputs: Any) -> Tensor | None:
     return outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
 
 
-def _denominators(num_items: Tensor | int | None, labels_BS: Tensor, mode: str) -> Tensor | None:
+def _denominators(num_items: Tensor | int | None, labels_RS: Tensor, mode: str) -> Tensor | None:
     if num_items is None:
         return None
-    items = torch.as_tensor(num_items, device=labels_BS.device, dtype=torch.float32)
+    items = torch.as_tensor(num_items, device=labels_RS.device, dtype=torch.float32)
     if items.shape == (len(KINDS),):
         return items
-    own_K = row_counts(labels_BS)
+    own_K = row_counts(labels_RS)
+    if packed(labels_RS):
+        raise ValueError(
+            "compute_loss_func: found packed rows and the trainer's own num_items_in_batch, which counts their tags as "
+            "targets; mix KindCounts into the trainer class"
+        )
     rest = items.reshape(()) - own_K.sum()
     if mode == "tokens":
         # Only the sum of the denominators is used, so any kind may take the other tokens.

@@ -6,7 +6,11 @@ label; they survive worker processes, devices and padding, and the trainer's own
 -100` stays right. A row without such a tag is an `answer` of weight 1, so ordinary batches work as they
 are.
 
-Shape suffixes: B rows, S positions, V vocabulary, T supervised tokens, K kinds.
+A packed row is several tagged rows laid end to end: each tag begins the next branch. (Keeping their attention
+apart is the model's part: transformers does it by `position_ids` that begin anew, without a mask and without a cache.)
+
+Shape suffixes: R rows, S positions, B branches (rows, or the examples of packed rows), V vocabulary, T supervised
+tokens, K kinds.
 """
 
 from __future__ import annotations
@@ -27,70 +31,90 @@ IGNORE = -100
 _WORD = 1 << 32
 
 
-def tag_rows(labels_BS: Tensor, kinds: Sequence[str], weights: Sequence[float] | None = None) -> Tensor:
-    """A copy of the labels with each row's kind and weight (float32) in position 0.
+def tag_rows(labels_RS: Tensor, kinds: Sequence[str], weights: Sequence[float] | None = None) -> Tensor:
+    """A copy of the labels with each row's kind and weight (float32) in position 0. Tag rows before they are packed.
 
     Raises ValueError for an unknown kind, unequal lengths, or a row whose position 0 is a target already.
     """
     weights = [1.0] * len(kinds) if weights is None else weights
-    if not len(kinds) == len(weights) == labels_BS.shape[0]:
+    if not len(kinds) == len(weights) == labels_RS.shape[0]:
         raise ValueError(
-            f"tag_rows: found {len(kinds)} kinds and {len(weights)} weights for {labels_BS.shape[0]} rows of "
+            f"tag_rows: found {len(kinds)} kinds and {len(weights)} weights for {labels_RS.shape[0]} rows of "
             "labels, expected one of each per row"
         )
-    if bool((labels_BS[:, 0] != IGNORE).any()):
+    if bool((labels_RS[:, 0] != IGNORE).any()):
         raise ValueError(f"tag_rows: found a target or a tag at position 0, expected {IGNORE} in every row")
-    tagged_BS = labels_BS.clone()
+    tagged_RS = labels_RS.clone()
     for row, (kind, weight) in enumerate(zip(kinds, weights, strict=True)):
         bits = struct.unpack("<I", struct.pack("<f", weight))[0]
-        tagged_BS[row, 0] = -((kind_index(kind) + 1) * _WORD + bits)
-    return tagged_BS
+        tagged_RS[row, 0] = -((kind_index(kind) + 1) * _WORD + bits)
+    return tagged_RS
 
 
-def untag_rows(labels_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """(kind_B, weight_B) of tagged labels; untagged rows are `answer` with weight 1."""
-    code_B = -labels_BS[:, 0]
+def untag_rows(labels_RS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(kind_B, weight_B, branch_RS) of tagged labels: what each branch is, and the branch each position belongs to.
+
+    A branch begins at each row's position 0 and at each tag behind it; one without a tag is `answer` with weight 1.
+    """
+    begins_RS = _is_tag(labels_RS)
+    begins_RS[:, 0] = True
+    code_B = -labels_RS[begins_RS]
     tagged_B = code_B >= _WORD
     bits_B = code_B % _WORD
     signed_B = torch.where(bits_B >= _WORD // 2, bits_B - _WORD, bits_B).to(torch.int32)
-    weight_B = torch.where(tagged_B, signed_B.view(torch.float32), torch.ones((), device=labels_BS.device))
+    weight_B = torch.where(tagged_B, signed_B.view(torch.float32), torch.ones((), device=labels_RS.device))
     kind_B = torch.where(tagged_B, code_B // _WORD - 1, torch.full_like(code_B, kind_index("answer")))
-    return kind_B, weight_B
+    return kind_B, weight_B, begins_RS.flatten().cumsum(0).view_as(labels_RS) - 1
 
 
-def row_counts(labels_BS: Tensor) -> Tensor:
+def packed(labels_RS: Tensor) -> bool:
+    """Whether a tag stands anywhere behind position 0: the host's own count of targets is then too large."""
+    return bool(_is_tag(labels_RS[:, 1:]).any())
+
+
+def row_counts(labels_RS: Tensor) -> Tensor:
     """Target tokens of each kind, shape K: add them up over micro-batches and devices to get denominators."""
-    kind_B, _ = untag_rows(labels_BS)
-    counts_B = (labels_BS[:, 1:] != IGNORE).sum(dim=1).float()
-    return torch.zeros(len(KINDS), device=labels_BS.device).index_add(0, kind_B, counts_B)
+    kind_B, _, branch_RS = untag_rows(labels_RS)
+    kind_T = kind_B[branch_RS[:, 1:][_is_target(labels_RS)]]
+    return torch.bincount(kind_T, minlength=len(KINDS)).float()
 
 
-def rows_to_inputs(logits_BSV: Tensor, labels_BS: Tensor) -> LossInputs:
-    """LossInputs of padded rows: position s predicts label s + 1; only supervised positions are kept.
+def rows_to_inputs(logits_RSV: Tensor, labels_RS: Tensor) -> LossInputs:
+    """LossInputs of padded or packed rows: position s predicts label s + 1; only supervised positions are kept.
 
     Raises ValueError when logits and labels differ in rows or positions.
     """
-    if logits_BSV.ndim != 3 or logits_BSV.shape[:2] != labels_BS.shape:
+    if logits_RSV.ndim != 3 or logits_RSV.shape[:2] != labels_RS.shape:
         raise ValueError(
-            f"rows_to_inputs: found logits {tuple(logits_BSV.shape)} and labels {tuple(labels_BS.shape)}, "
-            "expected (B, S, V) and (B, S); switch off options that make the model keep only some logits"
+            f"rows_to_inputs: found logits {tuple(logits_RSV.shape)} and labels {tuple(labels_RS.shape)}, "
+            "expected (R, S, V) and (R, S); switch off options that make the model keep only some logits"
         )
-    labels_BS = labels_BS.to(logits_BSV.device)
-    kind_B, weight_B = untag_rows(labels_BS)
-    targets_BS = labels_BS[:, 1:]
-    row_T, column_T = (targets_BS != IGNORE).nonzero(as_tuple=True)
+    labels_RS = labels_RS.to(logits_RSV.device)
+    kind_B, weight_B, branch_RS = untag_rows(labels_RS)
+    target_RS = _is_target(labels_RS)
+    branch_T = branch_RS[:, 1:][target_RS]
     return LossInputs(
-        logprobs_T=from_logits(logits_BSV[row_T, column_T], targets_BS[row_T, column_T]),
-        branch_T=row_T,
-        mask_T=torch.ones_like(row_T, dtype=torch.bool),
+        logprobs_T=from_logits(logits_RSV[:, :-1][target_RS], labels_RS[:, 1:][target_RS]),
+        branch_T=branch_T,
+        mask_T=torch.ones_like(branch_T, dtype=torch.bool),
         kind_B=kind_B,
         weight_B=weight_B,
     )
 
 
+def _is_tag(labels_RS: Tensor) -> Tensor:
+    return labels_RS <= -_WORD
+
+
+def _is_target(labels_RS: Tensor) -> Tensor:
+    """Boolean, shape R (S - 1): label s + 1 is to be predicted."""
+    return (labels_RS[:, 1:] != IGNORE) & ~_is_tag(labels_RS[:, 1:])
+
+
 @dataclass(frozen=True)
 class RowLoss:
-    """A token-wise loss and how to reduce it, applied to the logits and (tagged) labels of padded rows.
+    """A token-wise loss and how to reduce it, applied to the logits and (tagged) labels of padded or
+    packed rows.
 
     For losses that need log-probabilities, kinds and weights only (nll, refine, select, reflection); the
     others raise ValueError naming what is missing.
@@ -101,21 +125,21 @@ class RowLoss:
     kind_weights: Mapping[str, float] | None = None
 
     def __call__(
-        self, logits_BSV: Tensor | None, labels_BS: Tensor, denominators_K: Tensor | None = None
+        self, logits_RSV: Tensor | None, labels_RS: Tensor, denominators_K: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """(scalar with gradient, metrics); `denominators_K` is `row_counts` over the whole optimiser step.
 
         Raises ValueError in mode "tokens" for rows of a kind that this loss does not train: they are in those
         counts and would dilute the others.
         """
-        if logits_BSV is None:
+        if logits_RSV is None:
             raise ValueError(
                 "RowLoss: found outputs without logits (a fused or chunked loss drops them), expected "
-                "logits; switch that patch off, or use r3v.losses.from_hidden on the hidden states"
+                "logits; switch that patch off, or use `from_hidden` on the hidden states"
             )
-        output = self.loss(rows_to_inputs(logits_BSV, labels_BS))
+        output = self.loss(rows_to_inputs(logits_RSV, labels_RS))
         if self.mode == "tokens" and denominators_K is not None:
-            counted, targets = float(output.count_U.sum()), float(row_counts(labels_BS).sum())
+            counted, targets = float(output.count_U.sum()), float(row_counts(labels_RS).sum())
             if counted != targets:
                 raise ValueError(
                     f"RowLoss: found {targets:.0f} target tokens of which this loss trains {counted:.0f}, "

@@ -12,18 +12,17 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import r3v.checkpoints
 from r3v import prompts
 from r3v.data.geoworld import item_of, source
 from r3v.losses import make_loss
 from r3v.losses.rows import IGNORE, RowLoss, tag_rows
 from r3v.policies.model.encode import Encoder
+from r3v.policies.model.loading import resolve
 from r3v.records import Example
 from r3v.training.layout.trie import target_ids
 
@@ -38,13 +37,14 @@ class Settings:
     steps: int = 20
     problems_per_step: int = 4
     lr: float = 5e-4
+    model: str = "geoworld-tiny"
 
 
-def load_model() -> tuple[Any, Any]:
-    """geoworld-tiny in float32, all weights trainable, and its processor: plain transformers."""
+def load_model(name: str = "geoworld-tiny") -> tuple[Any, Any]:
+    """A model in float32, all weights trainable, and its processor: plain transformers."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    folder = Path(next(iter(r3v.checkpoints.__path__))) / "geoworld-tiny"
+    folder = resolve(name)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     return model.train(), AutoProcessor.from_pretrained(folder)
 
@@ -125,6 +125,7 @@ def main(train: Callable[[Settings], list[float]], documentation: str | None) ->
     parser.add_argument("--steps", type=int, default=default.steps)
     parser.add_argument("--problems-per-step", type=int, default=default.problems_per_step)
     parser.add_argument("--lr", type=float, default=default.lr)
+    parser.add_argument("--model", default=default.model, help="folder, or geoworld-tiny or smolgeo")
     settings = Settings(**vars(parser.parse_args()))
     start = time.perf_counter()
     losses = train(settings)

@@ -36,7 +36,7 @@ def train(settings: Settings) -> list[float]:
     class ReflectionTrainer(KindCounts, Trainer):
         pass
 
-    model, processor = load_model()
+    model, processor = load_model(settings.model)
     encoder = Encoder(processor, model.config, generation_config=model.generation_config)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

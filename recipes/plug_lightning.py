@@ -43,7 +43,7 @@ def train(settings: Settings) -> list[float]:
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             self.losses.append(float(trainer.callback_metrics["loss"]))
 
-    model, processor = load_model()
+    model, processor = load_model(settings.model)
     encoder = Encoder(processor, model.config, generation_config=model.generation_config)
     rows = encode_rows(make_examples(settings), encoder)
     micro = settings.problems_per_step * ROWS_PER_PROBLEM // 2

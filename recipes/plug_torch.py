@@ -21,7 +21,7 @@ from r3v.training.layout.trie import build_trie
 
 def train(settings: Settings) -> list[float]:
     """Loss of every step."""
-    model, processor = load_model()
+    model, processor = load_model(settings.model)
     encoder = Encoder(processor, model.config, generation_config=model.generation_config)
     optimizer = adamw(model.parameters(), settings.lr)
     tries = [build_trie(group, encoder, model=model)[0] for group in make_examples(settings)]

@@ -39,7 +39,7 @@ def train(settings: Settings) -> list[float]:
     class ReflectionTrainer(KindCounts, SFTTrainer):
         pass
 
-    model, processor = load_model()
+    model, processor = load_model(settings.model)
     encoder = Encoder(processor, model.config, generation_config=model.generation_config)
     rows = encode_rows(make_examples(settings), encoder)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -1,13 +1,14 @@
-"""Log-probabilities of a batch's target tokens under a vision-language model, by one of three paths.
+"""Log-probabilities of a batch's target tokens under a vision-language model, by one of four paths.
 
 `fused`: one row per trie under a tree mask. `rows`: one row per branch under the model's own causal mask.
 Both run the inner model and apply the head to target positions only; `fused` computes attention run by run
 (`attention`). `plain`: `rows` through the model's own complete forward, which computes its positions itself: slow,
-and therefore the reference that the self-test compares with.
+and therefore the reference that the self-test compares with. `whole`: `fused` through the complete forward, for
+trainers that call the model themselves (`other_trainers`).
 
 Checked against transformers 5.23: a 4-D attention mask is handed through untouched
 (`_preprocess_mask_arguments`), and position ids of shape (3, R, L) reach the M-RoPE of the Qwen families as
-they are, DeepStack included. Suffixes as in `batching`; H hidden width.
+they are, DeepStack included. Suffixes as in `batching`; H hidden width, C kept columns, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from r3v.policies.model.token_types import names_of
 from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 
-Path = Literal["fused", "rows", "plain"]
+Path = Literal["fused", "rows", "plain", "whole"]
+FUSED: tuple[Path, ...] = ("fused", "whole")
+"""Paths that take a batch with one row per trie."""
 FULL_LOGITS_LIMIT = 2**25
 """A head that is trained runs in one piece up to this many logits (128 MB in float32), above chunk by chunk."""
 
@@ -57,16 +60,36 @@ def token_logprobs(model: Any, batch: Batch, path: Path) -> Tensor:
 
     Raises ModelError when the batch was collated for another path.
     """
-    if batch.fused != (path == "fused"):
+    if batch.fused != (path in FUSED):
         raise ModelError(f"found a batch with fused={batch.fused} on path {path!r}, expected it collated for that path")
     base = base_model(model)
-    if path == "plain":
-        logits = base(**_plain_inputs(base, batch)).logits
-        return from_logits(logits.flatten(0, 1)[batch.source_T], batch.target_T)
+    if path in ("plain", "whole"):
+        return logprobs_of(base(**whole_inputs(base, batch)).logits, batch)
     inner, head = base.base_model, base.get_output_embeddings()
     hidden = inner(**_inputs(base, batch, path)).last_hidden_state
     source_TH = hidden.flatten(0, 1).index_select(0, batch.source_T)
     return _head_logprobs(source_TH, head, batch.target_T, text_config(model))
+
+
+def whole_inputs(model: Any, batch: Batch) -> dict[str, Any]:
+    """What the model's own complete forward takes of a batch, fused or not; where it can leave out logits, only those
+    of columns that predict a target are asked for."""
+    base = base_model(model)
+    inputs = _inputs(base, batch, "fused") if batch.fused else _plain_inputs(base, batch)
+    return inputs | ({"logits_to_keep": _columns(batch)[0]} if batch.fused and _takes(base, "logits_to_keep") else {})
+
+
+def logprobs_of(logits: Tensor, batch: Batch) -> Tensor:
+    """log p of each target, shape T, from the logits of `whole_inputs`: R L V, or R C V of the kept columns."""
+    row_T, column_T = batch.source_T // batch.ids_RL.shape[1], batch.source_T % batch.ids_RL.shape[1]
+    if logits.shape[1] != batch.ids_RL.shape[1]:
+        column_T = _columns(batch)[1]
+    return from_logits(logits[row_T, column_T], batch.target_T)
+
+
+def _columns(batch: Batch) -> tuple[Tensor, Tensor]:
+    """(the columns that predict a target in any row, in order; the place among them of each target's)."""
+    return torch.unique(batch.source_T % batch.ids_RL.shape[1], return_inverse=True)
 
 
 def _head_logprobs(hidden_TH: Tensor, head: nn.Module, target_T: Tensor, config: Any) -> Tensor:

@@ -15,19 +15,45 @@ from typing import Any
 
 import torch
 from test_losses_adapters import (
+    NO_TRL,
     ROW_LOSSES,
     ROWS,
     lightning_trainer,
     random_model,
     run_trainer,
+    run_trl,
     steps_of,
     trainer_arguments,
 )
 
-from r3v.losses.adapters import KindCounts, accelerate_step, lightning_module
+from r3v.losses.adapters import KindCounts, accelerate_step, lightning_module, run_step
 
 HALF = ROWS // 2
 ROW_LOSS = ROW_LOSSES["kind"]
+
+
+def with_torch(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """DistributedDataParallel as it is: gradients are averaged, so the loss is scaled by the number of processes."""
+    import torch.distributed as dist
+
+    def total(counts: torch.Tensor) -> torch.Tensor:
+        counts = counts.clone()
+        dist.all_reduce(counts)
+        return counts
+
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    trained = random_model()
+    parallel = torch.nn.parallel.DistributedDataParallel(trained)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
+    losses = []
+    for rows in steps_of(1):
+        mine = rows[dist.get_rank() * HALF :][:HALF]
+        optimizer.zero_grad()
+        step = run_step(parallel, mine, ROW_LOSS, total=total, scale=2.0, no_sync=parallel.no_sync)
+        losses.append(step["loss"])
+        optimizer.step()
+    return losses, dict(trained.state_dict())
 
 
 def with_accelerate(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -46,14 +72,18 @@ def with_accelerate(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]
     return losses, dict(trained.state_dict())
 
 
-def with_trainer(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+def with_transformers(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
     from transformers import Trainer, TrainingArguments
 
     class Mixed(KindCounts, Trainer):
         pass
 
-    arguments = trainer_arguments(TrainingArguments, folder, HALF, accumulate=1)
+    arguments = trainer_arguments(TrainingArguments, folder, 1, accumulate=HALF)
     return run_trainer(Mixed, arguments, random_model(), ROW_LOSS)
+
+
+def with_trl(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    return run_trl(random_model(), folder, ROW_LOSS, 1, accumulate=HALF)
 
 
 def with_lightning(folder: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
@@ -71,8 +101,9 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     target = Path(sys.argv[1])
-    # One start of two processes for all three: imports cost more than the steps.
-    hosts = {"accelerate": with_accelerate, "trainer": with_trainer, "lightning": with_lightning}
+    # One start of two processes for all of them: imports cost more than the steps.
+    hosts = {"torch": with_torch, "accelerate": with_accelerate, "transformers": with_transformers}
+    hosts |= {"lightning": with_lightning} if NO_TRL else {"trl": with_trl, "lightning": with_lightning}
     results = {host: run(target) for host, run in hosts.items()}
     if os.environ["RANK"] == "0":
         torch.save(results, target / "results.pt")

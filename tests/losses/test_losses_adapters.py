@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from r3v.losses.adapters import (
     lightning_module,
     run_step,
 )
-from r3v.losses.rows import RowLoss, row_counts, rows_to_inputs, tag_rows, untag_rows
+from r3v.losses.rows import RowLoss, packed, row_counts, rows_to_inputs, tag_rows, untag_rows
 
 VOCABULARY = 23
 STEPS = 3
@@ -84,11 +85,26 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
     }
 
 
-def steps_of(micro: int) -> list[list[dict[str, Tensor]]]:
+def pack(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same rows end to end in one. Positions that begin anew keep them apart, if there is no mask and no cache."""
+    tagged = [tag_rows(torch.tensor([row["labels"]]), [row["kind"]], [row["weight"]]) for row in rows]
+    return {
+        "input_ids": torch.tensor([[token for row in rows for token in row["input_ids"]]]),
+        "position_ids": torch.cat([torch.arange(len(row["input_ids"])) for row in rows])[None],
+        "labels": torch.cat(tagged, dim=1),
+        "use_cache": False,
+    }
+
+
+Collate = Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+
+def steps_of(micro: int, collator: Collate = collate) -> list[list[dict[str, Any]]]:
     """The micro-batches of each step, `micro` rows at a time."""
     rows = example_rows()
     return [
-        [collate(rows[i : i + micro]) for i in range(start, start + ROWS, micro)] for start in range(0, len(rows), ROWS)
+        [collator(rows[i : i + micro]) for i in range(start, start + ROWS, micro)]
+        for start in range(0, len(rows), ROWS)
     ]
 
 
@@ -122,28 +138,59 @@ ROW_LOSSES = {
 
 def test_tags_survive() -> None:
     """Kinds and float32 weights come back exactly; other positions and the count of targets are untouched."""
-    labels_BS = torch.tensor([[-100, 5, -100], [-100, -100, -100], [-100, 0, 1], [-100, 2, 2]])
+    labels_RS = torch.tensor([[-100, 5, -100], [-100, -100, -100], [-100, 0, 1], [-100, 2, 2]])
     weights = [0.1, -3.5e-20, 0.0, 1e30]
     kinds = ["select", "answer", "reinforce", "keep"]
-    tagged_BS = tag_rows(labels_BS, kinds, weights)
-    kind_B, weight_B = untag_rows(tagged_BS)
+    tagged_RS = tag_rows(labels_RS, kinds, weights)
+    kind_B, weight_B, branch_RS = untag_rows(tagged_RS)
     assert [KINDS[k] for k in kind_B.tolist()] == kinds
     assert weight_B.tolist() == torch.tensor(weights).tolist()
-    assert torch.equal(tagged_BS[:, 1:], labels_BS[:, 1:])
-    assert bool((tagged_BS[:, 0] < -100).all())
-    kind_B, weight_B = untag_rows(labels_BS)
+    assert torch.equal(tagged_RS[:, 1:], labels_RS[:, 1:])
+    assert bool((tagged_RS[:, 0] < -100).all())
+    assert branch_RS.tolist() == [[row] * 3 for row in range(4)]
+    kind_B, weight_B, branch_RS = untag_rows(labels_RS)
     assert kind_B.tolist() == [kind_index("answer")] * 4
     assert weight_B.tolist() == [1.0] * 4
 
 
+def test_packed_rows_by_hand() -> None:
+    """Two tagged examples end to end, then a row that is one: the tag of the second is no target of the first.
+
+    Row 0: select with target 1, then keep (weight 0.5) with targets 0, 1. Row 1: an answer with target 1, padded.
+    """
+    select = tag_rows(torch.tensor([[-100, 1]]), ["select"])
+    keep = tag_rows(torch.tensor([[-100, 0, 1]]), ["keep"], [0.5])
+    labels_RS = torch.cat([torch.cat([select, keep], dim=1), torch.tensor([[-100, 1, -100, -100, -100]])])
+    assert row_counts(labels_RS).tolist() == [1, 0, 1, 2, 0, 0]
+    logits_RSV = torch.zeros(2, 5, 2)
+    logits_RSV[0, 2, 1] = math.log(3)  # predicts the first target of `keep`, which is 0: p = 1/4
+    inputs = rows_to_inputs(logits_RSV, labels_RS)
+    torch.testing.assert_close(inputs.logprobs_T, torch.tensor([0.5, 0.25, 0.5, 0.5]).log())
+    assert inputs.branch_T.tolist() == [0, 1, 1, 2]
+    assert [KINDS[k] for k in inputs.kind_B.tolist()] == ["select", "keep", "answer"]
+    assert inputs.weight_B.tolist() == [1.0, 0.5, 1.0]
+    assert packed(labels_RS)
+    assert not packed(labels_RS[1:])
+
+
+def test_packed_rows_need_counts_of_their_own() -> None:
+    """The trainer's count takes tags for targets, so another loss would come of it."""
+    one = tag_rows(torch.tensor([[-100, 1]]), ["answer"])
+    labels_RS = torch.cat([one, one], dim=1)
+    with pytest.raises(ValueError, match=r"found packed rows .* mix KindCounts"):
+        hf_compute_loss(ROW_LOSSES["tokens"])({"logits": torch.zeros(1, 4, 2)}, labels_RS, 3)
+    loss = hf_compute_loss(ROW_LOSSES["tokens"])({"logits": torch.zeros(1, 4, 2)}, labels_RS, row_counts(labels_RS))
+    assert float(loss) == pytest.approx(math.log(2))
+
+
 def test_tagging_refuses_what_it_cannot_do() -> None:
-    labels_BS = torch.full((2, 3), -100)
+    labels_RS = torch.full((2, 3), -100)
     with pytest.raises(ValueError, match="found loss kind 'solve'"):
-        tag_rows(labels_BS, ["answer", "solve"])
+        tag_rows(labels_RS, ["answer", "solve"])
     with pytest.raises(ValueError, match="found 1 kinds and 1 weights for 2 rows"):
-        tag_rows(labels_BS, ["answer"])
+        tag_rows(labels_RS, ["answer"])
     with pytest.raises(ValueError, match="found a target or a tag at position 0"):
-        tag_rows(tag_rows(labels_BS, ["answer"] * 2), ["answer"] * 2)
+        tag_rows(tag_rows(labels_RS, ["answer"] * 2), ["answer"] * 2)
 
 
 def test_rows_are_shifted_by_hand() -> None:
@@ -151,23 +198,32 @@ def test_rows_are_shifted_by_hand() -> None:
 
     Logits (0, ln 3) give p(1) = 3/4 and p(0) = 1/4.
     """
-    logits_BSV = torch.zeros(2, 4, 2)
-    logits_BSV[1, 0, 1] = logits_BSV[1, 2, 1] = math.log(3)
-    labels_BS = torch.tensor([[-100] * 4, [-100, 1, -100, 0]])
-    inputs = rows_to_inputs(logits_BSV, tag_rows(labels_BS, ["answer", "select"]))
+    logits_RSV = torch.zeros(2, 4, 2)
+    logits_RSV[1, 0, 1] = logits_RSV[1, 2, 1] = math.log(3)
+    labels_RS = torch.tensor([[-100] * 4, [-100, 1, -100, 0]])
+    inputs = rows_to_inputs(logits_RSV, tag_rows(labels_RS, ["answer", "select"]))
     torch.testing.assert_close(inputs.logprobs_T, torch.tensor([0.75, 0.25]).log())
     assert inputs.branch_T.tolist() == [1, 1]
-    assert row_counts(tag_rows(labels_BS, ["answer", "select"])).tolist() == [0, 0, 2, 0, 0, 0]
+    assert row_counts(tag_rows(labels_RS, ["answer", "select"])).tolist() == [0, 0, 2, 0, 0, 0]
+
+
+ACCUMULATION = pytest.mark.host("accumulation")
+"""A line of docs/hosts.md, as are the two processes of test_losses_distributed.py."""
+PACKING = pytest.param(2, pack, marks=pytest.mark.host("packing"), id="2-packed")
+
+
+def padded(*micro: int) -> list[Any]:
+    return [pytest.param(n, collate, marks=ACCUMULATION, id=str(n)) for n in micro]
 
 
 @pytest.mark.parametrize("mode", list(ROW_LOSSES))
-@pytest.mark.parametrize("micro", [1, 2, 6])
-def test_plain_pytorch(model: Any, mode: str, micro: int) -> None:
+@pytest.mark.parametrize(("micro", "collator"), [*padded(1, 2, 6), PACKING])
+def test_torch(model: Any, mode: str, micro: int, collator: Collate) -> None:
     expected, weights = plain_run(model, ROW_LOSSES[mode])
     trained = copy.deepcopy(model)
     optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
     found = []
-    for batches in steps_of(micro):
+    for batches in steps_of(micro, collator):
         optimizer.zero_grad()
         found.append(run_step(trained, batches, ROW_LOSSES[mode])["loss"])
         optimizer.step()
@@ -177,17 +233,17 @@ def test_plain_pytorch(model: Any, mode: str, micro: int) -> None:
 
 
 @pytest.mark.parametrize("mode", list(ROW_LOSSES))
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_accelerate(model: Any, mode: str, accumulate: int) -> None:
+@pytest.mark.parametrize(("micro", "collator"), [*padded(2, 6), PACKING])
+def test_accelerate(model: Any, mode: str, micro: int, collator: Collate) -> None:
     """Accelerate's own division by gradient_accumulation_steps is undone."""
     from accelerate import Accelerator
 
     expected, weights = plain_run(model, ROW_LOSSES[mode])
-    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=ROWS // micro)
     trained = copy.deepcopy(model)
     prepared, optimizer = accelerator.prepare(trained, torch.optim.SGD(trained.parameters(), lr=0.1))
     found = []
-    for batches in steps_of(ROWS // accumulate):
+    for batches in steps_of(micro, collator):
         optimizer.zero_grad()
         found.append(accelerate_step(accelerator, prepared, batches, ROW_LOSSES[mode])["loss"])
         optimizer.step()
@@ -223,9 +279,8 @@ def run_trainer(
     trainer = kind(
         model=trained,
         args=arguments,
-        data_collator=collate,
         compute_loss_func=hf_compute_loss(row_loss),
-        **({"train_dataset": example_rows()} | more),
+        **({"train_dataset": example_rows(), "data_collator": collate} | more),
     )
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -233,11 +288,19 @@ def run_trainer(
 
 
 @pytest.mark.parametrize(
-    ("mode", "micro", "mixin"),
-    [("tokens", 6, False), ("tokens", 2, False), ("kind", 6, False), ("kind", 2, True)],
+    ("mode", "micro", "mixin", "collator"),
+    [
+        pytest.param("tokens", 6, False, collate, marks=ACCUMULATION),
+        pytest.param("tokens", 2, False, collate, marks=ACCUMULATION),
+        pytest.param("kind", 6, False, collate, marks=ACCUMULATION),
+        pytest.param("kind", 2, True, collate, marks=ACCUMULATION),
+        pytest.param("kind", 2, True, pack, marks=pytest.mark.host("packing")),
+        pytest.param("tokens", 2, True, pack, marks=pytest.mark.host("packing")),
+    ],
 )
-def test_transformers_trainer(model: Any, tmp_path: Path, mode: str, micro: int, mixin: bool) -> None:
-    """With accumulation, token mode is exact through num_items_in_batch, kind mode through the mixin."""
+def test_transformers(model: Any, tmp_path: Path, mode: str, micro: int, mixin: bool, collator: Collate) -> None:
+    """With accumulation, token mode is exact through num_items_in_batch, kind mode through the mixin; packing always
+    through the mixin."""
     from transformers import Trainer, TrainingArguments
 
     class Mixed(KindCounts, Trainer):
@@ -245,7 +308,8 @@ def test_transformers_trainer(model: Any, tmp_path: Path, mode: str, micro: int,
 
     expected, weights = plain_run(model, ROW_LOSSES[mode])
     arguments = trainer_arguments(TrainingArguments, tmp_path, micro)
-    found, trained = run_trainer(Mixed if mixin else Trainer, arguments, model, ROW_LOSSES[mode])
+    kind = Mixed if mixin else Trainer
+    found, trained = run_trainer(kind, arguments, model, ROW_LOSSES[mode], data_collator=collator)
     assert found == pytest.approx(expected, rel=1e-4), "the trainer logs rounded losses"
     assert_same_weights(trained, weights)
 
@@ -273,25 +337,22 @@ def test_token_mode_refuses_rows_it_does_not_train() -> None:
     """A `prefer` row's tokens are in the trainer's count; leaving them out silently would dilute the
     others.
     """
-    labels_BS = tag_rows(torch.tensor([[-100, 1], [-100, 2]]), ["answer", "prefer"])
-    logits_BSV = torch.zeros(2, 2, 5)
+    labels_RS = tag_rows(torch.tensor([[-100, 1], [-100, 2]]), ["answer", "prefer"])
+    logits_RSV = torch.zeros(2, 2, 5)
     with pytest.raises(ValueError, match="found 2 target tokens of which this loss trains 1"):
-        hf_compute_loss(ROW_LOSSES["tokens"])({"logits": logits_BSV}, labels_BS, 2)
+        hf_compute_loss(ROW_LOSSES["tokens"])({"logits": logits_RSV}, labels_RS, 2)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed (pip install r3v[bench])")
-@pytest.mark.parametrize(("mode", "micro"), [("tokens", 2), ("kind", 6), ("kind", 2)])
-def test_trl_sft_trainer(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
-    """TRL's SFTTrainer takes the same function and the same mixin; it warns that the argument goes away
-    in 2.0.
-    """
+def run_trl(
+    model: Any, folder: Path, row_loss: RowLoss, micro: int, accumulate: int | None = None, collator: Collate = collate
+) -> tuple[list[float], dict[str, Tensor]]:
+    """`run_trainer` with TRL's SFTTrainer. The dataset holds row numbers and the collator makes the batches."""
     from datasets import Dataset
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", eos_token="w1")
-    expected, weights = plain_run(model, ROW_LOSSES[mode])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
@@ -301,21 +362,37 @@ def test_trl_sft_trainer(model: Any, tmp_path: Path, mode: str, micro: int) -> N
 
         arguments = trainer_arguments(
             SFTConfig,
-            tmp_path,
+            folder,
             micro,
+            accumulate,
             loss_type="nll",
             dataset_kwargs={"skip_prepare_dataset": True},
             gradient_checkpointing=False,
             bf16=False,
         )
-        found, trained = run_trainer(
+        return run_trainer(
             Mixed,
             arguments,
             model,
-            ROW_LOSSES[mode],
+            row_loss,
             train_dataset=Dataset.from_list(example_rows()),
+            data_collator=collator,
             processing_class=tokenizer,
         )
+
+
+NO_TRL = importlib.util.find_spec("trl") is None
+
+
+@pytest.mark.skipif(NO_TRL, reason="trl is not installed (pip install r3v[bench])")
+@pytest.mark.parametrize("mode", list(ROW_LOSSES))
+@pytest.mark.parametrize(("micro", "collator"), [*padded(2, 6), PACKING])
+def test_trl(model: Any, tmp_path: Path, mode: str, micro: int, collator: Collate) -> None:
+    """TRL's SFTTrainer takes the same function and the same mixin; it warns that the argument goes away
+    in 2.0.
+    """
+    expected, weights = plain_run(model, ROW_LOSSES[mode])
+    found, trained = run_trl(model, tmp_path, ROW_LOSSES[mode], micro, collator=collator)
     assert found == pytest.approx(expected, rel=1e-4)
     assert_same_weights(trained, weights)
 
@@ -343,13 +420,13 @@ def lightning_trainer(folder: Path, losses: list[float], **more: Any) -> Any:
 
 @pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning")
 @pytest.mark.parametrize("mode", list(ROW_LOSSES))
-@pytest.mark.parametrize("micro", [2, 6])
-def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int) -> None:
+@pytest.mark.parametrize(("micro", "collator"), [*padded(2, 6), PACKING])
+def test_lightning(model: Any, tmp_path: Path, mode: str, micro: int, collator: Collate) -> None:
     expected, weights = plain_run(model, ROW_LOSSES[mode])
     trained = copy.deepcopy(model)
     module = lightning_module(trained, ROW_LOSSES[mode], lambda p: torch.optim.SGD(p, lr=0.1))
     found: list[float] = []
-    loader: Any = torch.utils.data.DataLoader(steps_of(micro), batch_size=None)  # pyright: ignore
+    loader: Any = torch.utils.data.DataLoader(steps_of(micro, collator), batch_size=None)  # pyright: ignore
     trainer = lightning_trainer(tmp_path, found)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from test_losses_adapters import ROW_LOSSES, assert_same_weights, plain_run, random_model
+from test_losses_adapters import NO_TRL, ROW_LOSSES, assert_same_weights, plain_run, random_model
 
 WORKER = Path(__file__).with_name("losses_worker.py")
 
@@ -21,11 +22,13 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def test_two_processes(tmp_path: Path) -> None:
-    """Accelerate, transformers and Lightning, each with half of the rows in each process.
+HOSTS = ("torch", "accelerate", "transformers", "trl", "lightning")
 
-    The halves hold different kinds in different numbers, so local denominators would give another loss.
-    """
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """host -> (losses, weights) of two processes."""
+    tmp_path = tmp_path_factory.mktemp("two")
     shared = {
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
@@ -46,14 +49,23 @@ def test_two_processes(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     try:
-        outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+        outputs = [worker.communicate(timeout=900)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(outputs)
-    results = torch.load(tmp_path / "results.pt")
-    assert list(results) == ["accelerate", "trainer", "lightning"]
+    return torch.load(tmp_path / "results.pt")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.host("two processes")
+def test_two_processes(host: str, results: dict[str, Any]) -> None:
+    """Half of the rows in each process. The halves hold different kinds in different numbers, so local denominators
+    would give another loss.
+    """
+    if host == "trl" and NO_TRL:
+        pytest.skip("trl is not installed (pip install r3v[bench])")
+    losses, trained = results[host]
     expected, weights = plain_run(random_model(), ROW_LOSSES["kind"])
-    for losses, trained in results.values():
-        assert losses == pytest.approx(expected, rel=1e-4), "the trainer logs rounded losses"
-        assert_same_weights(trained, weights)
+    assert losses == pytest.approx(expected, rel=1e-4), "the trainers log rounded losses"
+    assert_same_weights(trained, weights)

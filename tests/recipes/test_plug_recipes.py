@@ -32,7 +32,7 @@ def fused() -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("name", ["plug_hf_trainer", "plug_lightning", "plug_trl"])
+@pytest.mark.parametrize("name", ["plug_hf_trainer", "plug_hf_fused", "plug_lightning", "plug_trl"])
 def test_same_curve(name: str, fused: list[float]) -> None:
     if name == "plug_trl" and importlib.util.find_spec("trl") is None:
         pytest.skip("trl is not installed (pip install 'r3v[bench]')")
@@ -48,7 +48,9 @@ def test_the_curve_depends_on_the_learning_rate(fused: list[float]) -> None:
 
 def test_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Flags become settings; the loss of every step and a summary are printed."""
-    monkeypatch.setattr("sys.argv", ["plug", "--steps", "2", "--problems-per-step", "3", "--lr", "0.5"])
+    monkeypatch.setattr(
+        "sys.argv", ["plug", "--steps", "2", "--problems-per-step", "3", "--lr", "0.5", "--model", "smolgeo"]
+    )
     seen: list[Settings] = []
 
     def train(settings: Settings) -> list[float]:
@@ -56,7 +58,7 @@ def test_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return [2.0, 1.0]
 
     plug_common.main(train, "documentation")
-    assert seen == [Settings(2, 3, 0.5)]
+    assert seen == [Settings(2, 3, 0.5, "smolgeo")]
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["step   0  loss 2.0000", "step   1  loss 1.0000"]
     assert lines[2].endswith("2.0000 -> 1.0000")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from r3v.policies.model.agreement import FACTOR, Agreement, agreement, jittered
-from r3v.training.forward import Path, token_logprobs
+from r3v.training.forward import FUSED, Path, token_logprobs
 from r3v.training.layout.batching import Batch
 from r3v.training.layout.cut import in_batches, some_of
 from r3v.training.layout.trie import Trie
@@ -78,7 +78,7 @@ def check_parity(
     single = [some_of(t, [b]) for t in tries for b in range(t.n_branches)]
     sizes = [len(t.target_T) for t in single]
     batches = {
-        "fast": [collate(part, path == "fused") for part in in_batches(tries, cap)],
+        "fast": [collate(part, path in FUSED) for part in in_batches(tries, cap)],
         "plain": [collate([t], False) for t in single],
         "again": [collate(part, False) for part in in_batches(single, cap)],
     }
