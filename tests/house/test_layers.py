@@ -52,6 +52,7 @@ ROOMS = (
     ("r3v.api",),
     ("r3v",),  # the package itself: lazy names of what people import most
     ("r3v.bench", "r3v.serve"),
+    ("r3v.harness",),
     ("r3v.app",),
     ("r3v.recipes",),
 )
