@@ -23,6 +23,7 @@ ROOMS = (
         "r3v.records",
         "r3v.prompts",
         "r3v.io",
+        "r3v.machine",
         "r3v.stats",
         "r3v.version",
         "r3v.moved",

@@ -1,4 +1,4 @@
-"""What goes to others: tasks and comparisons for evaluation harnesses.
+"""What goes to others: adapters and models with their cards to the hub, tasks and comparisons for harnesses.
 
-Read first: harness.py.
+Read first: push.py.
 """
