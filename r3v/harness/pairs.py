@@ -7,7 +7,7 @@ others without a word. This reads what those have: a number, or a mapping with `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def compare(base: str | Path, other: str | Path, metric: str | None = None) -> t
     for doc in both:
         if one[doc].get("target") != two[doc].get("target"):
             raise RunError(f"{other}: document {doc} is another one than in {base}; compare two models on one task")
-    name = metric or first_metric(one[both[0]], Path(base))
+    name = metric or first_metric([samples[doc] for samples in (one, two) for doc in both], Path(base))
     rows = [
         [{"problem_id": str(doc), "metric": name, "outcome": _outcome(samples[doc], name, path)} for doc in both]
         for path, samples in files
@@ -67,11 +67,12 @@ def read_samples(path: str | Path) -> dict[Any, Sample]:
     return found
 
 
-def first_metric(sample: Sample, path: Path) -> str:
-    """The first field that says whether the document was answered right. Raises ConfigError where none does."""
-    own = [name for name in sample if name not in _OF_ALL]
+def first_metric(samples: Sequence[Sample], path: Path) -> str:
+    """The first field that says of every document whether it was answered right (MMStar has one for each category, and
+    one of all). Raises ConfigError where none does."""
+    own = [name for name in samples[0] if name not in _OF_ALL]
     for name in own:
-        if right(sample[name]) is not None:
+        if right(samples[0][name]) is not None and all(name in sample for sample in samples):
             return name
     raise ConfigError(
         f"{path}: found {', '.join(own) or 'no metric'} in a sample, and none says whether that document was answered "
@@ -81,12 +82,25 @@ def first_metric(sample: Sample, path: Path) -> str:
 
 def right(value: Any) -> bool | None:
     """Whether a field's value says right or wrong; None where it says neither."""
+    if isinstance(value, Mapping) and "parsed_pred" in value:
+        return _mmmu(value)
     if isinstance(value, Mapping):
         inside = [value[name] for name in _INSIDE if name in value]
         return right(inside[0]) if inside else None
     if isinstance(value, list):
         return right(value[0]) if len(value) == 1 else None
     return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
+def _mmmu(value: Mapping[str, Any]) -> bool:
+    """MMMU keeps what it read of the answer and judges it when it adds up; this judges it by the same function."""
+    try:
+        from lmms_eval.tasks.mmmu.utils import evaluate_mmmu  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"samples of MMMU are judged by lmms-eval, and {error.name} is not installed: pip install 'r3v[lmms]'"
+        ) from error
+    return bool(evaluate_mmmu([value])[1]["acc"])
 
 
 def _outcome(sample: Sample, metric: str, path: Path) -> str:

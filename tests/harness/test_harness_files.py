@@ -4,25 +4,50 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from PIL import Image
+from places import ROOT
 
 from r3v.app.cli import main
 from r3v.errors import ConfigError, RunError
+from r3v.harness.arguments import read
 from r3v.harness.docs import problem_from, visual
 from r3v.harness.pairs import compare
 from r3v.harness.task import write_task
 from r3v.records import BytesImage, Problem
+from r3v.settings.config import Config
 
 
 def png(colour: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (5, 4), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+LINES = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "harness.md").read_text(), re.DOTALL | re.MULTILINE)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("lmms-eval ")
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_arguments_in_the_docs_are_known(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `--model_args` of docs/harness.md is read, without the run, adapter or notebook that it names."""
+    monkeypatch.setattr("r3v.harness.arguments.model_settings", lambda *args, **how: Config())
+    words = shlex.split(line)
+    given = dict(one.split("=", 1) for one in words[words.index("--model_args") + 1].split(","))
+    config, asking, notes = read({name: int(v) if v.isdecimal() else v for name, v in given.items()})
+    assert asking.method == given.get("method", "greedy")
+    assert asking.n == int(given.get("n", 1))
+    assert notes.get("notebook") == given.get("notebook")
 
 
 class Loader(yaml.SafeLoader):
@@ -77,12 +102,13 @@ def test_pairs_are_counted_and_tested(tmp_path: Path, capsys: pytest.CaptureFixt
     """Base right on 1 of 6, other on 6: five won, none lost, p = 2 / 2**5. MMStar's own form."""
 
     def rows(right: list[int]) -> list[Any]:
-        return [{"math": {"score": r, "l2": "a"}, "average": {"score": r}} for r in right]
+        kinds = ("math", "logical reasoning")
+        return [{kinds[i % 2]: {"score": r, "l2": "a"}, "average": {"score": r}} for i, r in enumerate(right)]
 
     base = samples(tmp_path / "base.jsonl", rows([1, 0, 0, 0, 0, 0]))
     other = samples(tmp_path / "other.jsonl", rows([1] * 6))
     metric, found = compare(base, other)
-    assert (metric, found.n, found.wins, found.losses) == ("math", 6, 5, 0)
+    assert (metric, found.n, found.wins, found.losses) == ("average", 6, 5, 0)
     assert (found.accuracy, found.difference, found.p) == pytest.approx((1 / 6, 5 / 6, 0.0625))
     assert main(["harness", "pairs", base, other, "--metric", "average", "--out", str(tmp_path / "p.json")]) == 0
     assert capsys.readouterr().out.startswith("average, n 6: base 16.7 %, other 100.0 %, difference +83.3 (")
