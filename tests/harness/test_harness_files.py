@@ -44,7 +44,7 @@ def test_arguments_in_the_docs_are_known(line: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("r3v.harness.arguments.model_settings", lambda *args, **how: Config())
     words = shlex.split(line)
     given = dict(one.split("=", 1) for one in words[words.index("--model_args") + 1].split(","))
-    config, asking, notes = read({name: int(v) if v.isdecimal() else v for name, v in given.items()})
+    _, asking, notes = read({name: int(v) if v.isdecimal() else v for name, v in given.items()})
     assert asking.method == given.get("method", "greedy")
     assert asking.n == int(given.get("n", 1))
     assert notes.get("notebook") == given.get("notebook")

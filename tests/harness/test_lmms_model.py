@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 from PIL import Image
-from places import FAKES
+from places import FAKES, ROOT
 
 from r3v.errors import ConfigError, EngineError
 from r3v.policies.scripted import ScriptedPolicy
@@ -71,6 +72,8 @@ def numbers(prompt: Prompt, index: int) -> str:
 def test_the_entry_point_names_a_chat_model(chat: ModuleType) -> None:
     from r3v.harness.plugin import manifest
 
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["lmms_eval.models"]
+    assert told == {"r3v": "r3v.harness.plugin:manifest"}
     found = manifest()
     assert (found.model_id, found.simple_class_path) == ("r3v", None)
     module, _, name = found.chat_class_path.rpartition(".")

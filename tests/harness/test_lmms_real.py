@@ -83,7 +83,7 @@ def lmms(place: Path, out: str, model_args: str, *flags: str) -> tuple[dict[str,
 
 
 def said(samples: Path) -> dict[int, str]:
-    return {doc: sample["resps"][0][0].strip() for doc, sample in read_samples(samples).items()}
+    return {doc: sample["filtered_resps"].strip() for doc, sample in read_samples(samples).items()}
 
 
 def test_lmms_eval_lists_the_model() -> None:
