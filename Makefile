@@ -9,6 +9,8 @@ VISION := .venv-torchvision
 VLLM := .venv-vllm
 # mkdocs needs nothing of r3v's, and r3v nothing of its
 DOCS := .venv-docs
+# so does lmms-eval, which pins versions of packages that are nothing to us
+LMMS := .venv-lmms
 export R3V_TORCHVISION_DIR := $(CURDIR)/$(VISION)
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
@@ -17,7 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 GEOQA ?= data/geoqa
 SMOL := recipes/geoqa_smol.yaml
 
-.PHONY: demo geoqa test test-fast test-full lint vllm docs clean
+.PHONY: demo geoqa test test-fast test-full lint vllm lmms docs clean
 
 demo: $(VENV)/.base
 	$(BIN)/r3v train recipes/geoworld_tiny.yaml
@@ -40,8 +42,8 @@ test-fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/house/test_layers.py \
 	  tests/language tests/settings tests/losses tests/grading tests/data tests/notebook/store tests/notebook/gate
 
-# everything there is, the slow simulations, the kills and real vLLM too
-test-full: $(VENV)/.dev $(VISION)/.done $(VLLM)/.done $(DOCS)/.done lint
+# everything there is, the slow simulations, the kills, real vLLM and real lmms-eval too
+test-full: $(VENV)/.dev $(VISION)/.done $(VLLM)/.done $(LMMS)/.done $(DOCS)/.done lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
@@ -83,6 +85,14 @@ $(VLLM)/.done:
 	$(VLLM)/bin/python tests/fakes/vllm_environment.py
 	touch $@
 
+# real lmms-eval for the tests of `--model r3v`; about 150 packages
+lmms: $(LMMS)/.done
+
+$(LMMS)/.done:
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/python -m pip install -q -e ".[lmms]"
+	touch $@
+
 # the documentation as a site: build/site/index.html
 docs: $(DOCS)/.done
 	$(DOCS)/bin/mkdocs build --strict
@@ -97,4 +107,4 @@ $(DOCS)/.done: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VISION) $(VLLM) $(DOCS) build dist *.egg-info
+	rm -rf $(VENV) $(VISION) $(VLLM) $(LMMS) $(DOCS) build dist *.egg-info

@@ -28,6 +28,8 @@ from r3v.app.first import env as env_command
 from r3v.app.first import init as init_command
 from r3v.app.parser import Parser, at_least, model_flags, positive
 from r3v.app.plan import command as plan_command
+from r3v.app.share import harness as harness_commands
+from r3v.app.share import push as push_command
 from r3v.app.trees import fields_help
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
@@ -113,6 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench_commands.register(commands)
     plan_command.register(commands)
     serve_commands.register(commands)
+    harness_commands.register(commands)
+    push_command.register(commands)
     for first in (init_command, chat_command, env_command):
         first.register(commands)
     _add(commands, "version", "print the version")
@@ -217,6 +221,7 @@ def _export(commands: argparse._SubParsersAction) -> None:
     p = _add(commands, "export", "merge an adapter into the 16-bit base model and check the logits", fields=True)
     model_flags(p)
     p.add_argument("--out", required=True, help="folder of the merged model")
+    push_command.export_flags(p)
 
 
 def _report(commands: argparse._SubParsersAction) -> None:

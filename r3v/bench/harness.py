@@ -286,18 +286,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def processor() -> str:
-    """Name of the CPU and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    except OSError:
-        pass
-    return f"{name}, {cores} cores"
-
-
 def resolve(target: str) -> Callable[..., Any]:
     """The function that `module:function` names. Raises BenchError where there is none."""
     module, _, name = target.partition(":")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v.errors import ConfigError, ModelError, RunError
+from r3v.machine import machine
 from r3v.policies.base import Policy
 from r3v.prompts import Notes, style
 from r3v.records import ImageSource, Problem, image_hash
@@ -326,7 +327,8 @@ def _fit(
     if result.adapter != out:
         raise ModelError(f"the fit wrote {result.adapter}, expected {out}")
     kept = ("steps", "dropped", "tokens", "tokens_target", "fused")
-    return {**{name: getattr(result, name) for name in kept}, "losses": list(result.losses)}
+    told = {name: getattr(result, name) for name in kept}
+    return {**told, "losses": list(result.losses), "machine": machine()}
 
 
 def read_json(path: Path) -> Any:

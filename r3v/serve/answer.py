@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r3v.records import Candidate
-from r3v.serve.request import Asked
+from r3v.serve.asked import Asked
 from r3v.serve.solve import Done
 
 PIECE = re.compile(r"\S*\s*|\s+", re.DOTALL)

@@ -26,9 +26,10 @@ from r3v.errors import ConfigError, DataError, EngineError, ModelError, R3VError
 from r3v.policies.base import SamplingParams
 from r3v.serve.address import is_loopback
 from r3v.serve.answer import Head, chunks, completion, event, opening
+from r3v.serve.asked import Asked
 from r3v.serve.config import METHODS, ServeConfig
 from r3v.serve.engine import Engine, StoppedError
-from r3v.serve.request import Asked, Refused, read
+from r3v.serve.request import Refused, read
 from r3v.serve.solve import Done
 
 log = logging.getLogger(__name__)

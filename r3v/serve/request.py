@@ -5,12 +5,10 @@ Fields that would change the answer and cannot be honoured are refused by name, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from r3v.errors import ConfigError, DataError
 from r3v.policies.base import SamplingParams
 from r3v.records import LETTERS, Message, Problem
-from r3v.serve.config import GREEDY, SAMPLE, Kind, PromptMode, ServeConfig, check_method
+from r3v.serve.asked import Asked, drawn, params_of, problem_of, selects
+from r3v.serve.config import GREEDY, Kind, PromptMode, ServeConfig, check_method
 from r3v.serve.pictures import picture
 
 Text = Annotated[str, Field(max_length=1_000_000)]
@@ -108,30 +107,6 @@ class Body(_Strict):
     prompt_cache_key: str | None = None
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One request as the engine takes it. `problem` holds question, choices and images of the last message, `before`
-    the messages that come first. `n` candidates are drawn with `params`, `shown` of them are answered.
-
-    `problem.id` stands for seed and content, so that the same request draws the same candidates beside any others.
-    """
-
-    problem: Problem
-    before: tuple[Message, ...]
-    params: SamplingParams
-    method: str
-    n: int
-    shown: int
-    kind: Kind
-    prompt: PromptMode
-    seed: int
-    stop: tuple[str, ...] = ()
-    logprobs: bool = False
-    stream: bool = False
-    stream_usage: bool = False
-    model: str = ""
-
-
 def parse(data: bytes) -> Body:
     """The body of a request. Raises Refused with status 400, naming the field and what is wrong with it."""
     try:
@@ -182,8 +157,7 @@ def read(data: bytes, config: ServeConfig, defaults: SamplingParams) -> Asked:
     except ConfigError as error:
         raise Refused(400, str(error), param="r3v.method") from None
     shown = body.n or 1
-    drawn = n or own.n
-    n = max(_drawn(method, drawn, config), shown)
+    n = max(drawn(method, n or own.n, config.n), shown)
     if n > config.max_n or (method == GREEDY and n > 1):
         most = 1 if method == GREEDY else config.max_n
         raise Refused(400, f"found n {n}, expected at most {most} candidates by method {method}", param="n")
@@ -207,30 +181,18 @@ def read(data: bytes, config: ServeConfig, defaults: SamplingParams) -> Asked:
     )
 
 
-def _drawn(method: str, named: int | None, config: ServeConfig) -> int:
-    return named or (1 if method in (GREEDY, SAMPLE) else config.n)
-
-
 def _params(body: Body, method: str, config: ServeConfig, defaults: SamplingParams) -> tuple[SamplingParams, int]:
-    """How candidates are drawn, and the seed.
-
-    Harnesses ask at temperature 0 to get the same answer twice. Candidates that are all alike leave nothing to select,
-    so a method that selects draws them at the server's own temperature then, with a fixed seed.
-    """
+    """How candidates are drawn, and the seed: a fixed one where a method that selects is asked at temperature 0."""
     if body.max_tokens and body.max_completion_tokens and body.max_tokens != body.max_completion_tokens:
         raise Refused(400, "found max_tokens and max_completion_tokens with different values", param="max_tokens")
     limit = body.max_completion_tokens or body.max_tokens or min(defaults.max_new_tokens, config.max_tokens)
     if limit > config.max_tokens:
         raise Refused(400, f"found max_tokens {limit}, expected at most {config.max_tokens}", param="max_tokens")
-    temperature = defaults.temperature if body.temperature is None else body.temperature
-    seed = body.seed
-    if temperature == 0 and method not in (GREEDY, SAMPLE):
-        temperature, seed = defaults.temperature, seed or 0
-    if method == GREEDY:
-        temperature = 0.0
-    top_p = defaults.top_p if body.top_p is None else body.top_p
-    top_k = defaults.top_k if body.top_k is None else max(body.top_k, 0)
-    params = SamplingParams(temperature, top_p, top_k, limit, defaults.noise)
+    params = params_of(
+        method, defaults, limit, temperature=body.temperature, top_p=body.top_p, top_k=body.top_k
+    )  # fmt: skip
+    cold = (defaults.temperature if body.temperature is None else body.temperature) == 0
+    seed = (body.seed or 0) if cold and selects(method) else body.seed
     return params, secrets.randbits(31) if seed is None else seed
 
 
@@ -243,7 +205,7 @@ def _stop(body: Body) -> tuple[str, ...]:
 
 def _problem(body: Body, own: Own, config: ServeConfig, seed: int) -> tuple[tuple[Message, ...], Problem]:
     messages = [_message(turn, f"messages.{i}.content", config) for i, turn in enumerate(body.messages)]
-    *before, last = messages
+    last = messages[-1]
     if last.role != "user":
         raise Refused(400, f"found a last message of role {body.messages[-1].role}, expected user", param="messages")
     if not last.text.strip():
@@ -255,18 +217,10 @@ def _problem(body: Body, own: Own, config: ServeConfig, seed: int) -> tuple[tupl
         raise Refused(400, "found r3v.kind choice without r3v.choices", param="r3v.choices")
     if own.choices and own.kind not in (None, "auto", "choice"):
         raise Refused(400, f"found r3v.choices with r3v.kind {own.kind}", param="r3v.kind")
-    choices = tuple(own.choices) if own.choices else None
-    digest = hashlib.sha256(json.dumps([seed, choices, [[m.role, m.text] for m in messages]]).encode())
-    for image in (image for m in messages for image in m.images):
-        digest.update(hashlib.sha256(image.read()).digest())
     try:
-        problem = Problem(
-            digest.hexdigest()[:32], last.text, "A" if choices else "0", "choice" if choices else "number",
-            images=last.images, choices=choices,
-        )  # fmt: skip
+        return problem_of(messages, own.choices, seed)
     except DataError as error:
         raise Refused(400, str(error), param="messages") from None
-    return tuple(before), problem
 
 
 def _message(turn: Turn, where: str, config: ServeConfig) -> Message:

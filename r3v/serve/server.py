@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import uvicorn
 
-from r3v.policies.base import Policy, SamplingParams
+from r3v.policies.base import Policy
 from r3v.prompts import Notes
 from r3v.selection.selector import selector_of
 from r3v.serve.app import Served, make_app
+from r3v.serve.asked import Asked, defaults_of
 from r3v.serve.config import ServeConfig
 from r3v.serve.engine import Engine, Work
-from r3v.serve.request import Asked
 from r3v.serve.solve import Done, Solver
 from r3v.serve.tokens import tokens_of
 from r3v.settings.config import Config
@@ -45,12 +45,6 @@ def engine_of(
         yield made
     finally:
         made.close(serve.grace)
-
-
-def defaults_of(config: Config) -> SamplingParams:
-    """How candidates are drawn where a request does not say: as `r3v select` draws them."""
-    cfg = config.select
-    return SamplingParams(cfg.temperature, cfg.top_p, cfg.top_k, cfg.max_new_tokens, cfg.noise)
 
 
 class Server:

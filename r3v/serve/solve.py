@@ -15,9 +15,9 @@ from r3v.prompts import solve_all
 from r3v.records import Candidate, Problem
 from r3v.selection.methods import Selection
 from r3v.selection.selector import Selector
+from r3v.serve.asked import Asked
 from r3v.serve.config import GREEDY, SAMPLE
 from r3v.serve.context import in_context, shown
-from r3v.serve.request import Asked
 from r3v.serve.tokens import Listed, Tokens
 
 

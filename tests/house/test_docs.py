@@ -57,4 +57,11 @@ def test_the_check_notices_what_does_not_exist(line: str) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {file for file, _ in commands()} >= {"servers.md", "cluster.md", "agents.md", "serve.md"}
+    assert {file for file, _ in commands()} >= {
+        "servers.md",
+        "cluster.md",
+        "agents.md",
+        "serve.md",
+        "harness.md",
+        "share.md",
+    }

@@ -23,6 +23,7 @@ ROOMS = (
         "r3v.records",
         "r3v.prompts",
         "r3v.io",
+        "r3v.machine",
         "r3v.stats",
         "r3v.version",
         "r3v.moved",
@@ -52,6 +53,7 @@ ROOMS = (
     ("r3v.api",),
     ("r3v",),  # the package itself: lazy names of what people import most
     ("r3v.bench", "r3v.serve"),
+    ("r3v.harness",),
     ("r3v.app",),
     ("r3v.recipes",),
 )

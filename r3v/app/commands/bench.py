@@ -112,7 +112,8 @@ def _write(
 
 
 def _head(device: str) -> dict[str, Any]:
-    from r3v.bench.harness import processor, versions
+    from r3v.bench.harness import versions
+    from r3v.machine import processor
 
     return {"device": _device_name(device), "cpu": processor(), "versions": versions()}
 

@@ -182,10 +182,15 @@ def data_make(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def export(args: argparse.Namespace, rest: list[str]) -> int:
+    from r3v.app.share.push import push_merged, ready_to_push
     from r3v.training.export import export as merge
 
-    result = merge(model_config(args, rest), args.out)
+    token = ready_to_push(args)
+    config = model_config(args, rest)
+    result = merge(config, args.out)
     print(json.dumps(asdict(result), indent=2, default=str))
+    if args.push:
+        push_merged(args, config, token)
     return 0
 
 

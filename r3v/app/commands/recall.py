@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from r3v.app.parser import positive
-from r3v.errors import ConfigError
 
 
 def retrieval_flags(p: argparse.ArgumentParser) -> None:
@@ -36,37 +34,21 @@ def embedder_flags(p: argparse.ArgumentParser) -> None:
 
 def retrieval_config(args: argparse.Namespace) -> Any:
     """The RetrievalConfig of these flags. Raises ConfigError."""
-    from r3v.notebook.retrieval.scoring import RetrievalConfig, with_preset
+    from r3v.notebook.retrieval.flags import retrieval_config as of
 
-    cfg = RetrievalConfig()
-    if getattr(args, "retrieval", None):
-        cfg = with_preset(cfg, args.retrieval)
-    names = ("embedder", "fusion", "image_weight", "threshold", "top_k", "keys")
-    given: dict[str, Any] = {name: getattr(args, name, None) for name in names}
-    given |= {own: getattr(args, f"note_{own}", None) for own in ("limit", "images", "index")}
-    return replace(cfg, **{name: value for name, value in given.items() if value is not None})
+    return of(vars(args))
 
 
 @contextmanager
 def recall_of(args: argparse.Namespace, policy: Any, config: Any, *, measures: bool = False) -> Iterator[Any]:
     """The Recall of `--notebook`, or None without it; a command that `measures` is only warned of notes that are not
     qualified for the solver. Raises ConfigError for its flags given alone."""
+    from r3v.app.commands.common import note
+    from r3v.notebook.retrieval.flags import check_alone, recall_with
+
     if args.notebook is None:
-        flags = ("threshold", "top_k", "keys", "note_limit", "note_images", "retrieval", "embedder", "fusion")
-        flags += ("image_weight", "note_index")
-        alone = [f"--{name.replace('_', '-')}" for name in flags if getattr(args, name) is not None]
-        if alone:
-            raise ConfigError(f"found {', '.join(alone)} without --notebook FILE")
+        check_alone(vars(args))
         yield None
         return
-    from r3v.app.commands.common import note
-    from r3v.notebook.retrieval.inject import open_recall
-    from r3v.prompts import style
-
-    words = style(config.model.prompt_style)
-    with open_recall(
-        args.notebook, policy, words, retrieval_config(args), ref=args.notebook_ref, record=not args.no_events,
-        seed=config.run.seed, say=note,
-        unqualified="allow" if args.unqualified else "warn" if measures else "refuse",
-    ) as recall:  # fmt: skip
+    with recall_with(vars(args), policy, config, note, measures=measures) as recall:
         yield recall

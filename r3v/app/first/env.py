@@ -35,25 +35,19 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
 def found() -> list[tuple[str, str]]:
     """What there is to say, as (name, value); nothing of it names a person or holds a key."""
     import r3v
+    from r3v.machine import memory
 
     rows = [
         ("r3v", f"{r3v.__version__} in {Path(r3v.__file__).parent}"),
         ("python", f"{platform.python_version()} {sys.executable}"),
         ("system", platform.platform()),
         ("processor", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"),
-        ("memory", _memory()),
+        ("memory", memory()),
         ("disk here", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB free"),
         *_devices(),
         *((name, os.environ[name]) for name in VARIABLES if name in os.environ),
     ]
     return [*rows, *((name, _version(name)) for name in PACKAGES)]
-
-
-def _memory() -> str:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
-    except (AttributeError, ValueError, OSError):
-        return "unknown"
 
 
 def _version(name: str) -> str:
@@ -69,11 +63,10 @@ def _devices() -> list[tuple[str, str]]:
         import torch
     except Exception as error:  # a build that does not fit the system is the very fault to be reported
         return [("torch works", f"no: {error}")]
+    from r3v.machine import gpus
     from r3v.precision import best_dtype, cpu_flags
 
     cuda = torch.cuda.is_available()
     rows = [("CUDA of torch", torch.version.cuda or "none"), ("threads", str(torch.get_num_threads()))]
-    for i in range(torch.cuda.device_count() if cuda else 0):
-        device = torch.cuda.get_device_properties(i)
-        rows.append((f"cuda:{i}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB"))
+    rows += [(f"cuda:{i}", name) for i, name in enumerate(gpus())]
     return [*rows, ("model.dtype auto", best_dtype(cpu_flags(), cuda))]

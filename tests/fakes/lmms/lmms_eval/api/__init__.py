@@ -1,0 +1,1 @@
+"""See lmms_eval."""
