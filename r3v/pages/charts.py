@@ -9,9 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 WIDTH, HEIGHT = 760, 320
 LEFT, RIGHT, TOP, BOTTOM = 52, 130, 16, 40
+MOST_WORDS = 5
+"""Rounds on an axis that are called by their whole name; of more there stands the number."""
 COLOURS = 8
 """Classes c0 .. c7 of the page's style sheet."""
 
@@ -27,10 +30,17 @@ class Point:
     solid: bool = True
 
 
-def svg(title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
-    """The drawing in its frame."""
+def point(x: float, cell: Mapping[str, Any], solid: bool = True) -> Point:
+    """The point of a measured share, of `r3v.run.evaluation.cell`."""
+    return Point(x, cell["accuracy"], cell["ci95"][0], cell["ci95"][1], solid)
+
+
+def svg(
+    title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT, css: str = "chart"
+) -> str:
+    """The drawing in its frame. `css`: `chart plot` for one whose names of lines a phone shows above it (`keys`)."""
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="chart">'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="{css}">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
     )
 
@@ -96,7 +106,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
 
     body = _grid(scale, y_of, right, "%")
     middle = (len(series) - 1) / 2
-    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{turn} {x:g}") for x in xs]
+    word = f"{turn} " if len(xs) <= MOST_WORDS else ""
+    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{word}{x:g}") for x in xs]
     ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
         css = f"c{number % COLOURS}"
@@ -115,7 +126,7 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
         x, y = at[-1][0] + 6, at[-1][1]
         body.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>')
-    return svg(title, f"{len(series)} selectors over {len(xs)} rounds", body)
+    return svg(title, f"{len(series)} selectors over {len(xs)} {turn}s", body, css="chart plot")
 
 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
@@ -146,7 +157,9 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
     return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
 
 
-def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.7) -> str:
+def curve_chart(
+    title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.7, unit: str = "optimiser step"
+) -> str:
     """One value per step: the raw curve thin, its exponential mean (bias-corrected) bold, names at the right ends."""
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     every = [v for line in series.values() for v in line]
@@ -160,7 +173,7 @@ def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float
     body = _grid(scale, lambda v: place(0, v)[1], right, "")
     marks = [1, *(int(t) for t in ticks(0, longest) if t == int(t) and 1 < t <= longest)]
     body += [_text(place(t - 1, 0)[0], bottom + 20, str(t)) for t in marks]
-    body.append(_text((LEFT + right) / 2, HEIGHT - 4, "optimiser step"))
+    body.append(_text((LEFT + right) / 2, HEIGHT - 4, unit))
     means = {name: _running_mean(line, smooth) for name, line in series.items()}
     ends = spread_labels([place(0, mean[-1])[1] for mean in means.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
@@ -169,7 +182,7 @@ def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
             body.append(f'<polyline points="{points}" class="{css} c{number % COLOURS}"/>')
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name c{number % COLOURS}"))
-    return svg(title, f"loss over {longest} steps", body)
+    return svg(title, f"{len(series)} curves over {longest} {unit}s", body, css="chart plot")
 
 
 def _running_mean(values: Sequence[float], decay: float) -> list[float]:

@@ -19,7 +19,7 @@ from r3v.pages.kit import count, points
 from r3v.pages.report import write_report
 from r3v.reflection.loop import train
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 @pytest.fixture(scope="module")
