@@ -29,6 +29,7 @@ from r3v.app.first import init as init_command
 from r3v.app.parser import Parser, at_least, model_flags, positive
 from r3v.app.plan import command as plan_command
 from r3v.app.trees import fields_help
+from r3v.app.ui import command as ui_command
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
 from r3v.version import __version__
@@ -113,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench_commands.register(commands)
     plan_command.register(commands)
     serve_commands.register(commands)
+    ui_command.register(commands)
     for first in (init_command, chat_command, env_command):
         first.register(commands)
     _add(commands, "version", "print the version")

@@ -68,14 +68,14 @@ def render(folder: Path, *, problems: int = 12, data: bool = True) -> tuple[str,
 
 def read_reports(folder: Path) -> list[dict[str, Any]]:
     """The reports of the rounds that `run.json` tells of."""
-    return [_json(folder / f"round_{entry['round']:02d}" / "report.json") for entry in _run(folder)["rounds"]]
+    return [read_json(folder / f"round_{entry['round']:02d}" / "report.json") for entry in _run(folder)["rounds"]]
 
 
 def _run(folder: Path) -> dict[str, Any]:
     """`run.json`; of a run that has not closed a round yet, which has none, its beginning."""
     if not (folder / "run.json").exists() and (folder / "config.yaml").exists():
         return {"recipe": "", "accepted_round": None, "rounds": []}
-    return _json(folder / "run.json")
+    return read_json(folder / "run.json")
 
 
 def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
@@ -84,7 +84,7 @@ def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
     if not place.exists():
         return ""
     rows = []
-    for name, said in _json(place).items():
+    for name, said in read_json(place).items():
         told = [f"{key.replace('_', ' ')} {value:,}" for key, value in said.items() if type(value) is int]
         if losses := said.get("losses"):
             told.append(f"loss {losses[0]:.3f} to {losses[-1]:.3f}")
@@ -93,7 +93,8 @@ def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Under way</h2>{card(table(caption, ['', 'seconds', 'what it made'], rows))}"
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A JSON file of a run. Raises RunError where it is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:

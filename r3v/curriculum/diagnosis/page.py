@@ -82,8 +82,8 @@ def meanings(modes: Sequence[str]) -> str:
     every = {**READING, **{mode: MEANING[mode] for mode in modes}}
     told = "<br>".join(f"<b>{escape(name)}</b>: {escape(meaning)}" for name, meaning in every.items())
     return (
-        f'<p class="soft">{told}</p><p class="soft">Percentages with 95 % intervals; the stronger the colour, the worse. '
-        "* weak beyond chance, + above 0 beyond chance.</p>"
+        f'<p class="soft">{told}</p><p class="soft">Percentages with 95 % intervals; the stronger the colour, the '
+        "worse. * weak beyond chance, + above 0 beyond chance.</p>"
     )
 
 
