@@ -1,4 +1,4 @@
-"""Two runs side by side: which settings differ, and what each measured, paired where both answered the same problems."""
+"""Two runs side by side: which settings differ, and what each measured, paired on the problems that both answered."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The numbers of the steps that a run has made so far, from the files that it writes while it works.
 
-`logs/csv` where the run was told to write it (`run.log csv`), every ten steps; else `losses.csv` of each round's fit and
-`steps.csv` and `iterations.jsonl` of a reinforcement, every few seconds or at every checkpoint.
+`logs/csv` where the run was told to write it (`run.log csv`), every ten steps; else `losses.csv` of each round's fit,
+every ten seconds, and `steps.csv` and `iterations.jsonl` of a reinforcement, at every checkpoint.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class Root:
         yield from _found(self.path, DEPTH)
 
     def look(self, path: Path) -> Look:
-        """When anything in a run changed last, and whether something in it leads out of the folder, is no file, or is too
-        large to be read."""
+        """When anything in a run changed last, and whether something in it leads out of the folder, is no file, or is
+        too large to be read."""
         changed, seen, waiting = 0.0, 0, [path]
         while waiting:
             place = waiting.pop()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from r3v.app.ui.compare import Comparison
 from r3v.app.ui.curves import Series, thinned
@@ -15,8 +15,9 @@ from r3v.pages import charts
 from r3v.pages.charts import point
 from r3v.pages.kit import Cell, card, count, link, page, percent, points, table, tile
 
-REFRESH = 10
-"""Seconds after which the page of a run in work is asked for again."""
+LIVE, LIST = 10, 60
+"""Seconds after which the curves of a run in work, and the list that has one, are asked for again. The page of a run is
+not: who reads in it keeps the place."""
 COMPARABLE = 2
 """Runs that it takes for a comparison."""
 
@@ -59,15 +60,15 @@ def list_page(folder: Path, found: Sequence[Standing], now: float | None = None)
     body = [f'<h1>{escape(title)}</h1><p class="soft">{escape(str(folder))}</p>']
     if rows:
         head = ["run", "state", "rounds", "right on the gate problems, %", "last change"]
-        body.append(card(table(count(len(rows), "run"), head, rows, css="stack words")))
+        body.append(card(table(count(len(rows), "run"), head, rows, css="stack")))
         body.append(_chooser([one for one in found if one.gate is not None]))
     else:
         body.append(
-            "<p>No runs here yet. A run of <code>r3v train</code>, <code>r3v evolve</code> or <code>r3v reinforce</code> "
-            "appears as soon as it begins, wherever its <code>run.dir</code> lies below this folder; so do notebooks and "
-            "diagnoses.</p>"
+            "<p>No runs here yet. A run of <code>r3v train</code>, <code>r3v evolve</code> or "
+            "<code>r3v reinforce</code> appears as soon as it begins, wherever its <code>run.dir</code> lies below "
+            "this folder; so do notebooks and diagnoses.</p>"
         )
-    return page(title, body, refresh=REFRESH if any(one.alive for one in found) else 0)
+    return page(title, body, refresh=LIST if any(one.alive for one in found) else 0)
 
 
 def _state(one: Standing) -> Cell:
@@ -104,9 +105,16 @@ def _chooser(found: Sequence[Standing]) -> str:
 
 
 def run_page(
-    found: Standing, links: Mapping[str, str], live: Mapping[str, Series], body: Sequence[str], now: float | None = None
+    found: Standing,
+    links: Mapping[str, str],
+    live: Mapping[str, Series],
+    body: Sequence[str] = (),
+    *,
+    refresh: bool = False,
+    now: float | None = None,
 ) -> str:
-    """The page of a run: where it stands, the curves so far, then `body`, what its learner's own page says."""
+    """The page of a run: where it stands, the curves so far, then `body`, what its learner's own page says. `refresh`:
+    the browser asks again and again while the run is in work."""
     now = time.time() if now is None else now
     nav = home() + "".join(link(name, to) for name, to in links.items())
     state = _state(found)
@@ -122,7 +130,7 @@ def run_page(
     head.append("</div>")
     if found.wrong:
         head.append(f'<p class="error">{escape(found.wrong)}</p>')
-    return page(found.name, [*head, *_curves(live), *body], nav=nav, refresh=REFRESH if found.alive else 0)
+    return page(found.name, [*head, *_curves(live), *body], nav=nav, refresh=LIVE if refresh and found.alive else 0)
 
 
 def _curves(live: Mapping[str, Series]) -> list[str]:
@@ -149,12 +157,12 @@ def compare_page(names: tuple[str, str], found: Comparison) -> str:
     nav = home() + "".join(link(name, f"/run/{quote(name)}") for name in names)
     sides = [f"{name} (round {side.number})" for name, side in zip(names, found.sides, strict=True)]
     metrics = list(dict.fromkeys(name for side in found.sides for name in side.cells))
-    rows = [
+    rows: list[list[str | Cell]] = [
         [name, *(_measured(side.cells.get(name)) for side in found.sides), _difference(found, name)] for name in metrics
     ]
     told = (
-        f"On {count(found.common, 'problem')} that both were measured on, the difference is paired: 95 % bootstrap interval, "
-        "exact sign test."
+        f"On {count(found.common, 'problem')} that both were measured on, the difference is paired: 95 % bootstrap "
+        "interval, exact sign test."
         if found.common
         else "They were measured on different problems, so that nothing can be paired: differences between the columns "
         "are differences of the problems too."
@@ -199,10 +207,6 @@ def _difference(found: Comparison, metric: str) -> Cell:
     interval = f"{points(100 * pair.low)} to {points(100 * pair.high)}"
     told = f"{interval}; {pair.wins} won, {pair.losses} lost of {pair.n}, p {pair.p:.2g}"
     return Cell(points(100 * pair.difference), told, css)
-
-
-def compare_address(a: str, b: str) -> str:
-    return f"/compare?{urlencode({'a': a, 'b': b})}"
 
 
 def told_page(title: str, text: str) -> str:

@@ -1,8 +1,8 @@
 """The HTTP side of `r3v ui`: addresses to pages. It only reads, and only below its folder.
 
-`/` the list; `/run/NAME` a run, below it `/-/report` (its own page with pictures) and `/-/diagnosis`; `/notebook/NAME/-/`
-a notebook; `/compare?a=NAME&b=NAME`. Names are paths relative to the folder. Pages carry no script and no form that
-changes anything; a run's own `report.html` is shown in a sandbox.
+`/` the list; `/run/NAME` a run, below it `/-/live` (its curves, again and again), `/-/report` (the page it wrote, with
+pictures) and `/-/diagnosis`; `/notebook/NAME/-/` a notebook; `/compare?a=NAME&b=NAME`. Names are paths relative to the
+folder. Pages carry no script and no form that changes anything; a run's own `report.html` is shown in a sandbox.
 """
 
 from __future__ import annotations
@@ -80,6 +80,16 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
             return html(pages.told_page("Cannot be compared", told(error)), 422)
         return html(pages.compare_page((root.name_of(folders[0]), root.name_of(folders[1])), found))
 
+    @app.get("/run/{name:path}/-/live")
+    def live(name: str) -> Response:
+        found, folder = whole(root, name)
+        try:
+            drawn = curves(folder)
+        except Exception as error:  # a file that is being written
+            return html(pages.told_page("Cannot be shown", told(error)), 422)
+        links = {"Whole page": f"/run/{quote(found.name)}"}
+        return html(pages.run_page(found, links, drawn, refresh=True))
+
     @app.get("/run/{name:path}/-/report")
     def report(name: str) -> Response:
         _, folder = whole(root, name)
@@ -88,7 +98,7 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
 
     @app.get("/run/{name:path}/-/diagnosis")
     def diagnosis(name: str, round: int | None = None) -> Response:
-        found, folder = whole(root, name)
+        found, _ = whole(root, name)
         where = "" if round is None else f"/round_{round:02d}/diagnosis"
         place = root.inside(f"{found.name}{where}/diagnosis.json")
         return html(diagnosis_page(place, pages.home() + pages.link(found.name, f"/run/{quote(found.name)}")))
@@ -134,11 +144,13 @@ def whole(root: Root, name: str) -> tuple[Standing, Path]:
 def run_page(root: Root, found: Standing, folder: Path) -> str:
     """The page of a run; of one with something wrong, what is wrong and what can be shown all the same."""
     if root.look(folder).wrong:
-        return pages.run_page(found, {}, {}, [])
+        return pages.run_page(found, {}, {})
     base = f"/run/{quote(found.name)}/-"
     if found.kind == DIAGNOSIS:
         return diagnosis_page(folder / "diagnosis.json", pages.home())
-    links = {"Report with pictures": f"{base}/report"} if (folder / "report.html").is_file() else {}
+    links = {"Curves live": f"{base}/live"} if found.alive else {}
+    if (folder / "report.html").is_file():
+        links["Report with pictures"] = f"{base}/report"
     for place in sorted(folder.glob("round_*/diagnosis/diagnosis.json")):
         number = place.parent.parent.name.removeprefix("round_")
         if number.isdecimal():

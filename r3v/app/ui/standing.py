@@ -13,10 +13,15 @@ import yaml
 
 from r3v.app.ui.folder import Root, is_run
 from r3v.errors import R3VError
+from r3v.pages.kit import count
 
 REFLECTION, EVOLVE, REINFORCE, NOTEBOOK, DIAGNOSIS = "reflection", "evolve", "reinforce", "notebook", "diagnosis"
 TURN = {EVOLVE: "iteration"}
 """What a round of a run is called, where not a round."""
+
+
+class Damaged(ValueError):
+    """A file of a run is not what a run writes; the message says which, and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def standing(root: Root, path: Path) -> Standing:
 
 def said(error: Exception) -> str:
     """What is wrong with the files of a run, in one line."""
-    if isinstance(error, R3VError):
+    if isinstance(error, R3VError | Damaged):
         return str(error)
     return f"damaged or of another version ({type(error).__name__}: {str(error)[:200]})"
 
@@ -68,16 +73,16 @@ def kind_of(path: Path, settings: Mapping[str, Any]) -> str:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """`config.yaml`, empty where the run has none yet. Raises ValueError for what are no settings."""
+    """`config.yaml`, empty where the run has none yet. Raises Damaged for what are no settings."""
     path = folder / "config.yaml"
     if not path.exists():
         return {}
     try:
         value = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"config.yaml is no YAML: {str(error).splitlines()[0]}") from error
+        raise Damaged(f"config.yaml is no YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(value, dict) or not all(isinstance(group, dict) for group in value.values()):
-        raise ValueError("config.yaml holds no settings")
+        raise Damaged("config.yaml holds no settings")
     return value
 
 
@@ -150,11 +155,11 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ValueError(f"{path.parent.name}/{path.name} is missing") from error
+        raise Damaged(f"{path.parent.name}/{path.name} is missing") from error
     except ValueError as error:
-        raise ValueError(f"{path.parent.name}/{path.name} is no JSON: {error}") from error
+        raise Damaged(f"{path.parent.name}/{path.name} is no JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path.parent.name}/{path.name} holds no object")
+        raise Damaged(f"{path.parent.name}/{path.name} holds no object")
     return value
 
 
@@ -166,8 +171,8 @@ def _notebook(found: Standing, path: Path) -> Standing:
         steps = sum(event.data.get("stage") == "closed" for event in notebook.events("proposed"))
     active = sum(note.state == "active" for note in notes.values())
     alive = held(path.with_name(f"{path.name}.evolve.lock"))
-    stage = f"{active} notes" + (f", {len(notes) - active} retired" if active < len(notes) else "")
-    return replace(found, stage=stage, rounds=f"{steps} steps" if steps else "", alive=alive)
+    stage = count(active, "note") + (f", {len(notes) - active} retired" if active < len(notes) else "")
+    return replace(found, stage=stage, rounds=count(steps, "step") if steps else "", alive=alive)
 
 
 def _diagnosis(found: Standing, folder: Path) -> Standing:

@@ -94,7 +94,7 @@ def note_list(
         for name in found
     ]  # fmt: skip
     told = f"{len(found)} of {kit.count(len(notes), 'note')}"
-    drawn = table(told, ["note", "at the gate", "times found", "benefit since"], rows, css="stack words")
+    drawn = table(told, ["note", "at the gate", "times found", "benefit since"], rows, css="stack")
     return _finder(where, search, order) + (card(drawn) if rows else "<p>No note holds these words.</p>")
 
 
@@ -240,7 +240,7 @@ def history_page(
         f"{escape(move.author)}{_before(where, move, head)}</li>"
         for move in reversed(moves)
     )
-    drawn = card(table(kit.count(len(commits), "change"), head_row, rows, css="stack words"))
+    drawn = card(table(kit.count(len(commits), "change"), head_row, rows, css="stack"))
     return f"{drawn}<h2>Where the branches and tags have been</h2><ul>{moved}</ul>"
 
 
