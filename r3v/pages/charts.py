@@ -13,6 +13,8 @@ from typing import Any
 
 WIDTH, HEIGHT = 760, 320
 LEFT, RIGHT, TOP, BOTTOM = 52, 130, 16, 40
+LETTER = 10.0
+"""Width of a letter of a label where it is largest, on a phone."""
 MOST_WORDS = 5
 """Rounds on an axis that are called by their whole name; of more there stands the number."""
 COLOURS = 8
@@ -132,7 +134,7 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
     """Horizontal rows: a share before (hollow) and after (solid) with intervals, joined by a line."""
     height = 46 + 24 * len(rows)
-    left = max(120, 20 + round(7.4 * max((len(row[0]) for row in rows), default=0)))
+    left = max(120, 20 + round(LETTER * max((len(row[0]) for row in rows), default=0)))
     right = WIDTH - 30
 
     def x_of(share: float) -> float:
@@ -154,7 +156,7 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
             body.append(
                 f'<circle cx="{x_of(p.value):.1f}" cy="{at}" r="4.5" class="dot {css}"><title>{tip}</title></circle>'
             )
-    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
+    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height, css="chart plot")
 
 
 def curve_chart(
@@ -197,14 +199,18 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
     """Horizontal stacked bars with a legend on top; the total stands at the end of each bar."""
     kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row))
     most = max([sum(row.values()) for row in rows.values()] or [1.0]) or 1.0
-    left, right, height = 90, WIDTH - 90, 44 + 30 * len(rows)
+    left, right, top = 110, WIDTH - 90, 4
     body, x = [], float(left)
     for number, kind in enumerate(kinds):
-        body.append(f'<rect x="{x:.1f}" y="4" width="12" height="12" rx="3" class="bar c{number % COLOURS}"/>')
-        body.append(_text(x + 18, 14, kind, "start"))
-        x += 34 + 7.2 * len(kind)
+        width = 34 + LETTER * len(kind)
+        if x > left and x + width > WIDTH:
+            x, top = float(left), top + 22
+        body.append(f'<rect x="{x:.1f}" y="{top}" width="12" height="12" rx="3" class="bar c{number % COLOURS}"/>')
+        body.append(_text(x + 18, top + 10, kind, "start"))
+        x += width
+    height = top + 40 + 30 * len(rows)
     for i, (name, row) in enumerate(rows.items()):
-        y, x = 32 + 30 * i, float(left)
+        y, x = top + 28 + 30 * i, float(left)
         body.append(_text(left - 10, y + 15, name, "end"))
         for number, kind in enumerate(kinds):
             value = row.get(kind, 0.0)
@@ -216,7 +222,7 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
                 )
             x += width
         body.append(_text(x + 6, y + 15, f"{sum(row.values()):,.0f}{unit}", "start"))
-    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height)
+    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height, css="chart plot")
 
 
 def difference_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:

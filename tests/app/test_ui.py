@@ -263,5 +263,5 @@ def test_long_lines_are_thinned_to_means() -> None:
 
 def test_times() -> None:
     assert [ago(s) for s in (3, 59, 60, 7200, 90000)] == [
-        "just now", "59 seconds ago", "1 minute ago", "2 hours ago", "1 day ago"
+        "just now", "59 s ago", "1 min ago", "2 h ago", "1 d ago"
     ]  # fmt: skip

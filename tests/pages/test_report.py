@@ -211,6 +211,16 @@ def test_steps_of_a_short_fit_are_counted_from_one() -> None:
     assert (float(marks[0][0]), float(marks[-1][0])) == (charts.LEFT, charts.WIDTH - charts.RIGHT)
 
 
+def test_a_long_legend_takes_a_second_line() -> None:
+    """The seven stages of an iteration at a phone's size of letters: every word ends inside the chart."""
+    stages = ("mixture", "generate", "score", "learn", "evaluate", "accept", "diagnose")
+    chart = charts.stacked_chart("t", {"iteration 1": dict.fromkeys(stages, 1.0)}, " s")
+    words = re.findall(r'x="([\d.]+)" y="([\d.]+)" text-anchor="start" class="label">(\w+)<', chart)
+    assert [word for *_, word in words[:7]] == list(stages)
+    assert all(float(x) + charts.LETTER * len(word) <= charts.WIDTH for x, _, word in words[:7])
+    assert len({y for _, y, _ in words[:7]}) == 2
+
+
 def test_names_of_lines_stand_above_the_chart_on_a_phone(run: Path) -> None:
     text = write_report(run).read_text()
     keys = text[text.index('<div class="keys"') :].partition("</div>")[0]

@@ -34,10 +34,10 @@ def home() -> str:
 
 def ago(seconds: float) -> str:
     """How long ago, in one unit."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 10)):
         if seconds >= length:
-            return f"{count(int(seconds // length), unit)} ago"
-    return "just now" if seconds < 10 else f"{count(int(seconds), 'second')} ago"
+            return f"{int(seconds // (1 if unit == 's' else length))} {unit} ago"
+    return "just now"
 
 
 # ---- the list
@@ -59,7 +59,7 @@ def list_page(folder: Path, found: Sequence[Standing], now: float | None = None)
     title = f"Runs in {folder.name}"
     body = [f'<h1>{escape(title)}</h1><p class="soft">{escape(str(folder))}</p>']
     if rows:
-        head = ["run", "state", "rounds", "right on the gate problems, %", "last change"]
+        head = ["run", "state", "rounds", "gate, % right", "last change"]
         body.append(card(table(count(len(rows), "run"), head, rows, css="stack")))
         body.append(_chooser([one for one in found if one.gate is not None]))
     else:

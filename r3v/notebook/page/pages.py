@@ -21,6 +21,8 @@ from r3v.pages.kit import Cell, card, details, link, points, table
 ORDERS = {"name": "by name", "gate": "best at the gate first", "shown": "most often found first",
           "benefit": "largest benefit first"}  # fmt: skip
 """How the list of notes can be sorted."""
+HASHES = ("source_hashes: ", "prompt_hash: ")
+"""Fields of a note that say nothing to a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def note_page(
         verb, button = ("restore", "Restore") if note.state == "retired" else ("retire", "Retire")
         given = {"id": note.id, "base": note.revision}
         edit = link("Edit", where.to("/edit", id=note.id))
-        parts.append(f"<p>{edit} {where.form(f'/{verb}', button, given)}</p>")
+        parts.append(f"<div>{edit} {where.form(f'/{verb}', button, given)}</div>")
     gate = _gate_cell(judged)
     parts.append(f'<h2>At the gate</h2><p>{escape(gate.text)}<br><span class="soft">{escape(gate.small)}</span></p>')
     if judged is not None and judged.reason and judged.counts:
@@ -185,9 +187,19 @@ def note_page(
     author = f"Written by {note.author}. " if note.author else ""
     parts.append(f'<p class="soft">{escape(author)}Revision {note.revision[:12]}.</p><h2>History</h2>')
     for commit, change in history:
-        changed = f"<pre>{escape(diff_text([change]))}</pre>"
+        changed = difference([change])
         parts.append(card(f"<p>{commit_line(where, commit)}</p>{changed}{receipt(commit)}"))
     return "".join(parts)
+
+
+def difference(changes: Sequence[Change]) -> str:
+    """What changed, line by line; hashes are counted and not shown."""
+    lines = diff_text(changes).splitlines()
+    shown = [line for line in lines if not line[1:].startswith(HASHES)]
+    left = len(lines) - len(shown)
+    told = f'<p class="soft">and {kit.count(left, "hash", "hashes")}</p>' if left else ""
+    text = "\n".join(shown) or "changes nothing"
+    return f"<pre>{escape(text)}</pre>{told}"
 
 
 def commit_line(where: Where, commit: Commit) -> str:
@@ -263,10 +275,7 @@ def commit_page(where: Where, commit: Commit, changes: Sequence[Change]) -> str:
     notes = " ".join(link(c.id, where.to("/note", id=c.id)) for c in changes if c.after is not None)
     gate = _gate_cell(Judged.of(commit.receipt)) if commit.receipt is not None else Cell()
     verdict = f"<p>{escape(gate.text)}: {escape(gate.small)}</p>" if gate.text else ""
-    return (
-        f"<p>{commit_line(where, commit)}</p><p>{notes}</p>{verdict}"
-        f"<pre>{escape(diff_text(changes) or 'changes nothing')}</pre>{receipt(commit)}"
-    )
+    return f"<p>{commit_line(where, commit)}</p><p>{notes}</p>{verdict}{difference(changes)}{receipt(commit)}"
 
 
 def findings(found: Sequence[str]) -> str:

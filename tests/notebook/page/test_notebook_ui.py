@@ -131,6 +131,20 @@ def test_the_list_tells_the_verdict_of_the_gate_and_can_be_searched_and_sorted(t
         assert 'value="&quot;&gt;&lt;b&gt;"' in client.get("/?q=%22%3E%3Cb%3E")[1]
 
 
+def test_hashes_do_not_fill_the_history(tmp_path: Path) -> None:
+    file = tmp_path / "n.notebook"
+    hashes = tuple(f"text:{n:064x}" for n in range(12))
+    with Notebook.open(file, create=True) as nb:
+        nb.commit([Note(id="n", subject="s", guidance="g", source_hashes=hashes)], message="m", author="a")
+        head = nb.head()
+    with served(file) as client:
+        for place in ("/note?id=n", f"/commit?id={head}"):
+            text = client.get(place)[1]
+            assert "+guidance: g" in text
+            assert "and 12 hashes" in text
+            assert "text:000" not in text
+
+
 def test_a_notebook_opened_to_be_read_cannot_be_changed(path: Path) -> None:
     with Notebook.open(path, read_only=True) as nb:
         assert list(nb.notes()) == ["bars"]
