@@ -13,7 +13,9 @@ from typing import Any
 
 WIDTH, HEIGHT = 760, 320
 LEFT, RIGHT, TOP, BOTTOM = 52, 130, 16, 40
-LETTER = 10.0
+PLOT, BARS = "chart plot", "chart bars"
+"""Classes of drawings: a phone shows the names of a plot's lines above it (`keys`), and bars in their whole width."""
+LETTER = 10.2
 """Width of a letter of a label where it is largest, on a phone."""
 MOST_WORDS = 5
 """Rounds on an axis that are called by their whole name; of more there stands the number."""
@@ -40,7 +42,7 @@ def point(x: float, cell: Mapping[str, Any], solid: bool = True) -> Point:
 def svg(
     title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT, css: str = "chart"
 ) -> str:
-    """The drawing in its frame. `css`: `chart plot` for one whose names of lines a phone shows above it (`keys`)."""
+    """The drawing in its frame. `css`: `PLOT`, `BARS`, or neither."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="{css}">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
@@ -128,7 +130,7 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
         x, y = at[-1][0] + 6, at[-1][1]
         body.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>')
-    return svg(title, f"{len(series)} selectors over {len(xs)} {turn}s", body, css="chart plot")
+    return svg(title, f"{len(series)} selectors over {len(xs)} {turn}s", body, css=PLOT)
 
 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
@@ -156,7 +158,7 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
             body.append(
                 f'<circle cx="{x_of(p.value):.1f}" cy="{at}" r="4.5" class="dot {css}"><title>{tip}</title></circle>'
             )
-    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height, css="chart plot")
+    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height, css=BARS)
 
 
 def curve_chart(
@@ -184,7 +186,7 @@ def curve_chart(
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
             body.append(f'<polyline points="{points}" class="{css} c{number % COLOURS}"/>')
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name c{number % COLOURS}"))
-    return svg(title, f"{len(series)} curves over {longest} {unit}s", body, css="chart plot")
+    return svg(title, f"{len(series)} curves over {longest} {unit}s", body, css=PLOT)
 
 
 def _running_mean(values: Sequence[float], decay: float) -> list[float]:
@@ -222,7 +224,7 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
                 )
             x += width
         body.append(_text(x + 6, y + 15, f"{sum(row.values()):,.0f}{unit}", "start"))
-    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height, css="chart plot")
+    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height, css=BARS)
 
 
 def difference_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:

@@ -47,12 +47,13 @@ padding-left:12px}
 .dense table{font-size:13px}.dense th,.dense td{padding:4px 5px;white-space:nowrap}.dense thead th{font-size:12px}
 .dense tbody th{white-space:normal;overflow-wrap:break-word;max-width:170px}.dense small{font-size:11px}
 .words td,.words th{white-space:pre-wrap;overflow-wrap:anywhere;text-align:left}
-.stack td,.stack th{white-space:normal;overflow-wrap:break-word;text-align:left}
+.stack td,.stack th{white-space:pre-line;overflow-wrap:break-word;text-align:left}
 details{margin:10px 0}summary{cursor:pointer;color:var(--soft)}
 .problem{display:grid;grid-template-columns:minmax(150px,220px) 1fr;gap:18px}
 @media(max-width:640px){.problem{grid-template-columns:1fr}.keys{display:flex}main{padding:28px 14px 60px}
 th:first-child,td:first-child{max-width:42vw;white-space:normal;overflow-wrap:break-word}
 .chart.plot{min-width:400px}.plot .label{font-size:17px}.plot .name{display:none}
+.chart.bars{min-width:326px}.bars .label{font-size:18.5px}
 .stack thead{display:none}.stack tr{display:block;padding:8px 0;border-bottom:1px solid var(--rule)}
 .stack th:first-child{position:static}
 .stack th,.stack td{display:block;border:0;padding:1px 0;text-align:left;max-width:none;white-space:pre-wrap;

@@ -176,7 +176,7 @@ def compare_page(names: tuple[str, str], found: Comparison) -> str:
             f"<h1>{title}</h1><p class='soft'>{escape(names[0])} and {escape(names[1])}</p>",
             f"<h2>Accuracy of the accepted rounds</h2><p class='soft'>{escape(told)}</p>",
             _drawn(names, found, metrics),
-            card(table("Accuracy in % (95 % interval)", ["", *sides, "second minus first"], rows)),
+            card(table("Accuracy in % (95 % interval)", ["", *sides, "second minus first"], rows, css="stack")),
             "<h2>Settings that differ</h2>",
             card(table(count(len(fields), "setting"), ["", *names], fields, css="words"))
             if fields
