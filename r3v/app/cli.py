@@ -31,6 +31,7 @@ from r3v.app.plan import command as plan_command
 from r3v.app.share import harness as harness_commands
 from r3v.app.share import push as push_command
 from r3v.app.trees import fields_help
+from r3v.app.ui import command as ui_command
 from r3v.errors import ConfigError, R3VError
 from r3v.run.signals import INTERRUPTED, Stopped, watched
 from r3v.version import __version__
@@ -117,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve_commands.register(commands)
     harness_commands.register(commands)
     push_command.register(commands)
+    ui_command.register(commands)
     for first in (init_command, chat_command, env_command):
         first.register(commands)
     _add(commands, "version", "print the version")

@@ -9,9 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 WIDTH, HEIGHT = 760, 320
 LEFT, RIGHT, TOP, BOTTOM = 52, 130, 16, 40
+PLOT, BARS = "chart plot", "chart bars"
+"""Classes of drawings: a phone shows the names of a plot's lines above it (`keys`), and bars in their whole width."""
+LETTER = 10.2
+"""Width of a letter of a label where it is largest, on a phone."""
+MOST_WORDS = 5
+"""Rounds on an axis that are called by their whole name; of more there stands the number."""
 COLOURS = 8
 """Classes c0 .. c7 of the page's style sheet."""
 
@@ -27,10 +34,17 @@ class Point:
     solid: bool = True
 
 
-def svg(title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
-    """The drawing in its frame."""
+def point(x: float, cell: Mapping[str, Any], solid: bool = True) -> Point:
+    """The point of a measured share, of `r3v.run.evaluation.cell`."""
+    return Point(x, cell["accuracy"], cell["ci95"][0], cell["ci95"][1], solid)
+
+
+def svg(
+    title: str, description: str, body: Sequence[str], width: int = WIDTH, height: int = HEIGHT, css: str = "chart"
+) -> str:
+    """The drawing in its frame. `css`: `PLOT`, `BARS`, or neither."""
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="chart">'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}" class="{css}">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
     )
 
@@ -96,7 +110,8 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
 
     body = _grid(scale, y_of, right, "%")
     middle = (len(series) - 1) / 2
-    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{turn} {x:g}") for x in xs]
+    word = f"{turn} " if len(xs) <= MOST_WORDS else ""
+    body += [_text(x_of(x, middle), bottom + 20, first if x == 0 else f"{word}{x:g}") for x in xs]
     ends = spread_labels([y_of(100 * line[-1].value) for line in series.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
         css = f"c{number % COLOURS}"
@@ -115,13 +130,13 @@ def rounds_chart(title: str, series: Mapping[str, Sequence[Point]], turn: str = 
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name {css}"))
         x, y = at[-1][0] + 6, at[-1][1]
         body.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{right + 9}" y2="{ends[number]:.1f}" class="lead"/>')
-    return svg(title, f"{len(series)} selectors over {len(xs)} rounds", body)
+    return svg(title, f"{len(series)} selectors over {len(xs)} {turn}s", body, css=PLOT)
 
 
 def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tuple[str, str]) -> str:
     """Horizontal rows: a share before (hollow) and after (solid) with intervals, joined by a line."""
     height = 46 + 24 * len(rows)
-    left = max(120, 20 + round(7.4 * max((len(row[0]) for row in rows), default=0)))
+    left = max(120, 20 + round(LETTER * max((len(row[0]) for row in rows), default=0)))
     right = WIDTH - 30
 
     def x_of(share: float) -> float:
@@ -143,10 +158,12 @@ def change_chart(title: str, rows: Sequence[tuple[str, Point, Point]], names: tu
             body.append(
                 f'<circle cx="{x_of(p.value):.1f}" cy="{at}" r="4.5" class="dot {css}"><title>{tip}</title></circle>'
             )
-    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height)
+    return svg(title, f"{names[0]} and {names[1]} for {len(rows)} rows", body, height=height, css=BARS)
 
 
-def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.7) -> str:
+def curve_chart(
+    title: str, series: Mapping[str, Sequence[float]], smooth: float = 0.7, unit: str = "optimiser step"
+) -> str:
     """One value per step: the raw curve thin, its exponential mean (bias-corrected) bold, names at the right ends."""
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     every = [v for line in series.values() for v in line]
@@ -160,7 +177,7 @@ def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float
     body = _grid(scale, lambda v: place(0, v)[1], right, "")
     marks = [1, *(int(t) for t in ticks(0, longest) if t == int(t) and 1 < t <= longest)]
     body += [_text(place(t - 1, 0)[0], bottom + 20, str(t)) for t in marks]
-    body.append(_text((LEFT + right) / 2, HEIGHT - 4, "optimiser step"))
+    body.append(_text((LEFT + right) / 2, HEIGHT - 4, unit))
     means = {name: _running_mean(line, smooth) for name, line in series.items()}
     ends = spread_labels([place(0, mean[-1])[1] for mean in means.values()], 15, bottom)
     for number, (name, line) in enumerate(series.items()):
@@ -169,7 +186,7 @@ def curve_chart(title: str, series: Mapping[str, Sequence[float]], smooth: float
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
             body.append(f'<polyline points="{points}" class="{css} c{number % COLOURS}"/>')
         body.append(_text(right + 12, ends[number] + 4, name, "start", f"name c{number % COLOURS}"))
-    return svg(title, f"loss over {longest} steps", body)
+    return svg(title, f"{len(series)} curves over {longest} {unit}s", body, css=PLOT)
 
 
 def _running_mean(values: Sequence[float], decay: float) -> list[float]:
@@ -184,14 +201,18 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
     """Horizontal stacked bars with a legend on top; the total stands at the end of each bar."""
     kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row))
     most = max([sum(row.values()) for row in rows.values()] or [1.0]) or 1.0
-    left, right, height = 90, WIDTH - 90, 44 + 30 * len(rows)
+    left, right, top = 110, WIDTH - 90, 4
     body, x = [], float(left)
     for number, kind in enumerate(kinds):
-        body.append(f'<rect x="{x:.1f}" y="4" width="12" height="12" rx="3" class="bar c{number % COLOURS}"/>')
-        body.append(_text(x + 18, 14, kind, "start"))
-        x += 34 + 7.2 * len(kind)
+        width = 34 + LETTER * len(kind)
+        if x > left and x + width > WIDTH:
+            x, top = float(left), top + 22
+        body.append(f'<rect x="{x:.1f}" y="{top}" width="12" height="12" rx="3" class="bar c{number % COLOURS}"/>')
+        body.append(_text(x + 18, top + 10, kind, "start"))
+        x += width
+    height = top + 40 + 30 * len(rows)
     for i, (name, row) in enumerate(rows.items()):
-        y, x = 32 + 30 * i, float(left)
+        y, x = top + 28 + 30 * i, float(left)
         body.append(_text(left - 10, y + 15, name, "end"))
         for number, kind in enumerate(kinds):
             value = row.get(kind, 0.0)
@@ -203,7 +224,7 @@ def stacked_chart(title: str, rows: Mapping[str, Mapping[str, float]], unit: str
                 )
             x += width
         body.append(_text(x + 6, y + 15, f"{sum(row.values()):,.0f}{unit}", "start"))
-    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height)
+    return svg(title, f"{len(rows)} bars of {', '.join(kinds)}", body, height=height, css=BARS)
 
 
 def difference_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) -> str:

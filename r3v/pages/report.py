@@ -11,8 +11,9 @@ from typing import Any
 from r3v.errors import DataError, RunError
 from r3v.io import atomic_write
 from r3v.pages import charts, gallery
-from r3v.pages.charts import Point
-from r3v.pages.kit import card, count, details, page, points, standalone, table, tile
+from r3v.pages.charts import point
+from r3v.pages.kit import card, count, details, page, percent, points, standalone, table, tile
+from r3v.records import Problem
 from r3v.run.evaluation import read_rows
 from r3v.run.gate import rule
 
@@ -28,9 +29,18 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
     Raises RunError where the folder is no run or a file of it is missing.
     """
     folder = Path(run)
-    value = _run(folder)
-    reports = [_json(folder / f"round_{entry['round']:02d}" / "report.json") for entry in value["rounds"]]
     target = Path(out) if out is not None else folder / "report.html"
+    title, body = render(folder, problems=problems)
+    atomic_write(target, page(title, body))
+    if reports := read_reports(folder):
+        atomic_write(target.with_suffix(".svg"), standalone(_accuracy_chart(reports)))
+    return target
+
+
+def render(folder: Path, *, problems: int = 12, data: bool = True) -> tuple[str, list[str]]:
+    """Title and body of the page. `data`: read the problems, for their pictures, from where the run's settings say;
+    without, nothing outside the folder is opened. Raises what `write_report` raises."""
+    value, reports = _run(folder), read_reports(folder)
     title = f"R3V: {Path(value['recipe'] or folder.name).stem}"
     done = count(len(reports) - 1, "round") if reports else "no round measured yet"
     head = [
@@ -40,9 +50,8 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
     ]
     settings = details("Settings of the run", f"<pre><code>{escape((folder / 'config.yaml').read_text())}</code></pre>")
     if not reports:
-        atomic_write(target, page(title, [*head, settings]))
-        return target
-    body = [
+        return title, [*head, settings]
+    return title, [
         *head,
         _tiles(value, reports),
         _accuracy(reports),
@@ -51,20 +60,22 @@ def write_report(run: str | Path, out: str | Path | None = None, *, problems: in
         _losses(reports),
         _pool(reports),
         _seconds(reports),
-        _gallery(folder, value["accepted_round"], problems),
+        _gallery(folder, value["accepted_round"], problems, data),
         _taught(folder, reports),
         settings,
     ]
-    atomic_write(target, page(title, body))
-    atomic_write(target.with_suffix(".svg"), standalone(_accuracy_chart(reports)))
-    return target
+
+
+def read_reports(folder: Path) -> list[dict[str, Any]]:
+    """The reports of the rounds that `run.json` tells of."""
+    return [read_json(folder / f"round_{entry['round']:02d}" / "report.json") for entry in _run(folder)["rounds"]]
 
 
 def _run(folder: Path) -> dict[str, Any]:
     """`run.json`; of a run that has not closed a round yet, which has none, its beginning."""
     if not (folder / "run.json").exists() and (folder / "config.yaml").exists():
         return {"recipe": "", "accepted_round": None, "rounds": []}
-    return _json(folder / "run.json")
+    return read_json(folder / "run.json")
 
 
 def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
@@ -73,7 +84,7 @@ def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
     if not place.exists():
         return ""
     rows = []
-    for name, said in _json(place).items():
+    for name, said in read_json(place).items():
         told = [f"{key.replace('_', ' ')} {value:,}" for key, value in said.items() if type(value) is int]
         if losses := said.get("losses"):
             told.append(f"loss {losses[0]:.3f} to {losses[-1]:.3f}")
@@ -82,7 +93,8 @@ def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Under way</h2>{card(table(caption, ['', 'seconds', 'what it made'], rows))}"
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A JSON file of a run. Raises RunError where it is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -91,19 +103,8 @@ def _json(path: Path) -> Any:
         raise RunError(f"{path}: damaged ({error}); run the same `r3v train` command again") from error
 
 
-def _percent(cell: Mapping[str, Any]) -> str:
-    """Accuracy, its interval, and the share of answers that named none."""
-    low, high = cell["ci95"]
-    unread = f"\n{100 * cell['unparsed']:.1f} unparsed" if cell["unparsed"] else ""
-    return f"{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}{unread}"
-
-
 def _name(report: Mapping[str, Any]) -> str:
     return "base" if report["round"] == 0 else f"round {report['round']}"
-
-
-def _point(x: float, cell: Mapping[str, Any], solid: bool = True) -> Point:
-    return Point(x, cell["accuracy"], cell["ci95"][0], cell["ci95"][1], solid)
 
 
 def _tiles(value: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> str:
@@ -123,7 +124,7 @@ def _tiles(value: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> st
 
 def _accuracy_chart(reports: Sequence[Mapping[str, Any]]) -> str:
     names = list(reports[0]["eval"])
-    series = {n: [_point(r["round"], r["eval"][n], r["accepted"]) for r in reports] for n in names}
+    series = {n: [point(r["round"], r["eval"][n], r["accepted"]) for r in reports] for n in names}
     return charts.rounds_chart("Accuracy by round and selector", series)
 
 
@@ -132,8 +133,8 @@ def _accuracy(reports: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             _name(r),
-            *(_percent(r["eval"][n]) for n in names),
-            _percent(r["gate"]["greedy"]),
+            *(percent(r["eval"][n]) for n in names),
+            percent(r["gate"]["greedy"]),
             "yes" if r["accepted"] else "no",
         ]
         for r in reports
@@ -177,7 +178,7 @@ def _chooser(value: Mapping[str, Any]) -> str:
     names = list(found["eval"])
     used = "Used" if found.get("accepted", True) else "Not used"
     reason = escape(f" {used}: {found['reason']}.") if found.get("reason") else ""
-    row = [f"round {found['accepted_round']}, chooser", *(_percent(found["eval"][n]) for n in names)]
+    row = [f"round {found['accepted_round']}, chooser", *(percent(found["eval"][n]) for n in names)]
     n = found["eval"][names[0]]["n"]
     return (
         "<h2>With the chooser</h2>"
@@ -199,10 +200,10 @@ def _skills(reports: Sequence[Mapping[str, Any]], accepted: int) -> str:
             both.sort(key=lambda v: (-after[v]["greedy"]["accuracy"], v))
         cut = f" The {MAX_ROWS} most frequent of {len(both)}." if len(both) > MAX_ROWS else ""
         often = sorted(both, key=lambda v: -base[v]["greedy"]["n"])[:MAX_ROWS]
-        drawn = [(v, _point(0, base[v]["greedy"], False), _point(1, after[v]["greedy"])) for v in both if v in often]
+        drawn = [(v, point(0, base[v]["greedy"], False), point(1, after[v]["greedy"])) for v in both if v in often]
         names = list(after[both[0]])
         rows = [
-            [v, str(after[v]["greedy"]["n"]), _percent(base[v]["greedy"]), *(_percent(after[v][n]) for n in names)]
+            [v, str(after[v]["greedy"]["n"]), percent(base[v]["greedy"]), *(percent(after[v][n]) for n in names)]
             for v in both
         ]
         head = ["", "n", "base greedy", *names]
@@ -263,25 +264,29 @@ def _seconds(reports: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _gallery(folder: Path, accepted: int, n: int) -> str:
-    import yaml
-
+def _gallery(folder: Path, accepted: int, n: int, data: bool) -> str:
     before = gallery.by_problem(read_rows(folder / "round_00" / "eval.parquet"))
     after = gallery.by_problem(read_rows(folder / f"round_{accepted:02d}" / "eval.parquet"))
     ids = gallery.choose(before, after, n)
-    data = yaml.safe_load((folder / "config.yaml").read_text())["data"]
-    found, missing = {}, ""
-    try:
-        from r3v.data import load
-
-        problems = load(data["eval"], limit=data["n_eval"], skip_bad=data["skip_bad"], open=data["open"])
-        found = gallery.find(problems, ids)
-    except DataError as error:
-        missing = f"<p class='soft'>No pictures: {escape(str(error))}</p>"
+    found, missing = _problems(folder, ids) if data else ({}, "")
     name = "base" if accepted == 0 else f"round {accepted}"
     cards = [gallery.problem_card(found.get(i), before.get(i, []), after[i], ("base", name)) for i in ids]
     told = "<p class='soft'>Newly right, rescued or misled by a selector, and still wrong.</p>"
     return f"<h2>Problems</h2>{told}{missing}{''.join(cards)}"
+
+
+def _problems(folder: Path, ids: Sequence[str]) -> tuple[dict[str, Problem], str]:
+    """The problems of these ids, or why they cannot be loaded any more."""
+    import yaml
+
+    from r3v.data import load
+
+    data = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+    try:
+        problems = load(data["eval"], limit=data["n_eval"], skip_bad=data["skip_bad"], open=data["open"])
+        return gallery.find(problems, ids), ""
+    except DataError as error:
+        return {}, f"<p class='soft'>No pictures: {escape(str(error))}</p>"
 
 
 def _taught(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:

@@ -58,13 +58,14 @@ class Run:
         """Write the settings, once everything about them has been checked."""
         atomic_write(self.folder / "config.yaml", to_yaml(self.config))
 
-    def judge(self, number: int) -> Decision:
-        """The fair gate on a measured round. Raises RunError where it and the best one share no answered problem."""
+    def judge(self, number: int, turn: str = "round") -> Decision:
+        """The fair gate on a measured round (or `turn`, as the learner calls it). Raises RunError where it and the best
+        one share no answered problem."""
         best = self.best
         before, after = (read_rows(self.round_folder(n) / "gate.parquet") for n in (best, number))
         return decide(
-            before, after, alpha=self.config.run.gate_alpha, against=f"round {best}" if best else "the base model",
-            compared=sum(report["accepted"] for report in self.reports),
+            before, after, alpha=self.config.run.gate_alpha, against=f"{turn} {best}" if best else "the base model",
+            compared=sum(report["accepted"] for report in self.reports), turn=turn,
         )  # fmt: skip
 
 

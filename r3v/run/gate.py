@@ -58,9 +58,10 @@ def decide(
     against: str,
     compared: int = 1,
     metric: str = METRIC,
+    turn: str = "round",
 ) -> Decision:
     """Compare the rows (see `r3v.run.evaluation`) of the new model with those of `against`, the best of `compared`
-    accepted ones, on the same problems.
+    accepted ones, on the same problems. `turn`: what one of them is called.
 
     Raises RunError where no problem has an answer of both: UNAVAILABLE rows are no verdict.
     """
@@ -90,13 +91,13 @@ def decide(
         level=level,
         noticed=loss_noticed(n, (wins + losses) / n, level),
     )
-    return replace(found, reason=_reason(found, compared))
+    return replace(found, reason=_reason(found, compared, turn))
 
 
-def _reason(d: Decision, compared: int) -> str:
+def _reason(d: Decision, compared: int, turn: str) -> str:
     """The decision in one line: counts, test, and what it could have noticed."""
     verdict = "worse" if not d.accepted else "not shown to be worse" if d.losses > d.wins else "no worse"
-    share = f", {d.alpha:g} over {compared} accepted rounds" if compared > 1 else ""
+    share = f", {d.alpha:g} over {compared} accepted {turn}s" if compared > 1 else ""
     told = (
         f"{verdict} than {d.against} on the gate: {100 * d.before:.1f} -> {100 * d.after:.1f} %, {d.wins} won and "
         f"{d.losses} lost of {d.n} problems, sign test p {d.p:.2g} (refused at {d.level:.2g} or less{share})"

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -24,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from r3v.errors import ConfigError, DataError, EngineError, ModelError, R3VError
 from r3v.policies.base import SamplingParams
-from r3v.serve.address import is_loopback
+from r3v.serve.address import has_key, names_this_machine
 from r3v.serve.answer import Head, chunks, completion, event, opening
 from r3v.serve.asked import Asked
 from r3v.serve.config import METHODS, ServeConfig
@@ -110,16 +108,11 @@ def check_sender(request: Request, served: Served) -> None:
     if served.key is not None:
         if request.url.path == "/health":
             return
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), served.key.encode()):
+        if not has_key(request.headers.get("authorization", ""), served.key):
             raise Refused(401, "found no valid key in the header Authorization: Bearer KEY", code="invalid_api_key")
         return
     host = request.headers.get("host", "")
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    if not is_loopback(name):
+    if not names_this_machine(host):
         raise Refused(403, f"found Host {host[:100]!r}, expected this machine's own name such as 127.0.0.1")
 
 

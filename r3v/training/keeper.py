@@ -26,6 +26,9 @@ from r3v.training.layout.trie import TrieStats
 from r3v.training.module import R3VModule
 from r3v.training.strategies import over_devices, whole
 
+LIVE = 10.0
+"""Seconds between two writings of the losses while a fit runs, for whoever watches it."""
+
 
 class Keeper(pl.Callback):
     """Losses, checkpoints every few steps, and at the end the adapter and `fit.json`."""
@@ -40,6 +43,7 @@ class Keeper(pl.Callback):
         self.share: Tensor | None = None
         self.norm = 0.0
         self.seconds, self.since = 0.0, time.monotonic()
+        self.written = self.since
 
     @property
     def checkpoint(self) -> Path:
@@ -93,6 +97,9 @@ class Keeper(pl.Callback):
         self.share = None
         self._tell(trainer, pl_module)
         self._log(trainer)
+        if trainer.is_global_zero and time.monotonic() - self.written >= LIVE:
+            self._settle()
+            self._write_losses()
         if batch_idx + 1 == trainer.num_training_batches:
             return
         # Processes that train together leave together.
@@ -188,6 +195,7 @@ class Keeper(pl.Callback):
     def _write_losses(self) -> None:
         lines = [f"{i + 1},{loss!r},{lr!r}" for i, (loss, lr) in enumerate(self.rows)]
         atomic_write(self.out / "losses.csv", "\n".join(["step,loss,lr", *lines]) + "\n")
+        self.written = time.monotonic()
 
 
 class WholeAdapter:

@@ -49,8 +49,8 @@ def serving(
         config = set_field(config, name, value)
     serve = ServeConfig(**{"name": "m", "port": 0, "n": 3, "method": "majority", "grace": 5.0, **settings})
     check(serve)
-    key = key_of(serve)
-    with listen(serve) as bound, engine_of(policy, config, serve, notes, remote=remote) as engine:
+    key = key_of(serve.host, serve.api_key_env)
+    with listen(serve.host, serve.port) as bound, engine_of(policy, config, serve, notes, remote=remote) as engine:
         server = Server(engine, config, serve, bound, key)
         thread = threading.Thread(target=server.serve)
         thread.start()

@@ -19,7 +19,7 @@ from r3v.pages.kit import count, points
 from r3v.pages.report import write_report
 from r3v.reflection.loop import train
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,16 @@ def test_steps_of_a_short_fit_are_counted_from_one() -> None:
     marks = re.findall(rf'x="([\d.]+)" y="{HEIGHT - BOTTOM + 20:.1f}" text-anchor="middle" class="label">(\d+)<', chart)
     assert [label for _, label in marks] == ["1", "2", "3", "4"]
     assert (float(marks[0][0]), float(marks[-1][0])) == (charts.LEFT, charts.WIDTH - charts.RIGHT)
+
+
+def test_a_long_legend_takes_a_second_line() -> None:
+    """The seven stages of an iteration at a phone's size of letters: every word ends inside the chart."""
+    stages = ("mixture", "generate", "score", "learn", "evaluate", "accept", "diagnose")
+    chart = charts.stacked_chart("t", {"iteration 1": dict.fromkeys(stages, 1.0)}, " s")
+    words = re.findall(r'x="([\d.]+)" y="([\d.]+)" text-anchor="start" class="label">(\w+)<', chart)
+    assert [word for *_, word in words[:7]] == list(stages)
+    assert all(float(x) + charts.LETTER * len(word) <= charts.WIDTH for x, _, word in words[:7])
+    assert len({y for _, y, _ in words[:7]}) == 2
 
 
 def test_names_of_lines_stand_above_the_chart_on_a_phone(run: Path) -> None:

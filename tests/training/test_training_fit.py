@@ -19,6 +19,7 @@ from r3v.errors import DataError, RunError
 from r3v.policies.model.adapters.files import load_adapter, save_adapter
 from r3v.policies.model.loading import load
 from r3v.settings.config import ModelConfig, TrainConfig
+from r3v.training import keeper
 from r3v.training.fit import fit
 
 MODEL = ModelConfig(path=NAMES["idefics3"], lora_r=4, lora_alpha=8, lora_dropout=0.1)
@@ -70,6 +71,18 @@ def test_fit_learns_and_leaves_an_adapter_and_a_curve(undisturbed):
     assert [float(line.split(",")[1]) for line in lines[1:]] == list(result.losses)
     assert sorted(p.name for p in out.iterdir()) == ["adapter", "fit.json", "losses.csv"]
     assert any(v.abs().max() > 0 for k, v in adapter(result).items() if "lora_B" in k)
+
+
+def test_losses_are_on_disk_while_the_fit_runs(tmp_path, monkeypatch):
+    """Killed in its third step, without a checkpoint: the losses of two steps can be read by whoever watches."""
+    monkeypatch.setattr(keeper, "LIVE", 0.0)
+    with pytest.raises(Killed):
+        fit(
+            load(MODEL, dry_run=True), EXAMPLES, train=TRAIN, model=MODEL, out=tmp_path, seed=3, checkpoint_every=0,
+            callbacks=[KillAt(2)],
+        )  # fmt: skip
+    lines = (tmp_path / "losses.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "1", "2"]
 
 
 def test_a_finished_fit_is_not_done_again(undisturbed):

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     from r3v.serve.address import key_of, listen
 
     serve = serve_config(args)
-    key = key_of(serve)
+    key = key_of(serve.host, serve.api_key_env)
     if args.notebook is None:
         with recall_of(args, None, None):
             pass  # flags of notes without a notebook are refused here, before a model is loaded
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     config = model_config(args, rest)
     remote = bool(config.server.url)
     serve = replace(serve, prompt=args.prompt or ("chat" if remote else "solve"))
-    with listen(serve) as bound:
+    with listen(serve.host, serve.port) as bound:
         policy = make_policy(config.model, config, say=note)
         serve = replace(serve, name=args.name or name_of(args, config, policy))
         opened: Any = closing(cast(Any, policy)) if hasattr(policy, "close") else nullcontext(policy)

@@ -29,7 +29,7 @@ from r3v.curriculum.diagnosis.cells import (
 )
 from r3v.curriculum.diagnosis.effects import Effects, skill_effects
 from r3v.curriculum.diagnosis.examples import Examples
-from r3v.curriculum.diagnosis.findings import Diagnosis, DiagnosisConfig, ModeCell, SkillCell
+from r3v.curriculum.diagnosis.findings import NO_STATEMENT, Diagnosis, DiagnosisConfig, ModeCell, SkillCell
 from r3v.curriculum.diagnosis.shrink import beta_intervals, design_effect, fit_beta, intraclass, shrink_means
 from r3v.errors import DataError
 
@@ -146,7 +146,7 @@ def _skill(
     if not problems:
         note = "no available answer"
     elif problems < config.min_problems:
-        note = f"{problems} problems, fewer than {config.min_problems}: no statement"
+        note = f"{problems} problems, fewer than {config.min_problems}: {NO_STATEMENT}"
     elif everywhere:
         note = "on every problem: its effect cannot be separated from the overall level"
     elif together:
@@ -199,7 +199,7 @@ def _pooled_floor(found: Tally, mode: str) -> bool:
 
 def _support(low: float, problems: int, config: DiagnosisConfig) -> tuple[bool, str]:
     if problems < config.min_problems:
-        return False, f"{problems} problems, fewer than {config.min_problems}: no statement"
+        return False, f"{problems} problems, fewer than {config.min_problems}: {NO_STATEMENT}"
     return (True, "") if low > 0 else (False, "not distinguishable from 0")
 
 

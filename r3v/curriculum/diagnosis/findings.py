@@ -54,6 +54,10 @@ class ModeCell:
     examples: tuple[Example, ...] = ()
 
 
+NO_STATEMENT = "no statement"
+"""How a note ends where a cell has too few problems."""
+
+
 @dataclass(frozen=True)
 class SkillCell:
     """One skill. `raw` is right / answers, `accuracy` its posterior mean with interval.
@@ -79,6 +83,11 @@ class SkillCell:
     everywhere: bool
     note: str
     modes: dict[str, ModeCell]
+
+    @property
+    def stated(self) -> bool:
+        """Whether the data support a statement about the skill: it is ranked, and by enough problems."""
+        return self.rank is not None and not self.note.endswith(NO_STATEMENT)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,19 @@ def shade(value: float) -> str:
 
 
 def order(diagnosis: Diagnosis) -> list[str]:
-    """All skills: the ranked ones from the weakest, then the others by accuracy."""
+    """All skills: the ranked ones from the weakest, then those on too few problems for a statement, then the others by
+    accuracy."""
     rest = sorted(set(diagnosis.skills) - set(diagnosis.ranking), key=lambda n: (diagnosis.skills[n].accuracy, n))
-    return [*diagnosis.ranking, *rest]
+    return [*sorted(diagnosis.ranking, key=lambda n: not diagnosis.skills[n].stated), *rest]
+
+
+def place(diagnosis: Diagnosis, name: str) -> int | None:
+    """The skill's place among those about which something can be said, 1 for the weakest; None for the others. Skills
+    that cannot be told apart share one."""
+    own = diagnosis.skills[name]
+    if not own.stated or own.rank is None:
+        return None
+    return 1 + len({c.rank for c in diagnosis.skills.values() if c.stated and c.rank is not None and c.rank < own.rank})
 
 
 def modes_shown(diagnosis: Diagnosis) -> list[str]:
@@ -35,7 +45,7 @@ def heat_map(diagnosis: Diagnosis, most: int = 40) -> str:
     lines = [head + " ".join(f"{mode[:11]:>11}" for mode in modes)]
     for name in names[:most]:
         cell = diagnosis.skills[name]
-        rank = "" if cell.rank is None else str(cell.rank)
+        rank = place(diagnosis, name) or ""
         low, high = (round(100 * v) for v in cell.ci95)
         own = "" if cell.own is None else f"{100 * cell.own:.0f}"
         shown = name if len(name) <= width else name[: width - 1] + "…"

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from r3v.curriculum.diagnosis.cells import MEANING
 from r3v.curriculum.diagnosis.findings import Diagnosis, Example, ModeCell, SkillCell
-from r3v.curriculum.diagnosis.heat import modes_shown, order
+from r3v.curriculum.diagnosis.heat import modes_shown, order, place
 from r3v.curriculum.diagnosis.judge import sentence
 from r3v.io import atomic_write
 from r3v.pages.gallery import picture
-from r3v.pages.kit import captioned, card, details, page, says, table, tile, whole
+from r3v.pages.kit import Cell, card, count, details, page, says, table, tile, tint, whole
 from r3v.records import Problem
 
 MAX_PICTURES = 60
 """Pictures put into one page."""
-STYLE = """
-.heat{font-size:13px}.heat th,.heat td{padding:4px 5px;white-space:nowrap}.heat thead th{font-size:12px}
-.heat tbody th{white-space:normal;overflow-wrap:break-word;max-width:170px}
-.heat small{display:block;opacity:.75;font-size:11px}
-.wide td,.wide th{white-space:normal;overflow-wrap:anywhere}
-"""
-"""What this page adds to the style of all pages: twelve columns that fit into a card."""
+READING = {
+    "right": "share of right answers, shrunken",
+    "own": "chance of a right answer on a typical problem that needs the skill",
+}
+"""What the columns mean that every heat map has."""
 
 
 def write_page(path: str | Path, diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) -> Path:
@@ -32,14 +30,14 @@ def write_page(path: str | Path, diagnosis: Diagnosis, problems: Mapping[str, Pr
     return Path(path)
 
 
-def render(diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) -> str:
-    """The page as HTML."""
+def render(diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None, nav: str = "") -> str:
+    """The page as HTML, below the links of `nav`."""
     title = f"Diagnosis: {diagnosis.context.get('model', 'model')}"
     pictures = _Pictures(problems or {})
     plain = {k: v for k, v in diagnosis.context.items() if not isinstance(v, dict | list) and v not in ("", None)}
     heading = " · ".join(f"{k}: {v}" for k, v in plain.items())
     body = [
-        f"<style>{STYLE}</style><h1>{escape(title)}</h1>",
+        f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(heading)}</p>',
         _tiles(diagnosis),
         _heat(diagnosis),
@@ -49,7 +47,7 @@ def render(diagnosis: Diagnosis, problems: Mapping[str, Problem] | None = None) 
         *(_skill(diagnosis, name, pictures) for name in order(diagnosis)),
         details("How the numbers are made", _methods(diagnosis), *_not_asked(diagnosis)),
     ]
-    return page(title, body)
+    return page(title, body, nav=nav)
 
 
 def _tiles(diagnosis: Diagnosis) -> str:
@@ -64,62 +62,62 @@ def _tiles(diagnosis: Diagnosis) -> str:
     )
 
 
-def _tint(value: float, full: float = 0.5) -> str:
-    """A background between none and the page's colour for bad, for light and dark."""
-    share = round(70 * min(1.0, max(0.0, value / full)))
-    return f"background:color-mix(in srgb,var(--bad) {share}%,transparent)"
-
-
 def _heat(diagnosis: Diagnosis) -> str:
-    modes = modes_shown(diagnosis)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("skill", "problems", "right", "own", *modes))
-    rows = "".join(_heat_row(name, diagnosis.skills[name], modes) for name in order(diagnosis))
-    caption = (
-        "Percentages with 95 % intervals; the stronger the colour, the worse. "
-        "right: share of right answers, shrunken. own: chance of a "
-        "right answer on a typical problem that needs the skill. * weak beyond chance, + above 0 beyond chance."
-    )
-    meaning = "".join(f"<br><b>{escape(mode)}</b>: {escape(MEANING[mode])}" for mode in modes)
-    return (
-        "<h2>Skills and failure modes</h2>"
-        + (f'<p class="soft">{meaning.removeprefix("<br>")}</p>' if meaning else "")
-        + card(
-            captioned(
-                caption,
-                f'<table class="heat" aria-label="Skills and failure modes"><thead><tr>{head}</tr></thead>'
-                f"<tbody>{rows}</tbody></table>",
-            )
+    """The heat map in two tables: the skills about which something can be said, and, without colours, the others."""
+    modes, names = modes_shown(diagnosis), order(diagnosis)
+    head = ["skill", "problems", "right", "own", *modes]
+    stated = [_heat_row(diagnosis, name, modes) for name in names if diagnosis.skills[name].stated]
+    others = [_heat_row(diagnosis, name, modes) for name in names if not diagnosis.skills[name].stated]
+    shown = [card(table("Weakest first", head, stated, css="dense"))] if stated else []
+    if others:
+        told = (
+            f"Too few problems for a statement, or no effect of its own: {len(others)} of {count(len(names), 'skill')}"
         )
+        shown.append(card(table(told, head, others, css="dense")))
+    return f"<h2>Skills and failure modes</h2>{meanings(modes)}{''.join(shown)}"
+
+
+def meanings(modes: Sequence[str]) -> str:
+    """How a heat map with these columns is read."""
+    every = {**READING, **{mode: MEANING[mode] for mode in modes}}
+    told = "<br>".join(f"<b>{escape(name)}</b>: {escape(meaning)}" for name, meaning in every.items())
+    return (
+        f'<p class="soft">{told}</p><p class="soft">Percentages with 95 % intervals; the stronger the colour, the '
+        "worse. * weak beyond chance, + above 0 beyond chance.</p>"
     )
 
 
-def _heat_row(name: str, cell: SkillCell, modes: list[str]) -> str:
-    rank = f"{cell.rank}. " if cell.rank is not None else ""
-    star = " *" if cell.weak else ""
-    low, high = cell.ci95
-    own = "–" if cell.own is None else whole(100 * cell.own)
-    tint = _tint(0.0 if cell.own is None else 1 - cell.own, 0.9)
-    right = _with_interval(cell.accuracy, low, high)
-    columns = [
-        f"<td>{cell.problems}</td>",
-        f'<td style="{_tint(1 - cell.accuracy, 0.9) if cell.rank is not None else ""}">{right}</td>',
-        f'<td style="{tint}">{own}</td>',
-        *(_heat_cell(cell.modes.get(mode)) for mode in modes),
+def _heat_row(diagnosis: Diagnosis, name: str, modes: Sequence[str]) -> list[str | Cell]:
+    cell, number = diagnosis.skills[name], place(diagnosis, name)
+    shown = f"{number}. {name}" if number else name
+    return [
+        f"{shown} *" if cell.weak else shown,
+        str(cell.problems),
+        *right_and_own(cell),
+        *(mode_cell(cell.modes.get(mode), cell.stated) for mode in modes),
     ]
-    shown = escape(f"{rank}{name}{star}").replace(":", ":<wbr>").replace("_", "_<wbr>")
-    return f'<tr><th scope="row">{shown}</th>{"".join(columns)}</tr>'
 
 
-def _with_interval(value: float, low: float, high: float, mark: str = "") -> str:
-    return f"{whole(100 * value)}{mark}<small>{whole(100 * low)} to {whole(100 * high)}</small>"
+def right_and_own(cell: SkillCell) -> list[Cell]:
+    """The two cells of a skill's accuracy. No statement, no colour."""
+    own = Cell("–") if cell.own is None else Cell(whole(100 * cell.own), css=_tint(1 - cell.own, 0.9, cell.stated))
+    return [Cell(whole(100 * cell.accuracy), _interval(*cell.ci95), _tint(1 - cell.accuracy, 0.9, cell.stated)), own]
 
 
-def _heat_cell(cell: ModeCell | None) -> str:
+def mode_cell(cell: ModeCell | None, stated: bool) -> Cell:
+    """The cell of a failure mode, or a dash where it was not asked for."""
     if cell is None:
-        return "<td>–</td>"
-    low, high = cell.ci95
-    shown = _with_interval(cell.value, low, high, " +" if cell.supported else "")
-    return f'<td style="{_tint(cell.value)}" title="{escape(cell.note, quote=True)}">{shown}</td>'
+        return Cell("–")
+    shown = whole(100 * cell.value) + (" +" if cell.supported else "")
+    return Cell(shown, _interval(*cell.ci95), _tint(cell.value, 0.5, stated), cell.note)
+
+
+def _tint(value: float, full: float, stated: bool) -> str:
+    return tint(value, full) if stated else ""
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{whole(100 * low)} to {whole(100 * high)}"
 
 
 def _limits(diagnosis: Diagnosis) -> str:
@@ -185,12 +183,7 @@ def _example(example: Example, mode: str, pictures: _Pictures) -> str:
 def _methods(diagnosis: Diagnosis) -> str:
     rows = [[name, told] for name, told in diagnosis.methods.items()]
     rows.append(["correlation of answers to one problem beyond its skills and level", f"{diagnosis.icc:.2f}"])
-    return _wide(table("Methods", ["what", "how"], rows))
-
-
-def _wide(drawn: str) -> str:
-    """A table of sentences, which may break."""
-    return f'<div class="wide">{drawn}</div>'
+    return table("Methods", ["what", "how"], rows, css="words")
 
 
 def _not_asked(diagnosis: Diagnosis) -> list[str]:
@@ -199,4 +192,4 @@ def _not_asked(diagnosis: Diagnosis) -> list[str]:
     if not isinstance(missing, dict) or not missing:
         return []
     rows = [[name, str(count), why] for name, reasons in missing.items() for why, count in reasons.items()]
-    return [_wide(table("Problems that were not asked with an aid", ["aid", "problems", "because"], rows))]
+    return [table("Problems that were not asked with an aid", ["aid", "problems", "because"], rows, css="words")]

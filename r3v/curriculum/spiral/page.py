@@ -7,48 +7,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from r3v.curriculum.diagnosis.cells import MEANING
-from r3v.curriculum.diagnosis.findings import Diagnosis, ModeCell, SkillCell, read_diagnosis
+from r3v.curriculum.diagnosis.findings import Diagnosis, SkillCell, read_diagnosis
 from r3v.curriculum.diagnosis.heat import modes_shown, order
+from r3v.curriculum.diagnosis.page import meanings, mode_cell, right_and_own
 from r3v.errors import RunError
 from r3v.io import atomic_write
 from r3v.pages import charts
-from r3v.pages.charts import Point
-from r3v.pages.kit import captioned, card, count, details, page, points, table, tile, whole
+from r3v.pages.charts import point
+from r3v.pages.kit import Cell, card, count, details, page, percent, points, table, tile
 
 Json = Mapping[str, Any]
 
 
 def write_report(run: str | Path, out: str | Path | None = None) -> Path:
     """Write `RUN/report.html` (or `out`); returns its path. Raises RunError where the folder is no spiral."""
-    folder = Path(run)
+    target = Path(out) if out is not None else Path(run) / "report.html"
+    atomic_write(target, page(*render(Path(run))))
+    return target
+
+
+def render(folder: Path) -> tuple[str, list[str]]:
+    """Title and body of the page. Raises what `write_report` raises."""
     try:
         value = json.loads((folder / "run.json").read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise RunError(f"{folder}: cannot read run.json ({error}), expected a run folder of `r3v evolve`") from error
     if value.get("kind") != "evolve" or not value["rounds"]:
         raise RunError(f"{folder}: found no closed iteration of `r3v evolve`; run it first")
-    found = [
+    diagnoses = [
         read_diagnosis(folder / f"round_{r['round']:02d}" / "diagnosis" / "diagnosis.json") for r in value["rounds"]
     ]
-    target = Path(out) if out is not None else folder / "report.html"
-    atomic_write(target, render(value, found, (folder / "config.yaml").read_text()))
-    return target
-
-
-def render(value: Json, diagnoses: Sequence[Diagnosis], settings: str) -> str:
-    """The page as HTML: `value` is `run.json`, `diagnoses` one for each of its turns."""
+    settings = (folder / "config.yaml").read_text()
     title = f"Spiral: {Path(value['recipe'] or 'run').stem}"
     told = (
         f"{count(len(value['rounds']) - 1, 'iteration')} · preset {value['preset']} · mixture {value['mixture']} · "
         f"learner {' then '.join(value['learners'])}"
     )
     stopped = f'<p class="bad">Stopped: {escape(value["stopped"])}</p>' if value["stopped"] else ""
-    body = [
+    return title, [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(told)}</p>',
         stopped,
@@ -60,7 +61,6 @@ def render(value: Json, diagnoses: Sequence[Diagnosis], settings: str) -> str:
         _spent(value),
         details("Settings of the run", f"<pre><code>{escape(settings)}</code></pre>"),
     ]
-    return page(title, body)
 
 
 def _name(turn: Json) -> str:
@@ -89,20 +89,11 @@ def _tiles(value: Json) -> str:
     )
 
 
-def _percent(cell: Json) -> str:
-    low, high = cell["ci95"]
-    return f"{100 * cell['accuracy']:.1f}\n{100 * low:.1f} to {100 * high:.1f}"
-
-
-def _point(x: float, cell: Json, solid: bool = True) -> Point:
-    return Point(x, cell["accuracy"], cell["ci95"][0], cell["ci95"][1], solid)
-
-
 def _accuracy(turns: Sequence[Json]) -> str:
     names = list(turns[0]["eval"])
-    series = {n: [_point(t["round"], t["eval"][n], t["accepted"]) for t in turns] for n in names}
+    series = {n: [point(t["round"], t["eval"][n], t["accepted"]) for t in turns] for n in names}
     rows = [
-        [_name(t), *(_percent(t["eval"][n]) for n in names), _percent(t["gate"]["greedy"]),
+        [_name(t), *(percent(t["eval"][n]) for n in names), percent(t["gate"]["greedy"]),
          "yes" if t["accepted"] else "no"]
         for t in turns
     ]  # fmt: skip
@@ -123,73 +114,37 @@ def _heat(turns: Sequence[Json], diagnoses: Sequence[Diagnosis]) -> str:
     modes = list(dict.fromkeys(mode for found in diagnoses for mode in modes_shown(found)))
     names = list(dict.fromkeys(name for found in diagnoses for name in order(found)))
     columns = ["right", "own", *modes]
-    groups = "".join(
-        f'<th scope="colgroup" colspan="{len(columns)}" style="{_EDGE}">{escape(_name(t))}: '
-        f"{100 * found.accuracy:.0f} % of {found.problems} probes</th>"
+    groups = [
+        (f"{_name(t)}: {100 * found.accuracy:.0f} % of {found.problems} probes", len(columns))
         for t, found in zip(turns, diagnoses, strict=True)
-    )
-    heads = "".join(
-        f'<th scope="col" style="{_EDGE if i == 0 else ""}">{escape(name)}</th>'
-        for _ in turns
-        for i, name in enumerate(columns)
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(_cells(found.skills.get(name), modes) for found in diagnoses)
-        + "</tr>"
-        for name in names
-    )
+    ]
+    rows = [[name, *(c for found in diagnoses for c in _cells(found.skills.get(name), modes))] for name in names]
     caption = (
-        "Percentages; the stronger the colour, the worse. "
-        "right: share of right answers, shrunken. own: chance of a right answer on a "
-        "typical problem that needs the skill. * weak beyond chance, + failure mode above 0 beyond chance. Each "
-        "diagnosis asks new problems. Weakest skill at the start first."
+        "Each diagnosis asks new problems. Weakest skill at the start first; without colour: too few problems for a "
+        "statement."
     )
-    meaning = "".join(f"<br><b>{escape(mode)}</b>: {escape(MEANING[mode])}" for mode in modes)
-    drawn = captioned(
-        caption,
-        f"<table aria-label='Skills by iteration'><thead><tr><td></td>{groups}</tr><tr><th scope='col'>skill</th>"
-        f"{heads}</tr></thead><tbody>{rows}</tbody></table>",
-    )
+    drawn = table(caption, ["skill", *columns * len(turns)], rows, css="dense", groups=groups)
     limits = "".join(
         f"<li>{escape(_name(t))}: {escape(limit)}</li>"
         for t, found in zip(turns, diagnoses, strict=True)
         for limit in found.limits
     )
     told = details("What these data cannot say", f"<ul>{limits}</ul>") if limits else ""
-    said = f"<p class='soft'>{meaning.removeprefix('<br>')}</p>" if meaning else ""
-    return f"<h2>Heat maps</h2>{said}{card(drawn)}{told}"
+    return f"<h2>Heat maps</h2>{meanings(modes)}{card(drawn)}{told}"
 
 
-_EDGE = "border-left:2px solid var(--rule);padding-left:12px"
-
-
-def _tint(value: float, full: float) -> str:
-    """A background from nothing to the page's colour for bad, at `full` and above."""
-    share = round(70 * min(1.0, max(0.0, value / full)))
-    return f"background:color-mix(in srgb,var(--bad) {share}%,transparent)"
-
-
-def _cells(cell: SkillCell | None, modes: Sequence[str]) -> str:
+def _cells(cell: SkillCell | None, modes: Sequence[str]) -> list[Cell]:
+    """A skill's cells of one diagnosis, a line before the first."""
     if cell is None:
-        return f'<td style="{_EDGE}">–</td>' + "<td>–</td>" * (1 + len(modes))
-    low, high = cell.ci95
-    tip = f"{cell.problems} problems, {100 * low:.0f} to {100 * high:.0f} %. {cell.note}"
-    star = " *" if cell.weak else ""
-    own = "<td>–</td>" if cell.own is None else f'<td style="{_tint(1 - cell.own, 0.9)}">{whole(100 * cell.own)}</td>'
-    tint = f";{_tint(1 - cell.accuracy, 0.9)}" if cell.rank is not None else ""  # no statement, no colour
-    right = f'style="{_EDGE}{tint}" title="{escape(tip, quote=True)}"'
-    return f"<td {right}>{whole(100 * cell.accuracy)}{star}</td>{own}" + "".join(
-        _mode(cell.modes.get(m)) for m in modes
+        return [Cell("–", css="edge"), *[Cell("–")] * (1 + len(modes))]
+    right, own = right_and_own(cell)
+    first = replace(
+        right,
+        text=f"{right.text} *" if cell.weak else right.text,
+        css=f"edge {right.css}".strip(),
+        tip=f"{count(cell.problems, 'problem')}. {cell.note}".strip(),
     )
-
-
-def _mode(cell: ModeCell | None) -> str:
-    if cell is None:
-        return "<td>–</td>"
-    mark = " +" if cell.supported else ""
-    tip = escape(f"{whole(100 * cell.ci95[0])} to {whole(100 * cell.ci95[1])} %. {cell.note}", quote=True)
-    return f'<td style="{_tint(cell.value, 0.5)}" title="{tip}">{whole(100 * cell.value)}{mark}</td>'
+    return [first, own, *(mode_cell(cell.modes.get(m), cell.stated) for m in modes)]
 
 
 # ---- practice, skills, spending ------------------------------------------------------------------
@@ -202,8 +157,8 @@ def _practice(turns: Sequence[Json]) -> str:
     skills = list(dict.fromkeys(skill for t in done for skill in t["mixture"]["weights"]))
     skills.sort(key=lambda s: -max(t["mixture"]["weights"].get(s, 0.0) for t in done))
     rows = [
-        [skill, *(f"{100 * t['mixture']['weights'].get(skill, 0.0):.1f}\n{t['practice']['cells'].get(skill, 0)} items"
-                  for t in done)]
+        [skill, *(Cell(f"{100 * t['mixture']['weights'].get(skill, 0.0):.1f}",
+                       count(t["practice"]["cells"].get(skill, 0), "item")) for t in done)]
         for skill in skills
     ]  # fmt: skip
     counts = [
@@ -226,7 +181,7 @@ def _counts(found: Json) -> str:
 
 def _skills(final: Json) -> str:
     drawn = [
-        (name, _point(0, sides["start"], False), _point(1, sides["end"]))
+        (name, point(0, sides["start"], False), point(1, sides["end"]))
         for name, sides in final["skills"].items()
         if sides["start"]["n"] and sides["end"]["n"]
     ]
@@ -235,7 +190,7 @@ def _skills(final: Json) -> str:
     drawn.sort(key=lambda row: row[1].value)
     chart = charts.change_chart("Greedy accuracy by skill", drawn, ("start", "end"))
     rows = [
-        [name, str(sides["end"]["n"]), _percent(sides["start"]), _percent(sides["end"]),
+        [name, str(sides["end"]["n"]), percent(sides["start"]), percent(sides["end"]),
          "yes" if name in final["weakest_quarter"]["skills"] else ""]
         for name, sides in final["skills"].items()
     ]  # fmt: skip

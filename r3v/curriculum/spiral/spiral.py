@@ -233,7 +233,7 @@ def measure(run: Run, folder: Path, standing: Standing, held: Held, parts: Parts
 
 def accept(run: Run, number: int) -> dict[str, Any]:
     """The fair gate's verdict, and the guard's on the skills the best accepted turn had."""
-    decision = run.judge(number)
+    decision = run.judge(number, "iteration")
     before, after = (read_rows(run.round_folder(n) / "gate.parquet") for n in (run.best, number))
     return guard(decision, before, after, run.config.guard).to_dict()
 

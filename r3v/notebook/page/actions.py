@@ -13,6 +13,8 @@ from r3v.notebook.evolve.value import Value, values
 from r3v.notebook.exchange import people
 from r3v.notebook.exchange.editing import TEMPLATE, from_markdown, to_markdown
 from r3v.notebook.page import pages as ui_pages
+from r3v.notebook.page.judged import verdicts
+from r3v.notebook.page.pages import Where
 from r3v.notebook.store import changes
 from r3v.notebook.store.note import Note, State
 from r3v.notebook.store.store import Notebook
@@ -41,11 +43,17 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One notebook, the person at the page, and the secret that its forms carry."""
+    """One notebook, the person at the page, and the secret that its forms carry, empty where nothing can be changed."""
 
     notebook: Notebook
     author: str
     csrf: str
+    base: str = ""
+    """Below which address the pages are served."""
+
+    @property
+    def where(self) -> Where:
+        return Where(self.base, self.csrf)
 
     def picture(self, query: Fields) -> tuple[bytes, str]:
         """Bytes and media type of a picture. Raises DataError for a blob that is none: nothing else is served."""
@@ -76,38 +84,41 @@ def _show(note: str) -> Redirect:
 
 def notes(site: Site, query: Fields) -> Page:
     found = site.notebook.notes(retired=True)
-    measured = {name: ui_pages.benefit_text(value) for name, value in site.benefits(found).items()}
-    return Page("Notes", ui_pages.note_list(found, site.notebook.event_counts(), measured))
+    judged, counts = verdicts(site.notebook, found), site.notebook.event_counts()
+    search, order = query.get("q", ""), query.get("sort", "name")
+    body = ui_pages.note_list(site.where, found, counts, judged, site.benefits(found), search, order)
+    return Page("Notes", body)
 
 
 def note(site: Site, query: Fields) -> Page:
     found = people.find(site.notebook, _need(query, "id"))
     history = changes.note_log(site.notebook, found.id)
     counts = site.notebook.event_counts().get(found.id, {})
-    benefit = ui_pages.benefit_text(site.benefits({found.id: found})[found.id])
-    return Page(found.id, ui_pages.note_page(found, history, counts, benefit, site.csrf))
+    judged = verdicts(site.notebook, {found.id: found}).get(found.id)
+    value = site.benefits({found.id: found})[found.id]
+    return Page(found.id, ui_pages.note_page(site.where, found, history, counts, judged, value))
 
 
 def log(site: Site, query: Fields) -> Page:
     nb = site.notebook
-    return Page("History", ui_pages.history_page(nb.log(), nb.head(), nb.refs(), nb.moves(), site.csrf))
+    return Page("History", ui_pages.history_page(site.where, nb.log(), nb.head(), nb.refs(), nb.moves()))
 
 
 def commit(site: Site, query: Fields) -> Page:
     found = site.notebook.get_commit(site.notebook.resolve(_need(query, "id")))
     changed = [] if found.parent is None else changes.diff(site.notebook, found.parent, found.hash)
-    return Page(f"Commit {found.hash[:12]}", ui_pages.commit_page(found, changed))
+    return Page(f"Change {found.hash[:7]}", ui_pages.commit_page(site.where, found, changed))
 
 
 def edit_page(site: Site, query: Fields) -> Page:
     found = people.find(site.notebook, _need(query, "id"))
     given = {"id": found.id, "base": found.revision}
-    return Page(f"Edit {found.id}", ui_pages.edit_form("/edit", to_markdown(found), site.csrf, given))
+    return Page(f"Edit {found.id}", ui_pages.edit_form(site.where, "/edit", to_markdown(found), given))
 
 
 def add_page(site: Site, query: Fields) -> Page:
     text = TEMPLATE.format(id=f"note-{uuid.uuid4().hex[:8]}")
-    return Page("New note", ui_pages.edit_form("/add", text, site.csrf, {}))
+    return Page("New note", ui_pages.edit_form(site.where, "/add", text, {}))
 
 
 def verify_page(site: Site, query: Fields) -> Page:
@@ -130,7 +141,7 @@ def edit(site: Site, fields: Fields) -> Page | Redirect:
         )
     except R3VError as error:  # what was typed stays in the box
         given = {"id": name, "base": before.revision}
-        body = ui_pages.edit_form("/edit", fields.get("text", ""), site.csrf, given, str(error))
+        body = ui_pages.edit_form(site.where, "/edit", fields.get("text", ""), given, str(error))
         return Page(f"Edit {name}", body, _status(error))
     return _show(name)
 
@@ -140,7 +151,7 @@ def add(site: Site, fields: Fields) -> Page | Redirect:
         new = _typed(fields)
         people.add(site.notebook, new, author=site.author, message=fields.get("message", "").strip() or None)
     except R3VError as error:
-        body = ui_pages.edit_form("/add", fields.get("text", ""), site.csrf, {}, str(error))
+        body = ui_pages.edit_form(site.where, "/add", fields.get("text", ""), {}, str(error))
         return Page("New note", body, _status(error))
     return _show(new.id)
 
@@ -179,11 +190,10 @@ def revert(site: Site, fields: Fields) -> Redirect:
     return Redirect("/log")
 
 
+READ: dict[str, Callable[[Site, Fields], Page]] = {"/": notes, "/note": note, "/log": log, "/commit": commit}
+"""Pages that need nobody who changes something."""
 GET: dict[str, Callable[[Site, Fields], Page]] = {
-    "/": notes,
-    "/note": note,
-    "/log": log,
-    "/commit": commit,
+    **READ,
     "/edit": edit_page,
     "/add": add_page,
     "/verify": verify_page,

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,15 +25,13 @@ from r3v.notebook.exchange.people import whoami
 from r3v.notebook.page import pages as ui_pages
 from r3v.notebook.page.actions import GET, POST, Page, Site
 from r3v.notebook.store.store import Notebook
+from r3v.pages.kit import POLICY
 
 MAX_BODY = 1 << 20
 LINGER = 5.0  # seconds at most that what is still being sent after the answer is read and thrown away
 COOKIE = "r3v_notebook"
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
-        "base-uri 'none'"
-    ),
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -164,9 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         if "token" in query and self.server.token is not None:
             self._cookie(path, {name: value for name, value in query.items() if name != "token"})
             return
-        if path == "/style.css":
-            self._send(HTTPStatus.OK, ui_pages.STYLE.encode(), "text/css; charset=utf-8")
-        elif path == "/blob":
+        if path == "/blob":
             self._send(HTTPStatus.OK, *self.server.site.picture(query))
         elif path in GET:
             self._page(GET[path](self.server.site, query))
@@ -208,11 +205,11 @@ class Handler(BaseHTTPRequestHandler):
         self._html(found.status, found.title, found.body)
 
     def _html(self, status: HTTPStatus, title: str, body: str) -> None:
-        text = ui_pages.page(title, body, self.server.notebook.path.name)
+        text = ui_pages.page(title, body, self.server.notebook.path.name, self.server.site.where.nav())
         self._send(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8")
 
     def _fail(self, status: HTTPStatus, reason: str) -> None:
-        self._html(status, status.phrase, f'<p class="error">{ui_pages.escape(reason)}</p>')
+        self._html(status, status.phrase, f'<p class="error">{escape(reason)}</p>')
 
     def _send(self, status: HTTPStatus, data: bytes, kind: str) -> None:
         self.send_response(status)

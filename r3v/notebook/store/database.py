@@ -30,7 +30,7 @@ class Database:
     whose locks do not hold.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = False, wait: float = WAIT) -> None:
+    def __init__(self, path: str | Path, *, create: bool = False, wait: float = WAIT, read_only: bool = False) -> None:
         self.path = Path(path)
         self._wait = wait
         self._lock = threading.RLock()
@@ -41,7 +41,10 @@ class Database:
         if create:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(self.path, timeout=wait, isolation_level=None, check_same_thread=False)
+            place = f"{self.path.absolute().as_uri()}?mode=ro" if read_only else self.path
+            self._db = sqlite3.connect(
+                place, timeout=wait, isolation_level=None, check_same_thread=False, uri=read_only
+            )
         except sqlite3.Error as error:
             raise RunError(f"{self.path}: cannot be opened: {error}") from error
         try:

@@ -78,10 +78,10 @@ def _commit(row: Sequence[Any]) -> Commit:
 class Reader(Attachments):
     """The half of a notebook that writes nothing."""
 
-    def __init__(self, path: str | Path, *, create: bool = False, wait: float = WAIT) -> None:
+    def __init__(self, path: str | Path, *, create: bool = False, wait: float = WAIT, read_only: bool = False) -> None:
         self._snapshots: dict[str, dict[str, str]] = {}
         self._notes: dict[str, Note] = {}
-        super().__init__(path, create=create, wait=wait)
+        super().__init__(path, create=create, wait=wait, read_only=read_only)
 
     def _forget(self) -> None:
         self._snapshots.clear()

@@ -31,13 +31,13 @@ class Notebook(Reader):
     """Open with `Notebook.open(path)`; usable as a context manager and from several threads."""
 
     @classmethod
-    def open(cls, path: str | Path, create: bool = False, *, wait: float = WAIT) -> Notebook:
+    def open(cls, path: str | Path, create: bool = False, *, wait: float = WAIT, read_only: bool = False) -> Notebook:
         """Open a notebook, or make an empty one when `create` and there is none.
 
         Raises RunError when the file is missing, is no notebook, or has another format. `wait` is how many seconds a
-        write waits for another process.
+        write waits for another process. `read_only`: SQLite itself refuses to change the file.
         """
-        return cls(path, create=create, wait=wait)
+        return cls(path, create=create, wait=wait, read_only=read_only)
 
     def _create(self) -> None:
         super()._create()

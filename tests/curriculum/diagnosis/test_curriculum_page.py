@@ -17,11 +17,12 @@ from r3v.app.commands import diagnose as diagnose_commands
 from r3v.app.parser import Parser
 from r3v.curriculum.diagnosis.cells import MODES, ProbeRecord
 from r3v.curriculum.diagnosis.diagnosis import diagnose
-from r3v.curriculum.diagnosis.findings import SkillCell, read_diagnosis
-from r3v.curriculum.diagnosis.heat import heat_map, shade
-from r3v.curriculum.diagnosis.page import _heat_row, render
+from r3v.curriculum.diagnosis.findings import ModeCell, SkillCell, read_diagnosis
+from r3v.curriculum.diagnosis.heat import heat_map, order, place, shade
+from r3v.curriculum.diagnosis.page import mode_cell, render, right_and_own
 from r3v.curriculum.diagnosis.probes import probe_set
 from r3v.errors import ConfigError, DataError
+from r3v.pages.kit import Cell
 from r3v.policies.scripted import ScriptedPolicy
 from r3v.records import BytesImage, Outcome, Problem, Prompt
 from r3v.settings.config import Config, ModelConfig, SampleConfig
@@ -111,8 +112,9 @@ def test_a_long_list_is_cut_in_the_terminal_only() -> None:
     made = [ProbeRecord(f"p{i}", "base", (f"s{i % 50:02d}",), Outcome.CORRECT) for i in range(100)]
     text = heat_map(diagnose(made))
     assert "... and 10 more skills" in text
-    assert render(diagnose(made)).count('<th scope="row">s') == 0, "ranked rows begin with their rank"
-    assert render(diagnose(made)).count('<th scope="row">') >= 50
+    text = render(diagnose(made))
+    assert text.count('<th scope="row">s') == 50, "two problems each are too few for a place in the ranking"
+    assert "50 of 50 skills" in text
 
 
 def scripted(problems: list[Problem]) -> ScriptedPolicy:
@@ -150,7 +152,7 @@ def test_the_command_writes_json_page_and_answers_and_goes_on_after_a_stop(
     circle = found.skills["perception:circle"]
     assert circle.modes["perception"].note == f"{circle.problems} problems, fewer than 10: no statement"
     assert found.context["iteration"] == 2
-    assert shown.splitlines()[1].split()[1] == weakest[:30]
+    assert order(found)[0][:30] in shown.splitlines()[1]
     assert "data:image/png" in (tmp_path / "d" / "diagnosis.html").read_text()
     assert (tmp_path / "d" / "diagnosis.json.config.yaml").exists()
     calls = len(policy.calls)
@@ -177,10 +179,25 @@ def registered() -> Parser:
 def test_no_statement_has_no_colour_and_nothing_is_minus_nought() -> None:
     """A skill on too few problems to rank is not red, however wrong; an interval from just below 0 begins at 0."""
     cell = SkillCell(2, 2, 0.0, 0.1, (-0.001, 0.4), None, None, None, None, None, None, False, (), False, "too few", {})
-    row = _heat_row("perception:line", cell, [])
-    assert "color-mix(in srgb,var(--bad)" not in row.replace("var(--bad) 0%", "")
-    assert "-0" not in row
-    assert ">10<small>0 to 40</small>" in row
+    assert right_and_own(cell) == [Cell("10", "0 to 40"), Cell("–")]
+    few = replace(cell, rank=1, own=0.05, note="2 problems, fewer than 10: no statement")
+    assert [c.css for c in right_and_own(few)] == ["", ""]
+    assert mode_cell(ModeCell(0.5, (-0.002, 0.9), 2, False), few.stated) == Cell("50", "0 to 90")
+    known = replace(few, note="")
+    assert [c.css for c in right_and_own(known)] == ["t7", "t7"], "10 % right: as red as it gets"
+
+
+def test_skills_with_a_statement_stand_first_and_are_counted_alone() -> None:
+    """a and b are ranked 1 and 3 on enough problems, c is ranked 2 on two: places 1, 2 and none."""
+    base = SkillCell(12, 12, 0.1, 0.1, (0.0, 0.4), None, None, None, None, None, 1, False, (), False, "", {})
+    few = replace(base, rank=2, problems=2, note="2 problems, fewer than 10: no statement")
+    found = replace(
+        diagnose(evil_records()), skills={"c": few, "b": replace(base, rank=3), "a": base}, ranking=("a", "c", "b")
+    )
+    assert order(found) == ["a", "b", "c"]
+    assert [place(found, name) for name in "abc"] == [1, 2, None]
+    text = render(found)
+    assert text.index(">1. a<") < text.index(">2. b<") < text.index("1 of 3 skills") < text.index('<th scope="row">c<')
 
 
 def test_other_categories(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,23 @@ def test_the_page(undisturbed: Path, tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", ""), "nothing is fetched"
     with pytest.raises(RunError, match=r"expected a run folder of `r3v evolve`"):
         write_report(tmp_path)
+
+
+def test_words_of_files_are_escaped_in_the_page(undisturbed: Path, tmp_path: Path) -> None:
+    copy, evil = tmp_path / "run", "<script>alert('&')</script>"
+    shutil.copytree(undisturbed, copy)
+    value = json.loads((copy / "run.json").read_text())
+    value |= {"recipe": evil, "preset": evil, "mixture": evil, "learners": [evil], "stopped": evil}
+    for turn in value["rounds"]:
+        turn["reason"] = evil
+        turn["eval"][evil] = turn["eval"]["greedy"]
+    (copy / "run.json").write_text(json.dumps(value))
+    (copy / "config.yaml").write_text(f"a: {evil}")
+    found = copy / "round_00" / "diagnosis" / "diagnosis.json"
+    found.write_text(found.read_text().replace("perception:line", "<script>line"))
+    page = write_report(copy).read_text()
+    assert page.count("&lt;script&gt;") > 10
+    assert "<script>" not in page
 
 
 def test_a_finished_run_is_not_done_again(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

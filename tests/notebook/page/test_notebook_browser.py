@@ -25,7 +25,7 @@ def test_a_person_clicks_through_the_page(path: Path, tmp_path: Path) -> None:
         assert EVIL in browser.text(), "markup of a note is shown as text"
         assert "+100.0 points" in browser.text()
         assert browser.run("document.images[0].naturalWidth") == 1
-        assert browser.run("getComputedStyle(document.body).maxWidth") == "960px", (
+        assert browser.run("getComputedStyle(document.querySelector('main')).maxWidth") == "1000px", (
             "the style sheet came through the CSP"
         )
         browser.click("a", "Edit")

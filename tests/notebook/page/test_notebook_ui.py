@@ -103,6 +103,55 @@ def test_a_note_is_shown_with_all_that_is_known_of_it(path: Path) -> None:
         assert "every hash fits" in client.get("/verify")[1].lower()
 
 
+def test_the_list_tells_the_verdict_of_the_gate_and_can_be_searched_and_sorted(tmp_path: Path) -> None:
+    """`sums` won 5 and lost 1 of 8 problems, `bars` was never judged, `turns` was changed by hand after its verdict."""
+    file = tmp_path / "n.notebook"
+    won = {"accepted": True, "reason": "better", "wins": 5, "losses": 1, "items": list("abcdefgh")}
+    won |= {"effect": 0.5, "ci95": [0.1, 0.9]}
+    with Notebook.open(file, create=True) as nb:
+        nb.commit([Note(id="sums", subject="angle sums", guidance="180")], message="m", author="g", receipt=won)
+        turns = Note(id="turns", subject="turning", guidance="clockwise")
+        nb.commit([turns], message="m", author="g", receipt=won | {"wins": 2, "losses": 0, "effect": 0.25})
+        nb.commit([replace(turns, guidance="left", parents=(turns.revision,))], message="m", author="ann")
+        nb.commit([Note(id="bars", subject="axes", guidance="read the axis")], message="by hand", author="ann")
+        shown = {"note": "sums", "revision": nb.notes()["sums"].revision, "withheld": False, "outcome": "wrong"}
+        nb.record_many([("retrieved", shown)] * 14)
+    with served(file) as client:
+        text = client.get("/")[1]
+        assert "5 won, 1 lost of 8 problems<small>+50.0 points (95 % interval +10.0 to +90.0)</small>" in text
+        assert "2 won, 0 lost of 8 problems" in text
+        assert text.count("changed by hand since") == 1
+        assert text.count("not judged") == 1
+        assert "0 of 14 right when shown, never withheld to compare" in text
+        assert re.findall(r'id=(\w+)">', text) == ["bars", "sums", "turns"]
+        assert re.findall(r'id=(\w+)">', client.get("/?sort=gate")[1]) == ["sums", "turns", "bars"]
+        assert re.findall(r'id=(\w+)">', client.get("/?sort=shown")[1])[0] == "sums"
+        assert re.findall(r'id=(\w+)">', client.get("/?q=AXIS+read")[1]) == ["bars"]
+        assert "No note holds these words" in client.get("/?q=zebra")[1]
+        assert 'value="&quot;&gt;&lt;b&gt;"' in client.get("/?q=%22%3E%3Cb%3E")[1]
+
+
+def test_hashes_do_not_fill_the_history(tmp_path: Path) -> None:
+    file = tmp_path / "n.notebook"
+    hashes = tuple(f"text:{n:064x}" for n in range(12))
+    with Notebook.open(file, create=True) as nb:
+        nb.commit([Note(id="n", subject="s", guidance="g", source_hashes=hashes)], message="m", author="a")
+        head = nb.head()
+    with served(file) as client:
+        for place in ("/note?id=n", f"/commit?id={head}"):
+            text = client.get(place)[1]
+            assert "+guidance: g" in text
+            assert "and 12 hashes" in text
+            assert "text:000" not in text
+
+
+def test_a_notebook_opened_to_be_read_cannot_be_changed(path: Path) -> None:
+    with Notebook.open(path, read_only=True) as nb:
+        assert list(nb.notes()) == ["bars"]
+        with pytest.raises(RunError, match="readonly"):
+            nb.commit([Note(id="x", subject="s", guidance="g")], message="m", author="a")
+
+
 def test_clicking_through_edit_retire_rollback_revert(path: Path) -> None:
     with served(path) as client, Notebook.open(path) as nb:
         page = client.get("/edit?id=bars")[1]
@@ -233,7 +282,7 @@ def test_other_addresses_always_have_a_token(path: Path) -> None:
     with served(path, host="0.0.0.0") as client:
         assert client.server.token
         assert client.get("/")[0] == 401
-        assert client.get("/style.css")[0] == 401
+        assert client.get("/log")[0] == 401
     with served(path) as client:
         assert client.server.token is None
     assert [is_loopback(h) for h in ("127.0.0.5", "::1", "localhost", "0.0.0.0", "example.org")] == [True] * 3 + [
