@@ -34,7 +34,8 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "edit": _edit,
     "agents": _agents,
 }
-"""Name -> factory. `geoworld(exclude=)`, `euclid(exclude=, asked=)`, `edit(seeds=, ops=, ...)`, `agents(roles=, ...)`."""
+"""Name -> factory. `geoworld(exclude=)`, `euclid(exclude=, asked=)`, `edit(seeds=, ops=, ...)`, and
+`agents(roles=, ...)`."""
 
 
 def generator(name: str, **options: Any) -> Generator:

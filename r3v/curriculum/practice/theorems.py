@@ -18,7 +18,7 @@ from r3v.curriculum.practice.item import (
     with_provenance,
 )
 from r3v.data.euclid import TAGS, Item, make, theorem_homes
-from r3v.errors import ConfigError, DataError
+from r3v.errors import ConfigError
 from r3v.records import Problem
 
 STEPS = (1, 5)
@@ -113,7 +113,7 @@ class EuclidGenerator:
         if problem.question != item.problem.question or problem.choices not in (None, item.problem.choices):
             return Checked("unknown", "question or choices are not those of the item it was made from")
         if problem.gold_text != item.problem.gold_text:
-            return Checked("wrong", f"the gold is stated as {problem.gold_text}, the item says {item.problem.gold_text}")
+            return Checked("wrong", f"the gold is stated as {problem.gold_text}, made as {item.problem.gold_text}")
         found, stated = item.figure.measure(item.target), float(item.answer)
         if abs(found - stated) > TOLERANCE * max(1.0, abs(stated)):
             return Checked("wrong", f"the answer is stated as {stated:g}, the figure measures {found:g}")

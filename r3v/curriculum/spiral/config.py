@@ -112,8 +112,8 @@ class PracticeGroup:
     """Items made for the weak skills, and which of them are practised."""
 
     generator: Literal["geoworld", "euclid", "edit", "agents"] = "geoworld"
-    """geoworld or euclid (exact by construction; skills of euclid are theorems, as `geoqa:DIR?split=train&skills=theorems`
-    names them), edit (of `data.seeds`), or agents (models, as `agents` says)."""
+    """geoworld or euclid (exact by construction; euclid's skills are theorems, which `geoqa:DIR?split=train` names with
+    `skills=theorems`), edit (of `data.seeds`), or agents (models, as `agents` says)."""
     items: int = 160
     """Items practised in an iteration, replayed ones included."""
     overdraw: float = 1.5
