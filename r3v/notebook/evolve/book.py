@@ -2,8 +2,9 @@
 
 Its pages are written from the rules alone (`r3v.data.euclid.rules.advice`). Which page a failure calls for, the
 theorems of the problem's solution say, which data name as its skills (`geoqa:DIR?split=train&skills=theorems`): a page
-fits where all its theorems are among them. Of several, the first of these decides: pages that are more than
-bookkeeping, those about the most theorems of the solution, and the words that are nearest to the question's.
+fits where all its theorems are among them, or one that is more than bookkeeping. Of several, the first of these
+decides: pages about more than bookkeeping, pages that fit whole, those about the most theorems of the solution, and
+the words that are nearest to the question's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from r3v.notebook.evolve.supervisors import Failure, Lesson
 from r3v.notebook.store.note import Note
 from r3v.records import Problem
 
+_BOOKKEEPING = frozenset(tag for rule in (*PLAIN, *TRIVIAL) for tag in RULES[rule].tags)
+"""Theorems that nearly every solution uses, such as the sum of two angles side by side."""
 LOOKED_AT = 64
 """Training problems that are looked at for theorems before a run begins."""
 
@@ -40,8 +43,8 @@ class Page:
 
     @property
     def plain(self) -> bool:
-        """Whether the rule is bookkeeping that nearly every solution has."""
-        return self.rule in PLAIN or self.rule in TRIVIAL
+        """Whether the page is about nothing but bookkeeping."""
+        return _BOOKKEEPING.issuperset(self.theorems)
 
     @property
     def note(self) -> Note:
@@ -65,14 +68,20 @@ class TheoremBook:
     def page(self, problem: Problem) -> Page | None:
         """The page that this problem calls for; None where it names no theorem of the book."""
         used = set(problem.skills)
-        fitting = [i for i, page in enumerate(self.pages) if used.issuperset(page.theorems)]
+        told = used - _BOOKKEEPING
+        fitting = [
+            i
+            for i, page in enumerate(self.pages)
+            if used.issuperset(page.theorems) or not told.isdisjoint(page.theorems)
+        ]
         if not fitting:
             return None
-        near_N = self._rows_ND @ self._words.embed_problems([problem])[0]
+        alike_N = self._rows_ND @ self._words.embed_problems([problem])[0]
 
-        def rank(i: int) -> tuple[bool, int, float]:
+        def rank(i: int) -> tuple[bool, bool, int, float]:
             page = self.pages[i]
-            return not page.plain, len(page.theorems), float(near_N[i])
+            whole = used.issuperset(page.theorems)
+            return not page.plain, whole, len(used.intersection(page.theorems)), float(alike_N[i])
 
         return self.pages[max(fitting, key=rank)]
 

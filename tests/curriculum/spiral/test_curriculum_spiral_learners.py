@@ -177,11 +177,13 @@ def test_theorems_are_practised_by_the_built_in_model_and_kill_nine_changes_noth
     start = time.monotonic()
     subprocess.run(command(tmp_path / "a", *more), check=True, capture_output=True)
     whole = time.monotonic() - start
-    with subprocess.Popen(command(tmp_path / "b", *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen(
+        command(tmp_path / "b", *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
-            run.wait(0.6 * whole)
+            process.wait(0.6 * whole)
         except subprocess.TimeoutExpired:
-            run.kill()
+            process.kill()
     subprocess.run(command(tmp_path / "b", *more), check=True, capture_output=True)
     assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
     for path in sorted((tmp_path / "a").glob("round_*/practice.parquet")):

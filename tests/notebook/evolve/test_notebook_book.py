@@ -69,7 +69,7 @@ def _failure(asked: Problem) -> Failure:
 
 def test_a_page_fits_where_all_its_theorems_are_used() -> None:
     """Of central and inscribed angle together, the page on both. An angle sum alone is bookkeeping, taken where there
-    is nothing else. One theorem of two is not enough."""
+    is nothing else. One theorem of a page's two is enough where no page fits whole, unless it is bookkeeping."""
 
     def rule(*skills: str, question: str = "") -> str | None:
         page = BOOK.page(problem(1, *skills, question=question))
@@ -79,7 +79,10 @@ def test_a_page_fits_where_all_its_theorems_are_used() -> None:
     assert rule(SUM, PARTS) in ("angle_sum", "angle_parts", "bisector_halves")
     assert rule(SUM) == "angle_sum"
     assert rule(SUM, "circle_area_formula") == "circle_area"
-    assert rule("midsegment_of_triangle_property_length") is None
+    assert rule(SUM, PARTS, "circle_area_formula") == "circle_area", "bisectors have parts too, which is bookkeeping"
+    assert rule("midsegment_of_triangle_property_length") == "midline"
+    assert rule("midsegment_of_triangle_property_length", SUM) == "midline"
+    assert rule(CENTRAL) == "arc_central", "a page that fits whole comes before one on both angles"
     assert rule("unheard_of") is None
     assert rule() is None
     sines = {
