@@ -12,7 +12,6 @@ problems uses none but theorems of that table; nothing of the test split is look
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from r3v.data.euclid import CONSTRUCTIONS, RULES, Item, make
 from r3v.data.euclid.words import sentence
+from r3v.data.sets.theorems import theorems_of
 from r3v.errors import DataError
 from r3v.io import atomic_write
 
@@ -113,27 +113,7 @@ def read_table(text: str) -> dict[str, tuple[tuple[str, ...], str, str, int]]:
 
 def training_theorems(folder: Path) -> list[frozenset[str]]:
     """The theorems that each GeoQA training problem uses. Raises DataError for a folder without the two files."""
-    joined, raw = folder / "join_multiple_choice.jsonl", folder / "formalgeo_raw_text.jsonl"
-    for path in (joined, raw):
-        if not path.is_file():
-            raise DataError("no such file", file=path, fix="Name the folder that holds the joined GeoQA data")
-    wanted = {row["problem_id"] for row in _rows(joined, '"split": "train"')}
-    found = []
-    with raw.open(encoding="utf-8") as file:
-        for line in file:
-            head = re.match(r'\{"problem_id": (\d+)', line)
-            if head and int(head[1]) in wanted:
-                names = (re.match(r"\w+", step) for step in json.loads(line)["theorem_seqs"])
-                found.append(frozenset(name[0] for name in names if name))
-    return found
-
-
-def _rows(path: Path, mark: str) -> Iterator[dict]:
-    """The rows whose line holds `mark`; the others are not parsed."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if mark in line:
-                yield json.loads(line)
+    return [frozenset(names) for names in theorems_of(folder).values()]
 
 
 def coverage(problems: Sequence[frozenset[str]], known: Iterable[str]) -> tuple[int, Counter[str]]:

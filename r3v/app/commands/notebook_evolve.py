@@ -45,6 +45,11 @@ def register(commands: Any) -> None:
     p.add_argument("--data", required=True, help="data spec of problems the notes were not learnt from")
     p.add_argument("--limit", type=positive, help="use the first problems only")
     p.add_argument("--record", action="store_true", help="keep the outcomes in the notebook, as exposures of its notes")
+    p.add_argument(
+        "--controls", action="store_true",
+        help="also give the right page of the theorem book by hand, and a wrong one of equal length; for data whose "
+        "skills are theorems, such as geoqa:DIR?split=dev&skills=theorems",
+    )  # fmt: skip
     p.add_argument("--out", help="write the report to this JSON file")
     p = _add(commands, "values", "what each note is worth, from the exposures in the notebook", _values)
     p.add_argument("file", help="the notebook")
@@ -140,7 +145,7 @@ def _qualify(args: argparse.Namespace, rest: list[str]) -> int:
         notes = notebook.notes(args.ref)
         recall = shelf.recall(notes)
         items = pinned([problems[i] for i in range(len(problems))])
-        report = qualify(recall, asker, words, items, seed=config.evolve.seed, prices=prices)
+        report = qualify(recall, asker, words, items, seed=config.evolve.seed, prices=prices, by_hand=args.controls)
         qualified.record(notebook, notes, report)
         if args.record:
             notebook.record_many([("retrieved", row) for row in exposures_of(report)])

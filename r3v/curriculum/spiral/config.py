@@ -65,7 +65,7 @@ class SpiralData:
     n_eval: int | None = None
     """As `n_gate`, for the measuring."""
     seeds: str = ""
-    """Problems that the generators `edit` and `agents` start from; `geoworld` needs none."""
+    """Problems that the generators `edit` and `agents` start from; `geoworld` and `euclid` need none."""
     n_seeds: int | None = None
     """As `n_gate`, for the seeds."""
     benchmarks: tuple[str, ...] = ()
@@ -111,14 +111,15 @@ class AskGroup:
 class PracticeGroup:
     """Items made for the weak skills, and which of them are practised."""
 
-    generator: Literal["geoworld", "edit", "agents"] = "geoworld"
-    """geoworld (exact by construction), edit (of `data.seeds`), or agents (models, as `agents` says)."""
+    generator: Literal["geoworld", "euclid", "edit", "agents"] = "geoworld"
+    """geoworld or euclid (exact by construction; euclid's skills are theorems, which `geoqa:DIR?split=train` names with
+    `skills=theorems`), edit (of `data.seeds`), or agents (models, as `agents` says)."""
     items: int = 160
     """Items practised in an iteration, replayed ones included."""
     overdraw: float = 1.5
     """Items made for each one wanted, so that some may be dropped."""
     levels: tuple[int, ...] = ()
-    """Difficulty levels to make in equal parts; empty is any."""
+    """Difficulty levels to make in equal parts (euclid: steps of the solution); empty is any."""
     score_k: int = 4
     """Answers by which an item's pass rate is told; 0 leaves the scoring out."""
     low: float = 0.05
@@ -358,9 +359,10 @@ def check(config: SpiralConfig) -> None:
 
 def _check_generator(c: SpiralConfig) -> None:
     name = c.practice.generator
-    if name != "geoworld" and not c.data.seeds:
+    made = name in ("geoworld", "euclid")
+    if not made and not c.data.seeds:
         raise ConfigError(f"practice.generator {name} needs data.seeds, a data spec of problems to start from")
-    if name == "geoworld" and c.data.seeds:
+    if made and c.data.seeds:
         raise ConfigError("found data.seeds, which practice.generator edit and agents alone use; take it out")
     if name != "edit" and c.practice.ops:
         raise ConfigError("found practice.ops, which practice.generator edit alone uses; take it out")

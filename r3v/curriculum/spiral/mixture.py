@@ -7,7 +7,7 @@ share: skills that cannot be aimed at get nothing, and skills that cannot be tol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from r3v.curriculum.diagnosis.findings import Diagnosis
@@ -143,17 +143,30 @@ def weights(states: States, previous: Mapping[str, float] | None, config: Mixtur
 
 
 def mix(
-    diagnosis: Diagnosis, previous: Mapping[str, float] | None, config: MixtureConfig, group: int = GROUP
+    diagnosis: Diagnosis,
+    previous: Mapping[str, float] | None,
+    config: MixtureConfig,
+    group: int = GROUP,
+    *,
+    aims: Collection[str] | None = None,
 ) -> Weights:
-    """Weights over the skills of a diagnosis, summing to 1, for groups of so many answers.
+    """Weights over the skills of a diagnosis, summing to 1, for groups of so many answers. Skills that are not among
+    `aims` (None: all are) get 0: there is no practice for them. Raises DataError where none is.
 
     `p` of a skill is its own accuracy (see `SkillCell.own`), so that a skill is not practised for the weakness of
     another. Skills that are on every problem get 0: any practice practises them. Skills that cannot be told apart
     share the part of one.
     """
     cells = diagnosis.skills
-    aimed = [name for name, cell in cells.items() if not cell.everywhere] or list(cells)
-    leader = {name: min((name, *(t for t in cells[name].together if t in cells))) for name in aimed}
+    known = [name for name in cells if aims is None or name in aims]
+    if not known:
+        raise DataError(
+            f"found skills {sorted(cells)[:6]}, none of which the generator has practice for",
+            field="skills",
+            fix="Name another practice.generator, or data that name its skills (euclid: skills=theorems)",
+        )
+    aimed = [name for name in known if not cells[name].everywhere] or known
+    leader = {name: min((name, *(t for t in cells[name].together if t in aimed))) for name in aimed}
     states = {name: state_of(diagnosis, name) for name in aimed if leader[name] == name}
     size = {name: sum(other == name for other in leader.values()) for name in states}
     earlier = None

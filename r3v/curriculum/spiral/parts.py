@@ -88,13 +88,17 @@ def probes(config: SpiralConfig, iteration: int) -> list[Problem]:
 def practice_maker(
     scripted: bool = False, say: Say | None = None
 ) -> Callable[[SpiralConfig, Sequence[Problem], Path], AbstractContextManager[Maker]]:
-    """The generator of the recipe. It makes nothing with the content of a problem in `never` (GeoWorld), and starts
-    only from problems outside the share of the data that is set aside for probes. `scripted` agents ask no model."""
+    """The generator of the recipe. It makes nothing with the content of a problem in `never` (the worlds), no question
+    in its words and numbers (Euclid), and starts only from problems outside the share of the data that is set aside for
+    probes. `scripted` agents ask no model."""
 
     @contextmanager
     def maker(config: SpiralConfig, never: Sequence[Problem], folder: Path) -> Iterator[Maker]:
         if config.practice.generator == "geoworld":
             yield Maker(generator("geoworld", exclude=contents(never)))
+            return
+        if config.practice.generator == "euclid":
+            yield Maker(generator("euclid", exclude=contents(never), asked=[p.question for p in never]))
             return
         seeds = _seeds(config, never)
         if config.practice.generator == "edit":

@@ -22,6 +22,7 @@ from r3v.curriculum.diagnosis.diagnosis import diagnose
 from r3v.curriculum.diagnosis.findings import DiagnosisConfig, write_diagnosis
 from r3v.curriculum.diagnosis.page import write_page
 from r3v.curriculum.diagnosis.probes import leaks, probe_seed
+from r3v.curriculum.generators import aims_of
 from r3v.curriculum.practice.quality import Benchmarks
 from r3v.curriculum.spiral.config import FIXED, LEARNERS, SpiralConfig, check
 from r3v.curriculum.spiral.guard import guard
@@ -146,7 +147,9 @@ def share_out(run: Run, number: int) -> dict[str, Any]:
     config = run.config
     previous = run.reports[-1]["mixture"].get("weights")
     group = config.group.n if "reinforce" in config.learn.kind else config.sample.k
-    weights = mix(diagnosis_of(run, number - 1), previous, config.mixture, group)
+    weights = mix(
+        diagnosis_of(run, number - 1), previous, config.mixture, group, aims=aims_of(config.practice.generator)
+    )
     practised: dict[str, int] = {}
     for problem in earlier_practice(run, number):
         practised[skill_of(problem)] = practised.get(skill_of(problem), 0) + 1
@@ -161,7 +164,7 @@ def generate(run: Run, number: int, held: Held, parts: Parts, mixture: Mapping[s
     for turn in range(number + 1):
         never += parts.probes(config, turn)
     known = Benchmarks()
-    known.add("held out", [p for p in never if "content" not in p.meta])  # GeoWorld's are kept apart by content
+    known.add("held out", [p for p in never if "content" not in p.meta])  # worlds keep theirs apart by content
     with parts.maker(config, never, run.round_folder(number) / config.practice.generator) as maker:
         made = make(
             maker.generator, mixture["new"], config.practice, iteration_seed(config, number),

@@ -22,10 +22,10 @@ SPLITS: tuple[str, ...] = tuple(name for name, _ in _SHARES)
 _WANTED_STEPS = ((1, 9), (2, 24), (3, 27), (4, 23), (5, 17))
 
 
-_PLAIN = frozenset(("angle_sum", "linear_pair", "angle_parts", "segment_parts", "equality", "vertical_angles"))
+PLAIN = frozenset(("angle_sum", "linear_pair", "angle_parts", "segment_parts", "equality", "vertical_angles"))
 
 
-_TRIVIAL = frozenset(("radii", "diameter_radius", "equality", "equal_chain", "midpoint_halves", "segment_parts"))
+TRIVIAL = frozenset(("radii", "diameter_radius", "equality", "equal_chain", "midpoint_halves", "segment_parts"))
 
 
 _USUAL = frozenset(("angle", "length", "perimeter", "radius", "diameter"))
@@ -157,11 +157,11 @@ def _targets(
             continue
         steps = knowledge.derivation(node.key)
         tagged = sum(1 for n in steps if RULES[n.rule].tags)
-        if not 1 <= tagged <= 5 or (tagged == 1 and steps[-1].rule in _TRIVIAL):
+        if not 1 <= tagged <= 5 or (tagged == 1 and steps[-1].rule in TRIVIAL):
             continue
         if given and not given & {g.key for g in knowledge.givens(node.key)}:
             continue
-        weight = 1.2 - sum(1 for n in steps if n.rule in _PLAIN) / len(steps)
+        weight = 1.2 - sum(1 for n in steps if n.rule in PLAIN) / len(steps)
         found.append((abs(tagged - wanted), -(rng.random() ** (1 / weight)), node.key))
     return [(missed, key) for missed, _, key in sorted(found)]
 

@@ -2,7 +2,8 @@
 
 - join file: one row is {split, geoqa_id or geometry3k_id, image, record}, where `record` is an untouched
   upstream row. GeoQA's training rows are divided by their pictures into train, gate and dev
-  (r3v.data.sets.by_picture)
+  (r3v.data.sets.by_picture); with skills=theorems they name the theorems of their solutions as skills
+  (r3v.data.sets.theorems)
 - ShareGPT export (`geoqa_train_base.json`): {messages, images}, question and choices inside the first message
 - UniGeo JSON: {id: {problem, numbers, choice_numbers, label}} with `N_0`, `N_1`, ... in the text; it names
   no images, so the option image=PATTERN says where they are, for example image=images/{id}.png
@@ -18,7 +19,7 @@ Numbers and point names are tidied (r3v.data.normalise); `meta` keeps the questi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,15 @@ from r3v.data.normalise import (
 from r3v.data.rows import JsonFile, Row
 from r3v.data.sets.by_picture import ByPicture
 from r3v.data.sets.copies import copy
+from r3v.data.sets.theorems import PARTS, theorems_of
 from r3v.data.source import Source, one_file
-from r3v.errors import DataError
+from r3v.errors import ConfigError, DataError
 from r3v.records import LETTERS, ImageSource, Problem
 from r3v.spec import Spec
 
 OPTIONS = ("root", "image")
+THEOREMS = "theorems"
+"""The value of GeoQA's option `skills`."""
 SPLIT_NAMES = ("train", "val", "valid", "validation", "dev", "test")
 _ANSWER = re.compile(r"Answer:\s*\(?([A-Z])\)?(?![A-Za-z])")
 _OPTION = re.compile(r"^\(([A-Z])\)[ \t]*(.*)$", re.MULTILINE)
@@ -131,7 +135,14 @@ def _look(row: Row, *, name: str, root: Path, pattern: str | None, split: str) -
 
 
 def _build_join(
-    row: Row, *, name: str, root: Path, pattern: str | None, split: str, part: Callable[[Row], str] | None = None
+    row: Row,
+    *,
+    name: str,
+    root: Path,
+    pattern: str | None,
+    split: str,
+    part: Callable[[Row], str] | None = None,
+    theorems: Mapping[int, tuple[str, ...]] | None = None,
 ) -> Problem:
     record = fields.get(row, "record")
     if not isinstance(record, dict):
@@ -144,6 +155,8 @@ def _build_join(
         question, options, gold, skills = _gold(row, record)
     else:
         question, options, gold, skills = _unigeo(row, record)
+    if theorems is not None:
+        skills = theorems.get(fields.get(row, "problem_id"), ())
     return _choice_problem(
         row,
         question,
@@ -279,10 +292,11 @@ def _image_root(file: Path, form: Callable[..., Problem]) -> Path:
 
 def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) -> Source:
     """The reader behind `geoqa:` and `geometry3k:` (all forms but folders)."""
-    spec.only(OPTIONS)
+    spec.only((*OPTIONS, "skills") if name == "geoqa" else OPTIONS)
     path = one_file(Path(spec.path), files, "join file")
     rows = JsonFile(path)
     form = _first_form(rows, name)
+    theorems = _theorems(spec, split, path.parent, form)
     root = Path(spec.options["root"]) if "root" in spec.options else _image_root(path, form)
     own = split_in_name(path)
     if form is _build_join:
@@ -290,13 +304,29 @@ def read(spec: Spec, split: str | None, *, name: str, files: tuple[str, ...]) ->
         if name != "geoqa":
             return Source(rows, partial(form, **told), lambda row: row.value.get("split", own))
         kept = ByPicture(rows, partial(_look, **told))
-        return Source(kept, partial(form, **told, part=kept.split_of), kept.split_of, left_out=kept.told)
+        build = partial(form, **told, part=kept.split_of, theorems=theorems)
+        return Source(kept, build, kept.split_of, left_out=kept.told)
     if split and own and split != own:
         raise DataError(
             f"no row of split {split!r}, found {own} (from the file name)", file=path, fix=f"Use split={own}"
         )
     chosen = split or own or "train"
     return Source(rows, partial(form, name=name, root=root, pattern=spec.options.get("image"), split=chosen))
+
+
+def _theorems(
+    spec: Spec, split: str | None, folder: Path, form: Callable[..., Problem]
+) -> Mapping[int, tuple[str, ...]] | None:
+    """What `skills=theorems` asks for; None without it. The solutions of the test split stay unread."""
+    if "skills" not in spec.options:
+        return None
+    spec.choice("skills", (THEOREMS,))
+    if form is not _build_join or split not in PARTS:
+        raise ConfigError(
+            f"{spec.text}: found skills={THEOREMS} with split {split}, expected one of {', '.join(PARTS)} of a folder "
+            "with a join file: the solutions of test problems are not read"
+        )
+    return theorems_of(folder)
 
 
 def geoqa(spec: Spec, split: str | None) -> Source:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from r3v.embedding.table import make_embedder
 from r3v.errors import ConfigError
+from r3v.notebook.evolve.book import TheoremBook
 from r3v.notebook.evolve.config import NotebookConfig, ProblemsConfig
 from r3v.notebook.evolve.meter import Ledger, Prices
 from r3v.notebook.evolve.solving import Asker, Say
@@ -79,7 +80,9 @@ def _policy(server: ServerConfig, model: ModelConfig, slots: int, say: Say) -> P
 def _supervisor(config: NotebookConfig, solver: Asker, say: Say) -> tuple[Supervisor, Asker | None]:
     own = config.supervisor
     writer: Asker | None = None
-    if own.kind == "symbolic":
+    if own.kind == "theorem_book":
+        made = TheoremBook()
+    elif own.kind == "symbolic":
         made = SUPERVISORS["symbolic"]()
     else:
         policy = solver.policy

@@ -77,8 +77,9 @@ class SolverConfig:
 class SupervisorConfig:
     """Who writes notes."""
 
-    kind: Literal["policy", "symbolic"] = "policy"
-    """A model, or GeoWorld's own notes."""
+    kind: Literal["policy", "symbolic", "theorem_book"] = "policy"
+    """A model, GeoWorld's own notes, or a book of theorems, for problems whose skills are theorems
+    (`geoqa:DIR?split=train&skills=theorems`)."""
     path: str = ""
     """Local model of the supervisor; empty, with no `teacher.url`, is the solver itself (self-evolving)."""
     prompt_style: Literal["full", "short"] = "full"
@@ -121,6 +122,11 @@ class NotebookConfig:
             raise ConfigError(f"evolve.withhold: found {own.withhold}, expected a share below 1")
         if not 0.0 <= self.supervisor.sabotage <= 1.0:
             raise ConfigError(f"supervisor.sabotage: found {self.supervisor.sabotage}, expected a share from 0 to 1")
+        if self.supervisor.kind != "policy" and (self.supervisor.path or self.teacher.url):
+            raise ConfigError(
+                f"found supervisor.kind {self.supervisor.kind} and a model to write notes (supervisor.path or "
+                "teacher.url); take one of them out"
+            )
         if self.supervisor.path and self.teacher.url:
             raise ConfigError("found supervisor.path and teacher.url, expected at most one of them")
         if self.gate.reserve >= own.batch:

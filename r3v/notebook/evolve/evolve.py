@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from r3v.notebook.evolve import write
+from r3v.notebook.evolve.book import check_named
 from r3v.notebook.evolve.history import History
 from r3v.notebook.evolve.meter import bill, per_note
 from r3v.notebook.evolve.step import Parts, Step
@@ -41,6 +42,8 @@ def evolve(parts: Parts) -> dict[str, Any]:
     """
     config = parts.config
     config.check()
+    if config.supervisor.kind == "theorem_book":
+        check_named(parts.train)
     with alone(Path(parts.notebook.path)):
         history = History.read(parts.notebook, parts.run)
         if history.closed:

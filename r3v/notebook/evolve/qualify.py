@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from r3v.errors import EngineError
+from r3v.notebook.evolve.controls import controls, describe_controls
 from r3v.notebook.evolve.meter import Prices, bill
 from r3v.notebook.evolve.solving import Asker, Solved, solve
 from r3v.notebook.evolve.value import difference
@@ -46,10 +47,12 @@ def qualify(
     *,
     seed: int = 0,
     prices: Prices | None = None,
+    by_hand: bool = False,
 ) -> dict[str, Any]:
     """The report, as JSON values: `verdict` is helps, hurts or unclear (the 95 % interval of the difference decides).
+    `by_hand` adds the controls of `r3v.notebook.evolve.controls`.
 
-    Raises EngineError where no problem has an outcome in both arms.
+    Raises EngineError where no problem has an outcome in both arms, DataError as the controls do.
     """
     texts = recall(problems)
     without = solve(asker, style, problems, [()] * len(problems), seed=seed)
@@ -60,6 +63,7 @@ def qualify(
         raise EngineError(f"none of {len(problems)} problems has an answer in both arms; is the engine running?")
     right = [[float(value == Outcome.CORRECT.value) for value in arm] for arm in _arms(known)]
     gain, low, high = paired_bootstrap(right[1], right[0], seed=seed)
+    given = {"controls": controls(recall, asker, style, without, noted, seed=seed)} if by_hand else {}
     return {
         "schema": 1,
         "solver": asker.policy.name,
@@ -75,6 +79,7 @@ def qualify(
         "p_mcnemar": mcnemar_exact(right[1], right[0]),
         "subjects": _groups(known, "subject"),
         "by_note": _groups([row for row in known if row.note], "note"),
+        **given,
         "costs": bill(asker.ledger, {asker.role: prices or Prices()}, asker.stage),
         "rows": [asdict(row) for row in rows],
     }
@@ -147,4 +152,6 @@ def describe(report: dict[str, Any]) -> str:
             f"  {name:<48} n {cell['n']:>4}  {100 * cell['without']:5.1f} -> {100 * cell['with']:5.1f} %  "
             f"won {cell['won']}, lost {cell['lost']}"
         )
+    if "controls" in report:
+        lines += describe_controls(report["controls"])
     return "\n".join(lines)

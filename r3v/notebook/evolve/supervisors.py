@@ -1,4 +1,5 @@
-"""Who writes lessons: a model, GeoWorld's symbolic teacher, or a saboteur; and how replies are read and checked."""
+"""Who writes lessons: a model, GeoWorld's symbolic teacher, or a saboteur; and how replies are read and checked. The
+theorem book is in `r3v.notebook.evolve.book`."""
 
 from __future__ import annotations
 

@@ -67,9 +67,9 @@ def test_impossible_targets_name_what_there_is() -> None:
         GeoWorldGenerator().generate(Target("theorem:midlin"), 1)
     with pytest.raises(ConfigError, match="expected 1 to 5"):
         GeoWorldGenerator().generate(Target(None, 6), 1)
-    with pytest.raises(ConfigError, match="geoworld, edit, agents"):
+    with pytest.raises(ConfigError, match="geoworld, euclid, edit, agents"):
         generator("nothing")
-    assert set(GENERATORS) == {"geoworld", "edit", "agents"}
+    assert set(GENERATORS) == {"geoworld", "euclid", "edit", "agents"}
 
 
 def test_the_skill_table_agrees_with_problems_that_were_made() -> None:

@@ -160,6 +160,11 @@ def test_a_diagnosis_becomes_weights_over_its_skills() -> None:
     assert shared["x"] == shared["y"] == pytest.approx(shared["z"] / 2, rel=0.2)
     kept = mix(found, {"x": 0.5, "y": 0.5}, MixtureConfig(momentum=0.9))
     assert kept["x"] + kept["y"] > 0.9
+    aimed = mix(found, None, MixtureConfig(kind="uniform"), aims={"y", "z", "elsewhere"})
+    assert aimed == pytest.approx({"all": 0, "x": 0, "y": 0.5, "w": 0, "z": 0.5}), "x, y share none: x has no practice"
+    assert mix(found, None, MixtureConfig(), aims={"all"})["all"] == 1, "better than nothing"
+    with pytest.raises(DataError, match="none of which the generator has practice for"):
+        mix(found, None, MixtureConfig(), aims={"elsewhere"})
     only = diagnose([r for r in made if "w" in r.categories])
     assert sum(mix(only, None, MixtureConfig()).values()) == pytest.approx(1), "all skills everywhere: all are aimed at"
 

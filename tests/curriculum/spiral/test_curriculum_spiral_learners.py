@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from safetensors.torch import load_file
+from theorem_data import ANGLE_SUM, VERTICAL, theorem_folder
 from tiny_models import torchvision_missing
 
 from r3v.app.commands import evolve as spiral_commands
@@ -24,7 +25,12 @@ from r3v.notebook.store.store import Notebook
 from r3v.policies.model.loading import family
 from r3v.settings.tree import recipe_folder
 
-RECIPES = ("geoworld_tiny_evolve.yaml", "evolve_qwen25vl_7b.yaml", "evolve_qwen3vl_8b.yaml")
+RECIPES = (
+    "geoworld_tiny_evolve.yaml",
+    "evolve_qwen25vl_7b.yaml",
+    "evolve_qwen3vl_8b.yaml",
+    "geoqa_smol_evolve.yaml",
+)
 
 
 def run(recipe: str, folder: Path, *flags: str) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def command(folder: Path) -> list[str]:
+def command(folder: Path, *more: str) -> list[str]:
     code = (
         "import argparse, sys\n"
         "from r3v.app.commands.evolve import register\n"
@@ -140,7 +146,7 @@ def command(folder: Path) -> list[str]:
     small = ["--run.iterations=2", "--data.n_gate=8", "--data.n_eval=8", "--probe.n=24", "--probe.k=2"]
     small += ["--practice.items=10", "--practice.score_k=2", "--learn.steps=2", "--group.problems=3", "--group.n=4"]
     small += ["--ask.shard_size=8", "--run.gate_alpha=0", "--guard.skill_alpha=0"]
-    return [sys.executable, "-c", code, "evolve", "geoworld_tiny_evolve", f"--run.dir={folder}", *small]
+    return [sys.executable, "-c", code, "evolve", "geoworld_tiny_evolve", f"--run.dir={folder}", *small, *more]
 
 
 @pytest.mark.slow
@@ -159,3 +165,28 @@ def test_kill_nine_at_random_moments(tmp_path: Path) -> None:
     assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
     first, second = (load_file(path) for path in sorted((tmp_path / "a").rglob("adapter_model.safetensors")))
     assert any((first[name] != second[name]).any() for name in first), "the second iteration has learned too"
+
+
+@pytest.mark.slow
+def test_theorems_are_practised_by_the_built_in_model_and_kill_nine_changes_nothing(tmp_path: Path) -> None:
+    """Skills of a small GeoQA, practice of Euclid, real weights: killed once on the way, the run ends the same."""
+    data = theorem_folder(tmp_path / "data", 250)
+    parts = {"probe.data": "train", "data.gate": "gate", "data.eval": "dev"}
+    more = [f"--{name}=geoqa:{data}?split={part}&skills=theorems" for name, part in parts.items()]
+    more += ["--practice.generator=euclid", "--practice.low=0", "--practice.high=1"]
+    start = time.monotonic()
+    subprocess.run(command(tmp_path / "a", *more), check=True, capture_output=True)
+    whole = time.monotonic() - start
+    with subprocess.Popen(
+        command(tmp_path / "b", *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            process.wait(0.6 * whole)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    subprocess.run(command(tmp_path / "b", *more), check=True, capture_output=True)
+    assert outcome(tmp_path / "a") == outcome(tmp_path / "b")
+    for path in sorted((tmp_path / "a").glob("round_*/practice.parquet")):
+        practice = read_problems(path)
+        assert {p.source for p in practice} == {"euclid"}
+        assert all({ANGLE_SUM, VERTICAL} & set(p.skills) for p in practice)
