@@ -45,8 +45,8 @@ from r3v.training.schedule import lr_factor
 from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
 from r3v.training.selftest.pictures import check_pictures
 from r3v.training.selftest.tries import ENOUGH, MOST_TRIES, chosen
+from r3v.training.selftest.untaught import tell_untaught
 from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
-from r3v.training.untaught import tell_untaught
 
 if TYPE_CHECKING:
     from r3v.policies.sampling.hf import HFPolicy
