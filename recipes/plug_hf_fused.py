@@ -3,8 +3,8 @@
     python -m r3v.recipes.plug_hf_fused
     r3v fetch smolgeo && python -m r3v.recipes.plug_hf_fused --model smolgeo --lr 1e-5
 
-Hardware: 1 CPU core. Expect with geoworld-tiny: the losses of every plug_*.py, step by step. With smolgeo it has not been
-run.
+Hardware: 1 CPU core. Expect with geoworld-tiny: the losses of every plug_*.py, step by step. It has not been run with
+smolgeo.
 
 A row of a batch is one problem with all its branches under a tree mask (`r3v.training.other_trainers`). The model, the
 optimiser and the loop are the trainer's own; two micro-batches make one optimiser step.
