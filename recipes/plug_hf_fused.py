@@ -1,10 +1,10 @@
-"""The fused trie in `transformers.Trainer`: smolgeo learns with the picture and the question computed once a problem.
+"""The fused trie in `transformers.Trainer`: picture and question are computed once a problem.
 
-    r3v fetch smolgeo
-    python -m r3v.recipes.plug_hf_fused --model smolgeo --steps 5 --lr 1e-5
-    python -m r3v.recipes.plug_hf_fused           # geoworld-tiny: step 0 loss 0.233, step 19 loss 0.209
+    python -m r3v.recipes.plug_hf_fused
+    r3v fetch smolgeo && python -m r3v.recipes.plug_hf_fused --model smolgeo --lr 1e-5
 
-Hardware: 1 CPU core. Time: half a minute with geoworld-tiny.
+Hardware: 1 CPU core. Expect with geoworld-tiny: the losses of every plug_*.py, step by step. It has not been run with
+smolgeo.
 
 A row of a batch is one problem with all its branches under a tree mask (`r3v.training.other_trainers`). The model, the
 optimiser and the loop are the trainer's own; two micro-batches make one optimiser step.

@@ -1,8 +1,6 @@
 """Training on nothing is an error, and training on less than was built, or on other tokens than were sampled, is said.
 
 A limit on tokens that is too low drops every example, the loss is 0.0, and the adapter is the one the fit began with.
-Adapted layers that learn nothing are named once, at the second optimiser step, when every part of one should have a
-gradient (in the first, the update of a fresh adapter is zero, and so is the gradient of its first factor).
 """
 
 from __future__ import annotations
@@ -10,9 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from r3v.errors import DataError
 from r3v.records import Example
@@ -23,8 +18,6 @@ DROPPED = 0.05
 """Share of the examples beyond which dropping is told."""
 _TOLD: set[Path] = set()
 """Runs of which `tell_retold` has spoken."""
-SHOWN = 4
-"""Most adapted layers named."""
 FIX = "Raise train.max_tokens (image tokens count), or lower model.max_pixels or sample.max_new_tokens"
 
 
@@ -71,25 +64,3 @@ def tell_retold(examples: Sequence[Example], fingerprint: str, run: Path) -> tup
             without + other, len(whole), without, other,
         )  # fmt: skip
     return without, other
-
-
-def tell_untaught(model: Any) -> list[str]:
-    """Full names of adapted layers one of whose factors has no gradient, or one of zero; warns where there are any."""
-    found = [
-        name
-        for name, layer in model.named_modules()
-        if hasattr(layer, "lora_A")
-        and any(
-            weight.requires_grad and (weight.grad is None or not bool(torch.count_nonzero(weight.grad)))
-            for part, weight in layer.named_parameters()
-            if part.startswith("lora_")
-        )
-    ]
-    if found:
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        log.warning(
-            "%d adapted layers have no gradient after two steps: %s%s. They learn nothing: the batches may not use "
-            "them (a vision tower without pictures), or something cuts the graph before them",
-            len(found), ", ".join(found[:SHOWN]), more,
-        )  # fmt: skip
-    return found

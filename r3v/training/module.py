@@ -35,7 +35,7 @@ from r3v.prompts import style
 from r3v.records import Example, Problem
 from r3v.settings.config import ModelConfig, SelectConfig, TrainConfig
 from r3v.training.checkpointing import checkpoint_activations
-from r3v.training.enough import nothing_fits, tell_untaught
+from r3v.training.enough import nothing_fits
 from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusable
 from r3v.training.layout.batching import Batch, collate, counts
 from r3v.training.layout.trie import Trie, TrieStats, build_trie
@@ -45,6 +45,7 @@ from r3v.training.schedule import lr_factor
 from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
 from r3v.training.selftest.pictures import check_pictures
 from r3v.training.selftest.tries import ENOUGH, MOST_TRIES, chosen
+from r3v.training.selftest.untaught import tell_untaught
 from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def test_layers_without_a_gradient_are_named_after_two_steps(caplog: pytest.LogC
     module: Any = R3VModule(fresh(), TRAIN, config=CONFIG)
     cut = next(m for n, m in module.model.named_modules() if n.endswith("text_model.layers.1.self_attn.v_proj"))
     cut.lora_dropout["default"] = Cut()
-    with caplog.at_level(logging.WARNING, logger="r3v.training.enough"):
+    with caplog.at_level(logging.WARNING, logger="r3v.training.selftest.untaught"):
         train(module)
     told = [r.getMessage() for r in caplog.records]
     assert len(told) == 1
@@ -40,7 +40,7 @@ class Cut(torch.nn.Module):
 
 
 def test_nothing_is_said_where_all_learn(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="r3v.training.enough"):
+    with caplog.at_level(logging.WARNING, logger="r3v.training.selftest.untaught"):
         train(R3VModule(fresh(), TRAIN, config=CONFIG))
     assert not caplog.records
 
