@@ -129,7 +129,7 @@ class HFPolicy:
         scored as the ids that were sampled.
 
         Each prompt is computed once for all its continuations. Where memory runs out, batches become smaller; raises
-        EngineError when they cannot.
+        EngineError when they cannot, and PromptError for a prompt that is longer than the model with one of them.
         """
         if len(prompts) != len(continuations):
             raise ValueError(f"found {len(prompts)} prompts and {len(continuations)} lists of continuations")
@@ -139,6 +139,8 @@ class HFPolicy:
                 some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
                 encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
                 targets = {i: [self.encoder.sampled(reply) for reply in continuations[i]] for i in encoded}
+                longest = [max(map(len, several)) for several in targets.values()]
+                check_length(self.model, self.encoder, [prompts[i] for i in encoded], list(encoded.values()), longest)
                 while encoded:
                     for i, scores in self._score_some(encoded, targets):
                         out[i] = scores
