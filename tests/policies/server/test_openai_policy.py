@@ -238,7 +238,7 @@ def free_port() -> int:
 def start(port: int, log: Path, *more: str) -> subprocess.Popen[bytes]:
     log.touch()
     begun = log.read_text().count("ready")
-    process = subprocess.Popen([sys.executable, str(FAKES / "fake_server.py"), str(port), log, *more])
+    process = subprocess.Popen([sys.executable, str(FAKES / "servers" / "fake_server.py"), str(port), log, *more])
     wait_for(lambda: log.read_text().count("ready") > begun)
     return process
 
