@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
+from r3v.policies.model.encode.token_types import names_of
 from r3v.policies.model.structure import base_model
-from r3v.policies.model.token_types import names_of
 from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 
