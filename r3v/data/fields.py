@@ -13,7 +13,7 @@ from r3v.data.normalise import clean_gold
 from r3v.data.rows import Row
 from r3v.data.shown import shown
 from r3v.errors import DataError
-from r3v.grading import numeric
+from r3v.grading import expression, numeric
 from r3v.grading.choice import without_labels
 from r3v.grading.number import Unread
 from r3v.records import LETTERS, Problem
@@ -21,6 +21,8 @@ from r3v.records import LETTERS, Problem
 AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
 ANSWER_FORMS: tuple[AnswerForm, ...] = ("auto", "letter", "text", "index", "index1")
 _MISSING = object()
+READERS = {"number": (numeric.read, "a number"), "expression": (expression.read, "an expression")}
+"""Kinds of golds that are read, by the grader's own readers, and what they are called."""
 
 
 def get(row: Row, name: str, default: Any = _MISSING) -> Any:
@@ -152,7 +154,8 @@ def content_id(*parts: Any) -> str:
 
 
 def make(row: Row, **values: Any) -> Problem:
-    """A Problem whose errors name the file and row of its origin. A gold number that the grader cannot read is one.
+    """A Problem whose errors name the file and row of its origin. A gold number or expression that the grader cannot
+    read is one: no answer would ever equal it.
 
     The gold and the options are read here, once: tags around a gold and labels that all options carry go, so that no
     target and no prompt repeats them; `meta["gold"]` keeps a gold that was written otherwise."""
@@ -165,8 +168,9 @@ def make(row: Row, **values: Any) -> Problem:
         problem = Problem(**values)
     except DataError as error:
         raise row.error(error.what, error.field, error.fix) from error
-    if problem.kind == "number" and isinstance(numeric.read(problem, problem.answer), Unread):
+    reader, wanted = READERS.get(problem.kind, (None, ""))
+    if reader is not None and isinstance(reader(problem, problem.answer), Unread):
         raise row.error(
-            f"found {problem.answer!r:.60}, expected a number", "answer", "Correct it, or give another answer kind"
+            f"found {problem.answer!r:.60}, expected {wanted}", "answer", "Correct it, or give another answer kind"
         )
     return problem

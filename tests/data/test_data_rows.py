@@ -124,6 +124,8 @@ BAD = [
     ({"image": "images/\ud83d.png"}, "field image", "no file can be called"),
     ({"question": "half \ud83d"}, "field question", "half of a surrogate pair"),
     ({"answer": "1/0"}, "field answer", "found '1/0', expected a number"),
+    ({"answer": "sin 30°"}, "field answer", "found 'sin 30°', expected an expression"),
+    ({"answer": "a slice of π"}, "field answer", "expected an expression"),
     ({"answer": "red", "kind": "number"}, "field answer", "found 'red', expected a number"),
     ({"answer": ["1", "2"]}, "field answer", "found list"),
     ({"split": ["a"]}, "field split", "found list"),

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 TESTS = ROOT / "tests"
 FAKES = TESTS / "fakes"
-FOLDERS = (FAKES, *(FAKES / name for name in ("models", "servers", "runs", "notes")))
+FOLDERS = (FAKES, *(FAKES / name for name in ("models", "families", "servers", "runs", "notes")))
 """Folders of fakes, whose modules are imported by their bare names (`pythonpath` in pyproject.toml)."""
 SHARED_DATA = ROOT.parent / "shared" / "data"
 """Real data for development, where it lies beside the checkout."""

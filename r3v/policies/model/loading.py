@@ -22,6 +22,7 @@ from r3v.policies.model.adapters.reading import base_named, is_adapter, read_con
 from r3v.policies.model.adapters.taught import FILE, Base, Usage, check_taught, taught_with
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.products import set_products
 from r3v.policies.model.ready import check_device, check_model
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
@@ -45,6 +46,7 @@ def load(config: ModelConfig, *, dry_run: bool = False, usage: Usage | None = No
     config = decided(config)
     check_pixels(config)
     check_model(config)
+    set_products(config, device_of(config))
     path, weights = Path(config.path), None
     if config.adapter:
         read_config(Path(config.adapter))
