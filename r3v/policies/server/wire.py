@@ -32,6 +32,8 @@ UNFINISHED = frozenset(
 """Finish reasons, in small letters, of an answer that ended before the model ended it: by a limit, or by a filter of
 the host."""
 BROKEN_OFF = frozenset({"abort", "error"})
+ROUNDED = 0.01
+"""How far above 0 rounding may bring a log-probability."""
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -269,9 +271,9 @@ def _token(value: Mapping[str, Any]) -> Token:
 def _finite(value: Any) -> float:
     """Servers write minus infinity as -9999, as -Infinity or not at all; JSON of the cache knows only numbers."""
     number = float(value) if value is not None else -9999.0
-    if math.isnan(number):
-        raise ValueError("found NaN, expected a log-probability")
-    return max(number, -9999.0)
+    if math.isnan(number) or number > ROUNDED:
+        raise ValueError(f"found {number}, expected a log-probability")
+    return min(max(number, -9999.0), 0.0)
 
 
 def _join_events(stream: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], Any]:
