@@ -261,6 +261,10 @@ def check_place(path: Path, named: str) -> None:
 
 def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if config.attention != "eager" and _ATTENTION.search(str(error)):
+        return ModelError(
+            f"{config.path!r} has no attention of the kind {config.attention} ({reason[:200]}). Set model.attention eager"
+        )
     if path.is_dir():
         return ModelError(
             f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors weights"
@@ -273,11 +277,16 @@ def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     return ModelError(f"cannot fetch model {config.path!r} from the hub: {reason}. Check the name and the network")
 
 
+_ATTENTION = re.compile(r"attn_implementation|attention implementation", re.IGNORECASE)
+
+
 def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelError:
     """A torchvision that does not fit this torch is found, imported, and fails (operator does not exist)."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, torch.OutOfMemoryError):
         return ModelError(f"{config.path!r} does not fit on the device: {reason}. Use quantization nf4")
+    if isinstance(error, ImportError) and "torchvision" not in str(error).lower():
+        return ModelError(f"the {what} of {config.path!r} cannot be built: {reason}. Install what it names")
     return ModelError(
         f"the {what} of {config.path!r} cannot be built: {reason}. Qwen-VL models need torchvision: "
         "pip install 'r3v[gpu]'; if it is installed, it does not fit this torch "

@@ -23,6 +23,7 @@ from r3v.policies.model.forward import (
 from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
+from r3v.policies.sampling.defaults import tell_defaults
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
 from r3v.policies.sampling.length import check_length
 from r3v.policies.sampling.noise import code, noise_key
@@ -59,6 +60,7 @@ class HFPolicy:
         self.slots = slots
         self._name = name or loaded.name
         self._plain_reason = why_no_slots(loaded.model)
+        tell_defaults(loaded.model, loaded.config.path)
         self._warned = False
         self._halved = 0
         self._shared: bool | None = None
