@@ -263,7 +263,8 @@ def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if config.attention != "eager" and _ATTENTION.search(str(error)):
         return ModelError(
-            f"{config.path!r} has no attention of the kind {config.attention} ({reason[:200]}). Set model.attention eager"
+            f"{config.path!r} has no attention of the kind {config.attention} ({reason[:200]}). Set model.attention "
+            "eager"
         )
     if path.is_dir():
         return ModelError(

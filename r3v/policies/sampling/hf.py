@@ -23,8 +23,8 @@ from r3v.policies.model.forward import (
 from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
-from r3v.policies.sampling.defaults import tell_defaults
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.sampling.defaults import tell_defaults
 from r3v.policies.sampling.length import check_length
 from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.pictures import check_sampling
