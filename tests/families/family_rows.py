@@ -219,7 +219,7 @@ def row(title: str, config: ModelConfig, dry_run: bool = False, vllm: bool = Fal
     cells["select"] = tried(lambda: select(loaded))
     policy = HFPolicy(loaded)
     one = policy._plain_reason and f"{policy._plain_reason}: prompts are sampled one after another"
-    copies = one or why_not_shared(loaded.model)
+    copies = one or (why_not_shared(loaded.model) or "").partition(" (")[0]  # what was measured differs by machine
     cells["shared prompts"] = Cell("no", copies) if copies else cells["sample"]
     reason = why_not_fusable(loaded.model)
     cells["fused fit"] = Cell("no", reason) if reason else tried(lambda: fused(loaded))
