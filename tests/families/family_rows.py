@@ -241,6 +241,16 @@ def tried(check: Callable[[], str | None]) -> Cell:
     return Cell(TESTED) if found is None else Cell(WRONG, found)
 
 
+def other_row(name: str) -> Row:
+    """The row of a family of `family_kit`; unknown where its processor asks for a package that is not here."""
+    try:
+        folder = folder_of(name)
+    except ImportError as error:
+        missing = Cell(UNKNOWN, " ".join(str(error).split("\n")[0].split()))
+        return Row(FAMILIES[name].title, {**dict.fromkeys(COLUMNS, Cell(UNKNOWN)), "load": missing})
+    return row(FAMILIES[name].title, ModelConfig(path=str(folder), device="cpu"))
+
+
 def made(names: Sequence[str]) -> list[Row]:
     """The rows of these families, each said on stderr as it is made."""
     rows = []
@@ -248,7 +258,7 @@ def made(names: Sequence[str]) -> list[Row]:
         if name in OWN:
             rows.append(row(OWN[name], ModelConfig(path=NAMES[name]), dry_run=True, vllm=name in VLLM))
         else:
-            rows.append(row(FAMILIES[name].title, ModelConfig(path=str(folder_of(name)), device="cpu")))
+            rows.append(other_row(name))
         cells = {c: (v.state, v.why[:110]) for c, v in rows[-1].cells.items() if v.state not in (TESTED, UNKNOWN, "-")}
         print(name, cells, file=sys.stderr, flush=True)
         gc.collect()
