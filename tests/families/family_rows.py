@@ -97,7 +97,7 @@ def own_inputs(loaded: Loaded, prompt: Prompt, after: Sequence[int] = ()) -> dic
             rest = tail if name == "input_ids" else torch.full_like(tail, int(name == "attention_mask"))
             own[name] = torch.cat([value, rest.to(value.dtype)], dim=1)
     for part in (model, getattr(model, "model", None)):
-        if hasattr(part, "rope_deltas"):
+        if part is not None and hasattr(part, "rope_deltas"):
             part.rope_deltas = None
     passed = any(p.kind == p.VAR_KEYWORD for p in taken.values())
     return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in own.items() if k in taken or passed}
@@ -204,7 +204,7 @@ def nf4(config: ModelConfig, dry_run: bool) -> str | None:
 
 def row(title: str, config: ModelConfig, dry_run: bool = False, vllm: bool = False) -> Row:
     """Every feature tried on the model of a config."""
-    cells = dict.fromkeys(COLUMNS, Cell(UNKNOWN))
+    cells: dict[str, Cell] = dict.fromkeys(COLUMNS, Cell(UNKNOWN))
     held: list[Loaded] = []
 
     def loading() -> str | None:

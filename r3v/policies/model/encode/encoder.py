@@ -6,7 +6,6 @@ Suffixes: L tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -67,16 +66,19 @@ class Encoder:
         self.prompts = PromptTokens(
             processor, self.tokenizer, pictures, types, self.image_token_id, self.placeholder, expanded
         )
+        self._fingerprint: str | None = None
         self._replies = ReplyTokens(self.tokenizer, self.reply, tags, self._plain)
 
     def prompt(self, prompt: Prompt) -> Encoded:
         """Token ids up to the start of the reply, and the pixel inputs. Raises ImageError, ModelError."""
         return self.prompts.encoded(prompt, self._render(prompt))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over what ids of a reply depend on: vocabulary, chat template, `thinking`."""
-        return fingerprint_of(self.processor, self.tokenizer, self.thinking, self.eot_id)
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_of(self.processor, self.tokenizer, self.thinking, self.eot_id)
+        return self._fingerprint
 
     def target(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
         """Ids of a reply, as the model would sample them after a prompt: ending in `eot_id` unless it was cut off (not
