@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,13 +16,21 @@ from r3v.data.shown import shown
 from r3v.errors import DataError
 from r3v.grading import expression, numeric
 from r3v.grading.choice import without_labels
-from r3v.grading.number import Unread
+from r3v.grading.number import Reading, Unread
 from r3v.records import LETTERS, Problem
 
 AnswerForm = Literal["auto", "letter", "text", "index", "index1"]
 ANSWER_FORMS: tuple[AnswerForm, ...] = ("auto", "letter", "text", "index", "index1")
 _MISSING = object()
-READERS = {"number": (numeric.read, "a number"), "expression": (expression.read, "an expression")}
+_OF_DEGREES = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)\b.*(?:°|\\circ|\\degree)")
+
+
+def _expression(problem: Problem, gold: str) -> Reading | Unread:
+    """As the grader reads it; "sin 30°" is none, because nothing it is compared with would be computed in degrees."""
+    return Unread("a function of degrees") if _OF_DEGREES.search(gold) else expression.read(problem, gold)
+
+
+READERS = {"number": (numeric.read, "a number"), "expression": (_expression, "an expression")}
 """Kinds of golds that are read, by the grader's own readers, and what they are called."""
 
 
