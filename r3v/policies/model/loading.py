@@ -297,6 +297,7 @@ def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelErro
 
 _REFUSED = {
     "mllama": "the pictures go through cross-attention layers, which neither sampling nor training here takes along",
+    "llama4": "its forward in transformers asks its text half for an output that this does not give",
 }
 """Families that would answer wrongly or fail in the middle, and why."""
 
@@ -328,6 +329,8 @@ def _model(path: Path, config: ModelConfig) -> Any:
             device_map={"": device} if quantization is not None or device.type != "cpu" else None,
             use_safetensors=True,
         )
+    except ModelError:
+        raise
     except (ImportError, RuntimeError) as error:
         raise _vision_extra(config, "model", error) from error
     except (OSError, ValueError, KeyError) as error:

@@ -12,6 +12,8 @@ from torch.nn.functional import pad
 from r3v.errors import ModelError
 
 PACKED = "pixel_values"
+POOLING = "image_token_pooling"
+"""Which patches of the row's pictures each of its picture tokens is made of, -1 for none (Molmo2)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def joined(images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     Rows of Idefics-like models (batch, images, ...) are padded to the largest number and size of images; the model
     skips all-zero images and reads `pixel_attention_mask`.
     """
-    present = [row for row in images if row]
+    present = _counted_on([row for row in images if row])
     names = list(dict.fromkeys(name for row in present for name in row))
     packed = {PACKED} if present and all(_is_packed(row) for row in present) else set()
     return {
@@ -44,6 +46,20 @@ def joined(images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         else _join(name, [row[name] for row in present])
         for name in names
     }
+
+
+def _counted_on(rows: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    """Rows whose numbers of patches go on where those of the row before end, as the joined pixels do."""
+    found: list[Mapping[str, Tensor]] = []
+    before = 0
+    for row in rows:
+        patches = row.get(POOLING)
+        if patches is not None:
+            found.append({**row, POOLING: torch.where(patches >= 0, patches + before, patches)})
+            before += row[PACKED].shape[0] * row[PACKED].shape[1]
+        else:
+            found.append(row)
+    return found
 
 
 def _is_packed(row: Mapping[str, Tensor]) -> bool:
