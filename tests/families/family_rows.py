@@ -302,6 +302,8 @@ python tests/families/family_table.py > docs/families.md
 - **refuses**: an error before any work, with what works in its place.
 - **unknown**: not tried. A dash: nothing to try.
 
+What stands under vLLM is what `tests/policies/server/test_engine_vllm.py` serves with vLLM for CPUs (`make vllm`).
+
 """
 
 
