@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class R3VError(Exception):
     """Base of all errors raised on purpose; the command line prints it without a traceback."""
@@ -57,7 +59,12 @@ class EngineError(R3VError, RuntimeError):
 
 
 class PromptError(EngineError):
-    """A prompt that the engine cannot take, now or later: it is not asked for again."""
+    """A prompt that the engine cannot take, now or later: it is not asked for again. `problems`: the ids of all
+    problems whose prompts are such, as far as the engine says."""
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class EngineGoneError(RunError):

@@ -30,6 +30,9 @@ from r3v.errors import ConfigError, DataError
 from r3v.records import Problem, image_hash
 from r3v.spec import Spec, parse_spec
 
+GOLDS = {"text": "text", "letter": "letter", "index": "position from 0", "index1": "position from 1"}
+"""How golds of choices are read, in the words of the report."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -66,6 +69,7 @@ class CheckResult:
     good: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    golds: Counter[str] = field(default_factory=Counter)
     without_image: int = 0
     distinct_images: int = 0
     width: Spread | None = None
@@ -106,6 +110,7 @@ def check(
     seen = _Seen(CheckResult(spec, source.commit), parsed.flag("open"), tokens_for, max_pixels)
     for i in progress(index if limit is None else index[:limit]):
         seen.row(source, i)
+    seen.result.golds.update(source.golds)
     seen.result.left_out = source.left_out() if source.left_out else ()
     if split is not None and parsed.reader != "geoworld":  # GeoWorld splits are disjoint by construction
         seen.others(parsed, split, source, index)
@@ -279,6 +284,8 @@ def render(result: CheckResult, every: bool = False) -> str:
         add("commit", f"{result.commit} (pin it with revision={result.commit})")
     add("splits", ", ".join(f"{name} {n}" for name, n in sorted(result.splits.items())) or "-")
     add("answer kinds", ", ".join(f"{name} {n}" for name, n in sorted(result.kinds.items())) or "-")
+    if result.golds:
+        add("golds of choices", ", ".join(f"{n} by {GOLDS[how]}" for how, n in sorted(result.golds.items())))
     add("images", f"{result.distinct_images} different; {result.without_image} problems without one")
     if result.width and result.height:
         add("width", f"{result.width} px (least / median / most)")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +58,8 @@ _AT_THE_ENDS = re.compile(r"\A(?:\s*<image(?:[ _]?\d+)?>)+\s*|\s*(?:<image(?:[ _
 
 
 class FieldMap:
-    """The checked options of one spec; `presets` are the defaults of a named data set."""
+    """The checked options of one spec; `presets` are the defaults of a named data set. `golds` counts how the golds of
+    choices were read so far."""
 
     def __init__(self, spec: Spec, presets: Mapping[str, str], extra: Sequence[str] = ()) -> None:
         spec.only((*FIELDS, *VALUES, *extra))
@@ -74,6 +76,7 @@ class FieldMap:
             self.tolerance = -1.0
         if self.tolerance is not None and not 0 <= self.tolerance < 1:
             raise ConfigError(f"{spec.text}: option tolerance={values['tolerance']!r}, expected a number from 0 to 1")
+        self.golds: Counter[str] = Counter()
         self._told: set[str] = set()
         self._seen: dict[bool, str] = {}
 
@@ -165,7 +168,8 @@ def build(row: Row, *, fieldmap: FieldMap, root: Path, split: str) -> Problem:
         name, gold = f"{name}[0]", gold[0]
     if options:
         kind: AnswerKind = "choice"
-        answer = fields.letter(row, name, gold, options, fieldmap.answer_is)
+        answer, said = fields.gold_of(row, name, gold, options, fieldmap.answer_is)
+        fieldmap.golds[said] += 1
     else:
         answer = fields.as_text(row, name, gold)
         kind = _kind(fieldmap, row, answer)

@@ -228,7 +228,7 @@ def hub(spec: Spec, split: str | None, presets: Mapping[str, str] | None = None,
     rows = Joined([TableRows(table, spec.path, name, roots, numbers) for name, table, numbers in parts])
     root = Path(spec.options.get("root", folder))
     make = partial(_build, fieldmap=fieldmap, root=root, tidy=form.tidy)
-    return Source(rows, make, commit=commit_of(next(iter(tables.values()))))
+    return Source(rows, make, commit=commit_of(next(iter(tables.values()))), golds=fieldmap.golds)
 
 
 def _build(row: Row, *, fieldmap: FieldMap, root: Path, tidy: Callable[[Row], Row] | None) -> Problem:

@@ -9,9 +9,10 @@ Options naming a field (dots reach into objects); in brackets the field used whe
 question [question], answer [answer], image [image or images], choices [choices], id [id], unit [unit],
 tolerance_field [tolerance], skills [skills], split_field [split], context (text put before the question).
 `choices=a,b,c` joins several fields into the options. Options holding a value: kind (choice, number, text or
-expression; otherwise from the look of the answer), answer_is (auto, letter, text, index from 0, index1),
-tolerance (relative), name (begins the ids), root (folder of the images, otherwise that of the file); for
-`hub:` also config, revision and where=COLUMN:VALUE. Rows without an id get one made of their content.
+expression; otherwise from the look of the answer), answer_is (auto, letter, text, index from 0, index1; auto takes a
+text or a letter, and refuses a whole number that could be a text and a position), tolerance (relative), name (begins
+the ids), root (folder of the images, otherwise that of the file); for `hub:` also config, revision and
+where=COLUMN:VALUE. Rows without an id get one made of their content.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def jsonl(spec: Spec, split: str | None, presets: Mapping[str, str] | None = Non
     field = fieldmap.given.get("split_field", "split")
     has_split = "split_field" in fieldmap.given or (split is not None and _any_has(rows, field))
     make = partial(build, fieldmap=fieldmap, root=root, split=split or "train")
-    return Source(rows, make, (lambda row: split_of(row, fieldmap, "")) if has_split else None)
+    place = (lambda row: split_of(row, fieldmap, "")) if has_split else None
+    return Source(rows, make, place, golds=fieldmap.golds)
 
 
 def _any_has(rows: JsonFile, field: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from r3v.records import Problem
 class Source:
     """Rows and how to make a Problem of one. `split_of` is None when every row belongs to the split asked
     for; `commit` is that of the hub, where the rows are from there. `left_out` tells of rows that the reader leaves
-    out by a rule of its own."""
+    out by a rule of its own; `golds` counts how the golds of choices were read in the rows built so far: by text, by
+    letter, or by position (index, index1)."""
 
     rows: Sequence[Row]
     build: Callable[[Row], Problem]
     split_of: Callable[[Row], str | None] | None = None
     commit: str | None = None
     left_out: Callable[[], tuple[str, ...]] | None = None
+    golds: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_form(problem: Problem) -> Problem:

@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 from r3v import prompts as words
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, PromptError
 from r3v.grading import extract
 from r3v.policies.base import Policy, SamplingParams
 from r3v.prompts import Notes, Style
-from r3v.records import Candidate, Problem
+from r3v.records import Candidate, Problem, Prompt
 from r3v.selection.selfselect import Answer, Match, play
 from r3v.settings.config import SelectConfig
 
@@ -261,7 +261,8 @@ def refine(ask: Ask) -> list[Selection]:
     """Refine the majority's candidate until the model leaves the answer alone, at most `cfg.refine_rounds`
     times.
 
-    A new answer is taken only when a further refinement confirms it; otherwise the majority's stands.
+    A new answer is taken only when a further refinement confirms it; otherwise the majority's stands, as it does where
+    a refine prompt is longer than the model.
     `details`: `first`, the answers in order (`trail`), `flips`, `confirmed`.
     """
     start = majority(ask)
@@ -274,8 +275,10 @@ def refine(ask: Ask) -> list[Selection]:
         rows = [row for row in current if row not in done]
         if not rows:
             break
-        prompts = [words.refine(ask.problems[r], ask.style, current[r].text) for r in rows]
-        for row, (answered,) in zip(rows, ask.policy.generate(prompts, 1, params, seed=ask.seed), strict=True):
+        prompts = {r: words.refine(ask.problems[r], ask.style, current[r].text) for r in rows}
+        found_R, refused = _generate_those_that_fit(ask.policy, prompts, params, ask.seed)
+        done |= {row: start[row].chosen for row in refused}
+        for row, (answered,) in found_R.items():
             extra[row] += len(answered.token_ids)
             key = extract(ask.problems[row], answered.text)
             trail[row].append(key)
@@ -305,6 +308,22 @@ def refine(ask: Ask) -> list[Selection]:
             )
         )
     return found
+
+
+def _generate_those_that_fit(
+    policy: Policy, prompts: Mapping[int, Prompt], params: SamplingParams, seed: int
+) -> tuple[dict[int, list[Candidate]], list[int]]:
+    """One candidate of each prompt by its number, and the numbers of those that the policy cannot take."""
+    left = dict(prompts)
+    while True:
+        try:
+            found = policy.generate(list(left.values()), 1, params, seed=seed) if left else []
+            return dict(zip(left, found, strict=True)), [row for row in prompts if row not in left]
+        except PromptError as error:
+            refused = set(error.problems) & {prompt.problem_id for prompt in left.values()}
+            if not refused:
+                raise
+        left = {row: prompt for row, prompt in left.items() if prompt.problem_id not in refused}
 
 
 def greedy(ask: Ask) -> list[Selection]:

@@ -8,21 +8,28 @@ telling a solution again lets it weigh every step, at the price of scoring more 
 Candidates are joined by answer first, so the prompt is short and no answer wins by being shown twice. The
 answers are shown in several orders and each probability is put back to its answer, so that no place in the
 list wins.
+
+Several solutions may make a prompt that is longer than the model. Its problem is then decided by votes, in all orders,
+and that is said.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r3v import prompts as words
+from r3v.errors import PromptError
 from r3v.grading import extract
 from r3v.policies.base import Choice, Chooser, Given, Policy, chosen_by_scores, text_of
 from r3v.prompts import SelectTarget, Style
 from r3v.records import LETTERS, Candidate, Problem, Prompt
 from r3v.rollout.choose import by_answer, likeliest, problem_rng, told_again
 from r3v.settings.config import SelectConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,22 @@ def _weigh(policy: Policy, requests: Sequence[_Request], target: SelectTarget, s
     return [chosen_by_scores(found, solutions=target == "solution") for found in policy.score(prompts, options)]
 
 
+def _weigh_those_that_fit(
+    policy: Policy, requests: list[_Request], target: SelectTarget, seed: int
+) -> tuple[list[Choice], list[_Request]]:
+    """Shares, and the requests they are of: all but those of problems with a prompt that the policy cannot take."""
+    left = requests
+    while True:
+        try:
+            return _weigh(policy, left, target, seed), left
+        except PromptError as error:
+            refused, why = set(error.problems) & {r.prompt.problem_id for r in left}, str(error)
+            if not refused:
+                raise
+        log.warning("decided by votes: %d problems, because of %s", len(refused), why)
+        left = [r for r in left if r.prompt.problem_id not in refused]
+
+
 def play(
     policy: Policy,
     problems: Sequence[Problem],
@@ -154,7 +177,10 @@ def play(
     found = [_Found([0.0] * len(answers)) for answers in answers_PA]
 
     def ask(requests: list[_Request]) -> None:
-        for request, choice in zip(requests, _weigh(policy, requests, cfg.target, seed), strict=True):
+        choices, left = _weigh_those_that_fit(policy, requests, cfg.target, seed)
+        for match in {r.match for r in requests} - {r.match for r in left}:
+            found[match].vote([len(answer.members) for answer in answers_PA[match]])
+        for request, choice in zip(left, choices, strict=True):
             found[request.match].add(request, choice)
 
     if cfg.sure >= 1:
@@ -179,6 +205,10 @@ class _Found:
         self.tokens += choice.tokens
         self.ways.add(choice.how)
         self.count += 1
+
+    def vote(self, votes: Sequence[int]) -> None:
+        """The candidates that gave each answer decide, whatever was added before."""
+        self.sums, self.none, self.count, self.ways = [float(n) for n in votes], 0.0, 1, {"votes"}
 
     @property
     def share(self) -> float:

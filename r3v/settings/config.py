@@ -85,6 +85,9 @@ class ModelConfig:
     """auto is bfloat16 where the processor multiplies bf16 or there is a GPU, float32 elsewhere; smolgeo's default."""
     device: str = "auto"
     """auto (the first GPU, else the processor), cpu, cuda or cuda:N."""
+    matmul: Literal["highest", "high"] = "highest"
+    """How a GPU multiplies float32 numbers: exactly, or by TF32 (high), faster and exact to 10 bits; of use where dtype
+    is float32."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Implementation of attention; flash_attention_2 needs the package flash-attn."""
     max_pixels: int | None = None

@@ -31,6 +31,9 @@ class ServerConfig:
     """Name of the environment variable that holds the key; the key itself is never written down."""
     concurrency: int | None = None
     """Requests in flight at once; None is 16, and 1 for `transformers serve`, whose seed is one for the process."""
+    samples: int = 1
+    """Answers of one prompt asked for in one request (`n`), so that its picture is sent and read once (vLLM). They
+    count as so many of the requests in flight."""
     timeout: float = 300.0
     """Seconds one attempt may take, from connecting to the last byte."""
     retries: int = 10
@@ -66,7 +69,7 @@ def check(config: ServerConfig) -> None:
             f"found server.url with a user name, query or fragment at {parts.hostname}, expected a plain address; "
             "put the key into an environment variable and name it in server.api_key_env"
         )
-    for name, least in (("concurrency", 1), ("retries", 0), ("votes", 1)):
+    for name, least in (("concurrency", 1), ("samples", 1), ("retries", 0), ("votes", 1)):
         value = getattr(config, name)
         if value is not None and value < least:
             raise ConfigError(f"found server.{name} {value}, expected at least {least}")

@@ -257,7 +257,7 @@ def _fingerprint(
         train = replace(train, problems_per_batch=1, gradient_checkpointing=False)
     settings = {k: v for k, v in asdict(train).items() if k != "max_batch_tokens"}
     # Fits of before a field existed go on being theirs.
-    new = {"blank": False, "thinking": None, "force": False}
+    new = {"blank": False, "thinking": None, "force": False, "matmul": "highest"}
     told = {k: v for k, v in asdict(model).items() if v != new.get(k, ...)}
     digest = hashlib.sha256(json.dumps([settings, told, seed, str(adapter)], sort_keys=True).encode())
     for e in examples:

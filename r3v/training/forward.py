@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from r3v.errors import ModelError
 from r3v.losses.logprobs import from_hidden, from_logits
+from r3v.policies.model.encode.token_types import TYPES, names_of
 from r3v.policies.model.structure import base_model
-from r3v.policies.model.token_types import names_of
 from r3v.training.layout.attention import attach
 from r3v.training.layout.batching import Batch, padding_mask, tree_mask
 
@@ -41,7 +41,7 @@ def text_config(model: Any) -> Any:
 def why_not_fusable(model: Any) -> str | None:
     """Why a tree mask cannot express this model's attention; None when it can."""
     config = text_config(model)
-    if config.model_type.startswith(("gemma3", "gemma4", "paligemma")):
+    if config.model_type.startswith(("gemma3", "gemma4", "paligemma", "molmo2")):
         return f"{config.model_type} attends in both directions among image tokens"
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"]) - {"full_attention"}
     if kinds:
@@ -110,7 +110,12 @@ def _inputs(base: Any, batch: Batch, path: Path) -> dict[str, Any]:
         "use_cache": False,
         **batch.images,
     }
-    return inputs | _types(base.base_model, base, batch) if path == "rows" else inputs
+    if path == "rows":
+        return inputs | _types(base.base_model, base, batch)
+    # Types that say who attends to whom are in the mask already; others may choose a token's experts (Ernie).
+    return inputs | {
+        name: value for name, value in batch.aligned.items() if name not in TYPES and _takes(base.base_model, name)
+    }
 
 
 def _tree_mask(base: Any, batch: Batch) -> Tensor:

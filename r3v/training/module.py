@@ -14,7 +14,6 @@ DDP give the number of one big batch.
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -40,13 +39,14 @@ from r3v.training.forward import Path, text_config, token_logprobs, why_not_fusa
 from r3v.training.layout.batching import Batch, collate, counts
 from r3v.training.layout.trie import Trie, TrieStats, build_trie
 from r3v.training.loader import BatchMaker, StepLoader
+from r3v.training.optimiser import optimiser
 from r3v.training.passes import Passes
-from r3v.training.schedule import lr_factor
-from r3v.training.selftest.parity import Parity, ParityWarning, check_parity, half_precision
+from r3v.training.selftest.choose import sound_path
+from r3v.training.selftest.parity import ParityWarning, half_precision
 from r3v.training.selftest.pictures import check_pictures
 from r3v.training.selftest.tries import ENOUGH, MOST_TRIES, chosen
 from r3v.training.selftest.untaught import tell_untaught
-from r3v.training.strategies import count_in_steps, in_parts, outer_parameters, over_devices, shard
+from r3v.training.strategies import count_in_steps, everywhere, in_parts, outer_parameters, over_devices, shard
 
 if TYPE_CHECKING:
     from r3v.policies.sampling.hf import HFPolicy
@@ -254,76 +254,29 @@ class R3VModule(pl.LightningModule):
         if self._alone():
             self.passes.limit(pass_tokens(self.model, self.train_config, self.config, self.device))
         largest = min(int(batch.ids_RL.numel()), self.passes.most or sys.maxsize)
-        half, cap = half_precision(self.model), int(self._everywhere(float(largest), "min"))
+        half, cap = half_precision(self.model), int(everywhere(self.trainer, float(largest), "min"))
         loader = getattr(self.trainer, "train_dataloader", None)
         groups = loader.groups if isinstance(loader, StepLoader) else ()
         tries = chosen(batch.tries, groups, self._trie, cap=cap, enough=ENOUGH["half" if half else "full"])
         if groups and not tries and not batch.tries:
             raise nothing_fits(self.max_tokens, min(len(groups), MOST_TRIES))
-        if self._all_have(batch):
-            self._self_test(tries or batch.tries[:1], half, cap)
-
-    def _self_test(self, tries: Sequence[Trie], half: bool, cap: int) -> None:
-        """Fast path against the model's own forward; on a mismatch the next slower path is tried, with a
-        warning."""
-        self._tested = True
+        # The self-test is the devices' together.
+        if not everywhere(self.trainer, float(bool(batch.tries)), "min"):
+            return
+        self._tested, tested = True, tries or batch.tries[:1]
         if not self.config.blank:
-            tried(lambda: check_pictures(self.model, tries, self._moved, self.path))
-        ways: tuple[tuple[Path, Path], ...] = (("fused", "rows"), ("rows", "plain"))
-        for path, slower in ways:
-            if self.path != path:
-                continue
-            found = self._compared(tries, path, half, cap)
-            if in_parts(self.trainer.strategy):
-                self._catch_up(0 if found is None else found.passes)
-            # One device that disagrees slows them all, so that all run the same graph.
-            ok = self._everywhere(float(found is None or found.ok), "min")
-            if ok:
-                continue
-            self.path = slower
-            if found is not None:  # else another device tells why
-                warnings.warn(
-                    f"parity self-test: path {path!r} disagrees with the model's own forward "
-                    f"({found.describe()}); "
-                    f"{'fusing is off and ' if path == 'fused' else ''}training goes on with path "
-                    f"{slower!r}, which is "
-                    "slower and has the same loss",
-                    ParityWarning,
-                    stacklevel=2,
-                )
-
-    def _compared(self, tries: Sequence[Trie], path: Path, half: bool, cap: int) -> Parity | None:
-        """None where memory ran out: the path is kept as it is, untested, and that is said."""
-        gradients = not in_parts(self.trainer.strategy)
-        fine, found = tried(
-            lambda: check_parity(self.model, tries, self._moved, path, half=half, gradients=gradients, cap=cap)
-        )
-        if fine:
-            return found
-        warnings.warn(
-            f"parity self-test: memory ran out, so path {path!r} is kept untested; to test it lower "
-            "train.problems_per_batch, or set train.gradient_checkpointing",
-            ParityWarning,
-            stacklevel=2,
-        )
-        return None
+            tried(lambda: check_pictures(self.model, tested, self._moved, self.path))
+        self.path = sound_path(
+            self.model, self.path, tested, self._moved, half=half, cap=cap, trainer=self.trainer,
+            catch_up=self._catch_up,
+        )  # fmt: skip
 
     def _moved(self, tries: Sequence[Trie], fused: bool) -> Batch:
         return self._collate(tries, fused).to(self.device)
 
-    def _all_have(self, batch: Batch) -> bool:
-        """Whether every device has something in its batch: the self-test is theirs together."""
-        return bool(self._everywhere(float(bool(batch.tries)), "min"))
-
-    def _everywhere(self, value: float, how: str) -> float:
-        """A number of each device, reduced over all of them."""
-        if self.trainer.world_size == 1:
-            return value
-        return float(self.trainer.strategy.reduce(torch.tensor(value, device=self.device), reduce_op=how))
-
     def _catch_up(self, passes: int) -> None:
         """Idle forward passes until this device has done as many as the busiest."""
-        most = self._everywhere(float(passes), "max")
+        most = everywhere(self.trainer, float(passes), "max")
         with torch.no_grad():
             for _ in range(int(most) - passes):
                 self._idle()
@@ -336,29 +289,9 @@ class R3VModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW on what is trainable; linear warm-up, then the schedule, stepped with the optimiser."""
-        c = self.train_config
-        parameters = list(self._trainable().values())
-        if not parameters:
-            raise ModelError("found no trainable parameter, expected a LoRA adapter or unfrozen weights")
-        # Few kernels for many small tensors. Lightning refuses to clip under autocast with the fused one.
-        mixed = "mixed" in str(self.trainer.precision)
-        optimizer = torch.optim.AdamW(
-            parameters,
-            c.lr,
-            betas=c.betas,
-            weight_decay=c.weight_decay,
-            fused=not mixed,
-            foreach=True if mixed else None,
-        )
         total = float(self.trainer.estimated_stepping_batches)
-        if math.isinf(total) and (c.schedule != "constant" or c.warmup):
-            raise ConfigError(
-                f"schedule {c.schedule!r} with warm-up {c.warmup} needs a known number of steps, found an "
-                f"endless "
-                "Trainer; give it max_steps or max_epochs, or use schedule 'constant' with warmup 0"
-            )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, c))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        mixed = "mixed" in str(self.trainer.precision)
+        return optimiser(list(self._trainable().values()), self.train_config, total=total, mixed=mixed)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self.trainer.global_step == 1 and not in_parts(self.trainer.strategy):

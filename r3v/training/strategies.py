@@ -46,6 +46,13 @@ def in_parts(strategy: Any) -> bool:
     return any(kind.__name__ in IN_PARTS for kind in type(strategy).__mro__)
 
 
+def everywhere(trainer: Any, value: float, how: str) -> float:
+    """A number of each device, reduced over all of them (`min`, `max`, `sum`)."""
+    if trainer.world_size == 1:
+        return value
+    return float(trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op=how))
+
+
 def wants_workers(train: TrainConfig) -> bool:
     """Whether a fit runs in processes of its own (see `workers`): several devices, or weights that get sharded in
     place; not inside such a process, nor under torchrun, nor where Lightning forks."""

@@ -59,6 +59,27 @@ def test_findings(data: Path, chosen: str) -> None:
     assert result.distinct_images == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "told", "bad"),
+    [
+        ("?answer_is=index", "3 by position from 0", 1),
+        ("", "1 by letter, 1 by text", 2),
+    ],
+)
+def test_how_golds_of_choices_were_read_is_told(tmp_path: Path, options: str, told: str, bad: int) -> None:
+    """Positions as ScienceQA has them, and a letter. Without a word of it the 0 is none of its options and the 1 could
+    be either; the 2 of two options is the second by its text and can be no other by its position."""
+    three = ["1", "2", "0"] if options else ["1", "2"]
+    golds = [(0, ["3", "4"]), (1, ["1", "2"]), (2, three), ("B", ["5", "6"])]
+    rows = [{"id": str(i), "question": f"q{i}", "answer": g, "choices": c} for i, (g, c) in enumerate(golds)]
+    path = tmp_path / "d.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = check(f"jsonl:{path}{options}")
+    assert len(result.bad) == bad
+    line = next(line for line in render(result).splitlines() if "golds of choices" in line)
+    assert line.split("golds of choices")[1].strip() == told
+
+
 def test_text_names_every_bad_row(data: Path) -> None:
     text = render(check(f"jsonl:{data}"))
     assert text.splitlines()[0].endswith("7 rows, 5 good, 2 bad")

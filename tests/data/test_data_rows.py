@@ -63,6 +63,13 @@ def test_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
         ("answer_is=letter", "B", ["B", "A"], "B"),
         ("", "B", {"A": "x", "B": "y"}, "B"),
         ("choices=a,b&", "y", None, "B"),
+        ("answer_is=index", 1.0, ["x", "y"], "B"),
+        ("answer_is=index", 1, ["1", "2"], "B"),
+        ("answer_is=text", 1, ["1", "2"], "A"),
+        ("", "1", ["1", "2"], "A"),  # text
+        ("", 2, [1, 2], "B"),  # the second, however it is counted: 2 is no position from 0
+        ("", 40.0, ["30", "40"], "B"),
+        ("", 40.0, [30.0, 40.0], "B"),
     ],
 )
 def test_gold_letters(tmp_path: Path, options: str, gold: Any, choices: Any, letter: str) -> None:
@@ -83,6 +90,22 @@ BAD = [
     ({"choices": ["1", "2"], "answer": "3"}, "field answer", "is not among the choices"),
     ({"choices": ["1", "2"], "answer": "C"}, "field answer", "is not among the choices"),
     ({"choices": ["B", "A"], "answer": "B"}, "field answer", "answer_is=text or answer_is=letter"),
+    ({"choices": ["3", "4"], "answer": 0}, "field answer", "for positions use answer_is=index"),
+    (
+        {"choices": ["1", "2", "3"], "answer": 1},
+        "field answer",
+        "gold 1, a whole number, is option (A) by its text, (B) by its position from 0. Say which is meant",
+    ),
+    (
+        {"choices": ["9", "2", "1", "0"], "answer": 2},
+        "field answer",
+        "option (B) by its text, (C) by its position from 0. Say",
+    ),
+    (
+        {"choices": ["2", "7", "1", "0"], "answer": 2},
+        "field answer",
+        "option (A) by its text, (C) by its position from 0 and (B) by its position from 1. Say",
+    ),
     ({"choices": ["1"], "answer": "A"}, "field choices", "found 1 options"),
     ({"choices": "1 2", "answer": "A"}, "field choices", "found str"),
     ({"choices": ["1", ""], "answer": "A"}, "field choices[1]", "found an empty value"),
@@ -101,6 +124,8 @@ BAD = [
     ({"image": "images/\ud83d.png"}, "field image", "no file can be called"),
     ({"question": "half \ud83d"}, "field question", "half of a surrogate pair"),
     ({"answer": "1/0"}, "field answer", "found '1/0', expected a number"),
+    ({"answer": "sin 30°"}, "field answer", "found 'sin 30°', expected an expression"),
+    ({"answer": "a slice of π"}, "field answer", "expected an expression"),
     ({"answer": "red", "kind": "number"}, "field answer", "found 'red', expected a number"),
     ({"answer": ["1", "2"]}, "field answer", "found list"),
     ({"split": ["a"]}, "field split", "found list"),

@@ -6,11 +6,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import FAKES, FOLDERS, ROOT
 
 PACKAGES = {"losses": "r3v.losses", "recipes": "r3v.recipes", "checkpoints": "r3v.checkpoints", "r3v": "r3v"}
 MOST_MODULES = 15
@@ -136,6 +137,16 @@ def test_a_folder_holds_at_most_fifteen_modules() -> None:
     count = Counter(path.parent for path in modules().values() if path.name != "__init__.py")
     full = {str(folder.relative_to(ROOT)): n for folder, n in count.items() if n > MOST_MODULES}
     assert not full, full
+
+
+def test_a_folder_of_fakes_holds_as_few_and_is_on_the_path() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        path = tomllib.load(file)["tool"]["pytest"]["ini_options"]["pythonpath"]
+    assert [ROOT / folder for folder in path] == list(FOLDERS)
+    fakes = list(FAKES.rglob("*.py"))
+    assert {p.parent for p in fakes} == set(FOLDERS)
+    assert max(Counter(p.parent for p in fakes).values()) <= MOST_MODULES
+    assert len({p.name for p in fakes}) == len(fakes), "they are imported by their bare names"
 
 
 def test_imports_point_downwards() -> None:

@@ -47,7 +47,7 @@ def test_encoder_equals_the_processor_token_for_token(family: str) -> None:
         }
         for name, tensor in encoded.images.items():
             torch.testing.assert_close(tensor, own[name])
-    assert loaded.encoder._short_way is True
+    assert loaded.encoder.prompts.short_way is True
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,7 +64,7 @@ def test_target_ends_the_turn_and_decodes_to_itself(family: str) -> None:
 def test_text_cannot_smuggle_control_tokens(family: str) -> None:
     encoder = tiny(family).encoder
     token = encoder.tokenizer.convert_ids_to_tokens([encoder.image_token_id])[0]
-    sneaky = Problem("s", f"Look at {token} {encoder._placeholder}?", "1", "number", images=(picture(40, 48, 1),))
+    sneaky = Problem("s", f"Look at {token} {encoder.placeholder}?", "1", "number", images=(picture(40, 48, 1),))
     plain = Problem("s", "Look at x y?", "1", "number", images=(picture(40, 48, 1),))
     found = encoder.prompt(words.solve(sneaky, STYLE)).ids
     expected = encoder.prompt(words.solve(plain, STYLE)).ids

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,8 @@ from r3v.policies.model.adapters.taught import Taught, taught_with
 from r3v.policies.model.forward import inputs_of, sampling_mode
 from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.loading import add_lora, load, lora_targets
-from r3v.policies.model.tiny import family_of
+from r3v.policies.model.tiny import family_of, random_tiny
+from r3v.policies.sampling.defaults import tell_defaults
 from r3v.policies.sampling.hf import HFPolicy
 from r3v.settings.config import ModelConfig
 
@@ -148,3 +151,44 @@ def test_the_built_in_model_loads_and_answers() -> None:
     rows = policy.generate(some_prompts(2), 2, SamplingParams(max_new_tokens=6))
     assert [len(row) for row in rows] == [2, 2]
     assert rows[0][0].prompt_hash == some_prompts(1)[0].hash
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ValueError(
+                'Old does not support an attention implementation through sdpa. Use attn_implementation="eager"'
+            ),
+            r"has no attention of the kind sdpa \(Old does not .*\)\. Set model\.attention eager",
+        ),
+        (
+            ImportError("Package `num2words` is required to run SmolVLM processor."),
+            r"num2words.*\. Install what it names",
+        ),
+        (ImportError("Qwen2VLImageProcessor requires the Torchvision library"), r"pip install 'r3v\[gpu\]'"),
+    ],
+)
+def test_what_a_model_lacks_is_named_with_what_to_do(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error as transformers raises it, out of the load of a folder that is otherwise sound."""
+    model, processor = random_tiny("idefics3")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+
+    def raises(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", raises)
+    with pytest.raises(ModelError, match=said):
+        load(ModelConfig(path=str(tmp_path), device="cpu"))
+
+
+def test_defaults_of_a_checkpoint_that_are_not_taken_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A penalty of 1 and a temperature, which a recipe sets, are no such defaults."""
+    model = SimpleNamespace(generation_config=SimpleNamespace(repetition_penalty=1.05, temperature=1e-6, typical_p=1.0))
+    assert tell_defaults(model, "OWNER/some-model") == {"repetition_penalty": 1.05}
+    tell_defaults(model, "OWNER/some-model")
+    assert caplog.text.count("asks for repetition_penalty 1.05 in its generation_config.json") == 1
+    assert tell_defaults(SimpleNamespace(generation_config=SimpleNamespace(repetition_penalty=1.0)), "other") == {}

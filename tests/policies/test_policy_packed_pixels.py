@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 from tiny_models import need_torchvision, tiny
 
+from r3v.policies.model.encode.encoded import joined
+
 
 def test_packed_patches_are_joined_as_their_processor_joins_them() -> None:
     """MiniCPM-V 4.6 lays the patches of all pictures side by side, whatever their sizes: two rows, one with two."""
@@ -29,3 +31,15 @@ def test_packed_patches_are_joined_as_their_processor_joins_them() -> None:
     assert joined.keys() == together.keys()
     for name, tensor in together.items():
         assert torch.equal(joined[name], tensor), name
+
+
+def test_numbers_of_patches_go_on_from_row_to_row() -> None:
+    """Two rows of 2 and 1 crops of 3 patches: the second row's patches come after the 6 of the first; -1 is none."""
+    rows = [
+        {"pixel_values": torch.zeros(2, 3, 4), "image_token_pooling": torch.tensor([[0, 5], [1, -1]])},
+        {"pixel_values": torch.ones(1, 3, 4), "image_token_pooling": torch.tensor([[0, 2]])},
+    ]
+    found = joined(rows)
+    assert found["image_token_pooling"].tolist() == [[0, 5], [1, -1], [6, 8]]
+    assert found["pixel_values"].shape == (3, 3, 4)
+    assert rows[1]["image_token_pooling"].tolist() == [[0, 2]], "what is kept of a picture stays as it is"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from r3v.policies.base import SamplingParams
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.loading import load
 from r3v.policies.sampling.hf import HFPolicy
-from r3v.records import Outcome
+from r3v.records import Candidate, Outcome
 from r3v.rollout.rollout import bootstrap
 from r3v.rollout.shards import read_shards
-from r3v.settings.config import ModelConfig, SampleConfig
+from r3v.selection.selector import Selector
+from r3v.settings.config import ModelConfig, SampleConfig, SelectConfig
 
 
 def encoder_with(template: str, monkeypatch: pytest.MonkeyPatch) -> Encoder:
@@ -83,6 +85,36 @@ def test_a_prompt_longer_than_the_model_is_named_before_sampling(monkeypatch: py
         PromptError, match=rf"problem 'p2': its prompt has {lengths[2]} tokens, \d+ of them of pictures"
     ):
         policy.generate(prompts, 1, params)
+
+
+def test_a_scored_prompt_longer_than_the_model_is_named_before_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions for all but the last token of a reply are wanted, since nobody reads what comes after it."""
+    prompts, encoder = some_prompts(3), tiny("idefics3").encoder
+    texts = [["Answer: 1"], ["Answer: 1"], ["Answer: 1", "1 + 1 = 2.\nAnswer: 2"]]
+    reply = len(encoder.target(texts[2][1]))
+    longest = len(encoder.prompt(prompts[2]).ids) + reply - 1
+    assert len(short(longest).score(prompts, texts)[2]) == 2
+    policy = short(longest - 1)
+    assert len(policy.score(prompts[2:], [["Answer: 1"]])[0]) == 1
+    monkeypatch.setattr(policy, "_score_some", pytest.fail)
+    with pytest.raises(
+        PromptError, match=rf"problem 'p2': .* positions, which leaves fewer than the {reply} tokens of a reply\. "
+    ) as refused:
+        policy.score(prompts, texts)
+    assert refused.value.problems == ("p2",)
+    assert pickle.loads(pickle.dumps(refused.value)).problems == ("p2",), "as it comes from a worker"
+
+
+def test_a_select_prompt_longer_than_the_model_leaves_the_choice_to_votes(caplog: pytest.LogCaptureFixture) -> None:
+    """The prompt of the problem fits, that with two solutions in it does not: 1 has two votes of three."""
+    one = problem(0)
+    longest = len(tiny("idefics3").encoder.prompt(words.solve(one, words.style("short"))).ids)
+    texts = ["1 + 0 = 1.\nAnswer: 1", "2 + 0 = 2.\nAnswer: 2", "Answer: 1"]
+    candidates = [Candidate(one.id, 0, i, 0, text, model="m") for i, text in enumerate(texts)]
+    selector = Selector(short(longest + 8), words.style("short"), SelectConfig(permutations=1))
+    chosen = selector.choose("self_select", one, candidates)
+    assert (chosen.answer, chosen.details["how"]) == ("A", "votes")
+    assert "decided by votes: 1 problems" in caplog.text
 
 
 def test_a_pool_goes_on_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from tiny_models import tiny
 from training_examples import examples_of
 
 from r3v.policies.model.encode import Encoded
+from r3v.policies.model.encode.token_types import TokenTypes, aligned_of, types_of
 from r3v.policies.model.forward import inputs_of
-from r3v.policies.model.token_types import TokenTypes, aligned_of, types_of
 from r3v.training import forward
 from r3v.training.layout.batching import collate
 from r3v.training.layout.trie import build_trie

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import FAKES
+from places import FOLDERS
 
 from r3v import prompts as words
 from r3v.data import load
@@ -32,7 +32,6 @@ from r3v.rollout.shards import read_shards
 from r3v.settings.cluster import RayConfig, check
 from r3v.settings.config import SampleConfig
 
-HERE = FAKES
 missing = importlib.util.find_spec("ray") is None
 with_ray = pytest.mark.skipif(missing, reason="ray is not installed (extra `ray`)")
 SHORT = words.style("short")
@@ -84,7 +83,7 @@ def cluster() -> Iterator[str]:
     import ray  # type: ignore[import-not-found]
 
     folder = Path("/tmp") / f"r3v-ray-{os.getpid()}"  # Ray's socket paths must be short
-    path = os.pathsep.join([*(p for p in sys.path if p), str(HERE)])
+    path = os.pathsep.join([*(p for p in sys.path if p), *map(str, FOLDERS)])
     env = {**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     address = f"127.0.0.1:{_port()}"
     size = ["--num-cpus=2", "--object-store-memory=80000000", "--block"]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from places import FAKES
+from places import python_path
 from reflection_fakes import FakePolicy, choice, graded, number
 
 from r3v import prompts as words
@@ -204,7 +204,7 @@ def test_kill_nine_loses_no_finished_shard(tmp_path: Path) -> None:
     """Killed three times, each time after one more shard appeared; the end equals an undisturbed run, byte
     by byte of content, and the shards that were there keep their time stamps.
     """
-    env = {**os.environ, "PYTHONPATH": str(FAKES), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"}
 
     def start(out: Path, nap: float) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", SCRIPT, str(out), str(nap)], env=env)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reflection_fakes import FakePolicy, candidate, choice, number
 
 from r3v import prompts as words
-from r3v.errors import ConfigError, EngineError
+from r3v.errors import ConfigError, EngineError, PromptError
 from r3v.policies.base import Score, text_of
 from r3v.rollout.choose import problem_rng
 from r3v.selection.selector import ORACLE, SELECTORS, Selector, blind
@@ -301,6 +301,58 @@ def test_many_problems_are_sampled_once_and_scored_together() -> None:
     assert len(policy.scored) == 2 * 3 * 2
     for problem, together in zip(problems, found["self_select"], strict=True):
         assert model.choose("self_select", problem, together.candidates) == together
+
+
+class Short(FakePolicy):
+    """Takes no prompt of problem p1 that shows a solution, as a model with few positions does not."""
+
+    def _check(self, prompts) -> None:
+        long = [p.problem_id for p in prompts if p.problem_id == "p1" and "Answer: 6" in p.messages[0].text]
+        if long:
+            raise PromptError("problem 'p1': its prompt has 9,000 tokens", long)
+
+    def generate(self, prompts, n, params, **more):
+        self._check(prompts)
+        return super().generate(prompts, n, params, **more)
+
+    def score(self, prompts, continuations):
+        self._check(prompts)
+        return super().score(prompts, continuations)
+
+
+@pytest.mark.parametrize("sure", [1.0, 0.5])
+def test_a_problem_whose_select_prompt_is_too_long_is_decided_by_votes(sure: float, caplog) -> None:
+    """61 has one vote of three in each problem and the model likes it by e^2: it wins where the prompt fits, with e^2
+    of e^2 + 1, and loses in p1 by 1 : 2, without a token scored."""
+    problems = [number(f"p{i}") for i in range(3)]
+    policy = Short(lambda prompt, index: f"Answer: {60 + index // 2}", prefers("61"))
+    cfg = SelectConfig(permutations=2, target="index_answer", sure=sure)
+    chosen = Selector(policy, FULL, cfg).select_many(problems, 3, ["self_select", "tournament"])
+    assert [s.answer for s in chosen["self_select"]] == ["61", "60", "61"]
+    assert chosen["self_select"][1].scores == pytest.approx((2 / 3, 2 / 3, 1 / 3))
+    assert chosen["self_select"][1].details["how"] == "votes"
+    assert chosen["self_select"][0].scores[2] == pytest.approx(math.e**2 / (math.e**2 + 1))
+    assert chosen["self_select"][1].tokens == 3 * 3
+    assert [s.answer for s in chosen["tournament"]] == ["61", "60", "61"]
+    assert "decided by votes: 1 problems, because of problem 'p1': its prompt has 9,000 tokens" in caplog.text
+
+
+def test_the_majority_stands_where_a_refine_prompt_is_too_long() -> None:
+    problems = [number(f"p{i}") for i in range(3)]
+    texts = lambda prompt, index: "Answer: 70" if "Answer: 60" in prompt.messages[0].text else "Answer: 60"  # noqa: E731
+    chosen = Selector(Short(texts), FULL, SelectConfig()).select_many(problems, 3, ["refine"])["refine"]
+    assert [s.details["trail"] for s in chosen] == [["60", "70", "60"], ["60"], ["60", "70", "60"]]
+    assert [(s.answer, s.details["confirmed"]) for s in chosen] == [("60", False)] * 3
+
+
+def test_a_refusal_that_names_no_problem_passes() -> None:
+    class Refusing(FakePolicy):
+        def score(self, prompts, continuations):
+            raise PromptError("no pictures today")
+
+    problem, items = numbered(("Answer: 50", -0.1), ("Answer: 60", -0.9))
+    with pytest.raises(PromptError, match="no pictures"):
+        Selector(Refusing(), FULL, SelectConfig()).choose("self_select", problem, items)
 
 
 def test_select_samples_and_greedy_asks_once_at_temperature_zero() -> None:

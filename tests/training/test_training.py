@@ -21,7 +21,7 @@ from r3v.training.layout import attention
 from r3v.training.layout.batching import collate
 from r3v.training.layout.trie import build_trie
 from r3v.training.module import R3VModule
-from r3v.training.schedule import lr_factor
+from r3v.training.optimiser import lr_factor
 from r3v.training.selftest.parity import ParityWarning
 
 # Lightning's loader asks torch's pytree in a deprecated way.

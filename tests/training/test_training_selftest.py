@@ -179,7 +179,7 @@ def test_memory_that_runs_out_in_the_self_test_keeps_the_path_and_is_said_once(
     def no_memory(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("r3v.training.module.check_parity", no_memory)
+    monkeypatch.setattr("r3v.training.selftest.choose.check_parity", no_memory)
     module = R3VModule(fresh(), TRAIN, config=CONFIG)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", ParityWarning)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import FAKES
+from places import python_path
 from safetensors.torch import load_file
 from tiny_models import NAMES
 from training_callbacks import KillRank
@@ -92,7 +92,7 @@ def test_a_fit_of_one_process_goes_on_in_two(after: TrainConfig, expected: FitRe
         "fit(base, EXAMPLES, train=replace(ONE, problems_per_batch=1), model=MODEL, out=sys.argv[1], seed=3, "
         "checkpoint_every=2, callbacks=[KillRank(0, 5)])\n"
     )
-    path = os.pathsep.join([str(Path(__file__).parent), str(FAKES), os.environ.get("PYTHONPATH", "")])
+    path = python_path(Path(__file__).parent)
     command = [sys.executable, "-c", code, str(tmp_path)]
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode == -signal.SIGKILL
     assert_same(run(tmp_path, replace(after, problems_per_batch=1)), expected)
@@ -104,7 +104,7 @@ def test_workers_end_with_their_starter(tmp_path: Path) -> None:
         "from test_training_workers import *\n"
         "run(Path(sys.argv[1]), replace(DDP, epochs=10000.0))\n"
     )  # fmt: skip
-    path = os.pathsep.join([str(Path(__file__).parent), str(FAKES), os.environ.get("PYTHONPATH", "")])
+    path = python_path(Path(__file__).parent)
     starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
     try:
         wait_for(lambda: (tmp_path / ".fit" / "last.ckpt").exists())

@@ -37,7 +37,7 @@ from r3v.training.layout.batching import Batch
 from r3v.training.layout.trie import TrieStats, group_examples
 from r3v.training.loader import StepLoader, accumulation
 from r3v.training.module import R3VModule
-from r3v.training.schedule import lr_factor
+from r3v.training.optimiser import lr_factor
 
 STATE_SCHEMA = 1
 METRICS = ("ratio", "clipped", "kl", "drift")

@@ -20,9 +20,9 @@ from transformers.cache_utils import DynamicCache
 
 from r3v.policies.model.calls import device_of, past_of, stacked, takes
 from r3v.policies.model.encode import Encoded, Encoder, has_three_positions
+from r3v.policies.model.encode.token_types import names_of, types_of
 from r3v.policies.model.lora_precision import as_in_training
 from r3v.policies.model.structure import base_model, why_uneven
-from r3v.policies.model.token_types import names_of, types_of
 
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 

@@ -22,6 +22,7 @@ from r3v.policies.model.adapters.reading import base_named, is_adapter, read_con
 from r3v.policies.model.adapters.taught import FILE, Base, Usage, check_taught, taught_with
 from r3v.policies.model.encode import Encoder
 from r3v.policies.model.loaded import Loaded
+from r3v.policies.model.products import set_products
 from r3v.policies.model.ready import check_device, check_model
 from r3v.policies.model.tiny import family_of, random_tiny
 from r3v.policies.smolgeo.assemble import assembled, is_parts
@@ -45,6 +46,7 @@ def load(config: ModelConfig, *, dry_run: bool = False, usage: Usage | None = No
     config = decided(config)
     check_pixels(config)
     check_model(config)
+    set_products(config, device_of(config))
     path, weights = Path(config.path), None
     if config.adapter:
         read_config(Path(config.adapter))
@@ -259,6 +261,11 @@ def check_place(path: Path, named: str) -> None:
 
 def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if config.attention != "eager" and _ATTENTION.search(str(error)):
+        return ModelError(
+            f"{config.path!r} has no attention of the kind {config.attention} ({reason[:200]}). Set model.attention "
+            "eager"
+        )
     if path.is_dir():
         return ModelError(
             f"cannot load model {config.path!r}: {reason}. Give a folder with config.json and safetensors weights"
@@ -271,11 +278,16 @@ def _missing(path: Path, config: ModelConfig, error: Exception) -> ModelError:
     return ModelError(f"cannot fetch model {config.path!r} from the hub: {reason}. Check the name and the network")
 
 
+_ATTENTION = re.compile(r"attn_implementation|attention implementation", re.IGNORECASE)
+
+
 def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelError:
     """A torchvision that does not fit this torch is found, imported, and fails (operator does not exist)."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, torch.OutOfMemoryError):
         return ModelError(f"{config.path!r} does not fit on the device: {reason}. Use quantization nf4")
+    if isinstance(error, ImportError) and "torchvision" not in str(error).lower():
+        return ModelError(f"the {what} of {config.path!r} cannot be built: {reason}. Install what it names")
     return ModelError(
         f"the {what} of {config.path!r} cannot be built: {reason}. Qwen-VL models need torchvision: "
         "pip install 'r3v[gpu]'; if it is installed, it does not fit this torch "
@@ -285,6 +297,7 @@ def _vision_extra(config: ModelConfig, what: str, error: Exception) -> ModelErro
 
 _REFUSED = {
     "mllama": "the pictures go through cross-attention layers, which neither sampling nor training here takes along",
+    "llama4": "its forward in transformers asks its text half for an output that this does not give",
 }
 """Families that would answer wrongly or fail in the middle, and why."""
 
@@ -316,6 +329,8 @@ def _model(path: Path, config: ModelConfig) -> Any:
             device_map={"": device} if quantization is not None or device.type != "cpu" else None,
             use_safetensors=True,
         )
+    except ModelError:
+        raise
     except (ImportError, RuntimeError) as error:
         raise _vision_extra(config, "model", error) from error
     except (OSError, ValueError, KeyError) as error:

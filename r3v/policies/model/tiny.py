@@ -19,7 +19,7 @@ _EXPERTS = re.compile(r"moe|-A\d+B\b", re.I)
 """A mixture of experts, by its name: `Qwen3-VL-30B-A3B`."""
 
 # All widths are multiples of 64, the block size of nf4.
-_TEXT: dict[str, Any] = {
+TEXT: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 3,
@@ -32,7 +32,7 @@ _CORPUS = (
     "Choices: (A) 1 (B) 2 (C) 3 (D) 4. Solve the problem step by step. Check it against the figure and the question.",
     "Here are 3 proposed solutions: [1] 2 + 3 = 5 [2] 7 x 8 = 56 [3] 90 - 35 = 55. Decide which one is right.",
 )
-_CHATML = (
+CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
@@ -44,7 +44,7 @@ _PLAIN = (
     "{% if m['role'] == 'assistant' %}</s>{% else %} {% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-_IDEFICS = (
+IDEFICS = (
     "<|im_start|>{% for m in messages %}{{ m['role'].capitalize() }}"
     "{% if m['content'][0]['type'] == 'image' %}:{% else %}: {% endif %}{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
@@ -94,9 +94,22 @@ def random_tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float3
     """
     if family not in FAMILIES:
         raise ModelError(f"found family {family!r}, expected one of {', '.join(FAMILIES)}")
+    try:
+        return made_of(FAMILIES[family], seed=seed, dtype=dtype)
+    except (ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"the processor of {family} cannot be built: {str(error).strip().splitlines()[0]}. It needs "
+            "torchvision: pip install 'r3v[gpu]'"
+        ) from error
+
+
+def made_of(
+    recipe: Recipe, *, seed: int = 0, dtype: torch.dtype = torch.float32, seeing: tuple[str, ...] = ("visual", "vision")
+) -> tuple[Any, Any]:
+    """The model and the processor of a recipe. `seeing`: parts of the names of weights that stay as they were made, so
+    that pictures are not drowned in noise."""
     from transformers import AutoModelForImageTextToText
 
-    recipe = FAMILIES[family]
     tokenizer = _tokenizer(recipe)
     ids = {token: int(i) for token, i in tokenizer.get_vocab().items() if token in recipe.specials}
     config = recipe.config({**ids, "vocab": len(tokenizer), "eos": int(tokenizer.eos_token_id)})
@@ -106,19 +119,12 @@ def random_tiny(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float3
         # The usual 0.02 makes a random model nearly uniform, and ties would hide mistakes in caches and
         # positions.
         for name, weight in model.named_parameters():
-            if weight.dim() > 1 and "visual" not in name and "vision" not in name:
+            if weight.dim() > 1 and not any(part in name for part in seeing):
                 torch.nn.init.normal_(weight, std=0.12)
         model.tie_weights()
     model.generation_config.eos_token_id = int(tokenizer.eos_token_id)
     model.generation_config.pad_token_id = int(tokenizer.pad_token_id)
-    try:
-        processor = recipe.processor(tokenizer, config, recipe.template)
-    except (ImportError, RuntimeError) as error:
-        raise ModelError(
-            f"the processor of {family} cannot be built: {str(error).strip().splitlines()[0]}. It needs "
-            "torchvision: pip install 'r3v[gpu]'"
-        ) from error
-    return model.eval(), processor
+    return model.eval(), recipe.processor(tokenizer, config, recipe.template)
 
 
 def _tokenizer(recipe: Recipe) -> Any:
@@ -147,7 +153,7 @@ def _tokenizer(recipe: Recipe) -> Any:
     return tokenizer
 
 
-def _qwen_vision(family: str) -> dict[str, Any]:
+def qwen_vision(family: str) -> dict[str, Any]:
     common = {"depth": 2, "num_heads": 4, "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2}
     if family == "qwen2_vl":
         return {**common, "embed_dim": 64, "hidden_size": 64, "mlp_ratio": 2}
@@ -163,13 +169,13 @@ def _qwen_config(family: str) -> Callable[[dict[str, int]], Any]:
 
         kinds = {"qwen2_vl": Qwen2VLConfig, "qwen2_5_vl": Qwen2_5_VLConfig, "qwen3_vl": Qwen3VLConfig}
         rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
-        text = {**_TEXT, "vocab_size": ids["vocab"], "rope_parameters": rope, "eos_token_id": ids["eos"]}
+        text = {**TEXT, "vocab_size": ids["vocab"], "rope_parameters": rope, "eos_token_id": ids["eos"]}
         if family == "qwen3_vl":
             text["head_dim"] = 16
             rope["mrope_interleaved"] = True
         return kinds[family](
             text_config=text,
-            vision_config=_qwen_vision(family),
+            vision_config=qwen_vision(family),
             image_token_id=ids["<|image_pad|>"],
             video_token_id=ids["<|video_pad|>"],
             vision_start_token_id=ids["<|vision_start|>"],
@@ -179,7 +185,7 @@ def _qwen_config(family: str) -> Callable[[dict[str, int]], Any]:
     return build
 
 
-def _qwen_processor(family: str) -> Callable[[Any, Any, str], Any]:
+def qwen_processor(family: str) -> Callable[[Any, Any, str], Any]:
     def build(tokenizer: Any, config: Any, template: str) -> Any:
         import transformers as t
 
@@ -212,7 +218,7 @@ def _llava_config(ids: dict[str, int]) -> Any:
         image_size=32,
         patch_size=8,
     )
-    text = LlamaConfig(**_TEXT, vocab_size=ids["vocab"], eos_token_id=ids["eos"], pad_token_id=0)
+    text = LlamaConfig(**TEXT, vocab_size=ids["vocab"], eos_token_id=ids["eos"], pad_token_id=0)
     return LlavaConfig(vision_config=vision, text_config=text, image_token_id=ids["<image>"], image_seq_length=16)  # pyright: ignore[reportCallIssue]
 
 
@@ -234,7 +240,7 @@ def _idefics_config(ids: dict[str, int]) -> Any:
     from transformers import Idefics3Config
 
     text = {
-        **_TEXT,
+        **TEXT,
         "model_type": "llama",
         "vocab_size": ids["vocab"],
         "eos_token_id": ids["eos"],
@@ -261,7 +267,7 @@ def _idefics_processor(tokenizer: Any, config: Any, template: str) -> Any:
 def _gemma_config(ids: dict[str, int]) -> Any:
     from transformers import Gemma3Config
 
-    text = {**_TEXT, "vocab_size": ids["vocab"], "head_dim": 16, "sliding_window": 24, "pad_token_id": 0}
+    text = {**TEXT, "vocab_size": ids["vocab"], "head_dim": 16, "sliding_window": 24, "pad_token_id": 0}
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
     vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     return Gemma3Config(
@@ -281,17 +287,17 @@ def _gemma_processor(tokenizer: Any, config: Any, template: str) -> Any:
     return Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=4)
 
 
-_QWEN_TOKENS = (
+QWEN_TOKENS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>"),
     *("<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
 )
 
 
 def _qwen(family: str, *names: str) -> Recipe:
-    return Recipe(names, _QWEN_TOKENS, "<|im_end|>", _CHATML, _qwen_config(family), _qwen_processor(family))
+    return Recipe(names, QWEN_TOKENS, "<|im_end|>", CHATML, _qwen_config(family), qwen_processor(family))
 
 
-_IDEFICS_TOKENS = (
+IDEFICS_TOKENS = (
     *("<|im_start|>", "<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>"),
     *(f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)),
 )
@@ -320,9 +326,9 @@ FAMILIES: dict[str, Recipe] = {
     ),
     "idefics3": Recipe(
         ("idefics3", "smolvlm", "geoworldtiny"),
-        _IDEFICS_TOKENS,
+        IDEFICS_TOKENS,
         "<end_of_utterance>",
-        _IDEFICS,
+        IDEFICS,
         _idefics_config,
         _idefics_processor,
     ),

@@ -24,6 +24,7 @@ from r3v.policies.model.loaded import Loaded
 from r3v.policies.model.loading import load
 from r3v.policies.model.room import no_room, tried
 from r3v.policies.sampling.decode import Job, Sampled, Sampler, sample_plain
+from r3v.policies.sampling.defaults import tell_defaults
 from r3v.policies.sampling.length import check_length
 from r3v.policies.sampling.noise import code, noise_key
 from r3v.policies.sampling.pictures import check_sampling
@@ -59,6 +60,7 @@ class HFPolicy:
         self.slots = slots
         self._name = name or loaded.name
         self._plain_reason = why_no_slots(loaded.model)
+        tell_defaults(loaded.model, loaded.config.path)
         self._warned = False
         self._halved = 0
         self._shared: bool | None = None
@@ -129,7 +131,7 @@ class HFPolicy:
         scored as the ids that were sampled.
 
         Each prompt is computed once for all its continuations. Where memory runs out, batches become smaller; raises
-        EngineError when they cannot.
+        EngineError when they cannot, and PromptError for a prompt that is longer than the model with one of them.
         """
         if len(prompts) != len(continuations):
             raise ValueError(f"found {len(prompts)} prompts and {len(continuations)} lists of continuations")
@@ -139,6 +141,8 @@ class HFPolicy:
                 some = range(begin, min(begin + ENCODED_AHEAD, len(prompts)))
                 encoded = {i: self.encoder.prompt(prompts[i]) for i in some if continuations[i]}
                 targets = {i: [self.encoder.sampled(reply) for reply in continuations[i]] for i in encoded}
+                longest = [max(map(len, several)) for several in targets.values()]
+                check_length(self.model, self.encoder, [prompts[i] for i in encoded], list(encoded.values()), longest)
                 while encoded:
                     for i, scores in self._score_some(encoded, targets):
                         out[i] = scores

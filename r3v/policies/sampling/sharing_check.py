@@ -19,6 +19,7 @@ from r3v.policies.base import SamplingParams
 from r3v.policies.model.agreement import agreement, jittered
 from r3v.policies.model.encode import Encoded, has_three_positions
 from r3v.policies.model.forward import continuation_logprobs, plain_logprobs, prefill
+from r3v.policies.model.products import rounded
 from r3v.policies.model.structure import base_model
 from r3v.policies.sampling.decode import Job, Sampler
 from r3v.policies.sampling.noise import noise_key
@@ -41,7 +42,7 @@ def why_other_numbers(model: Any) -> str | None:
     """
     base = base_model(model)
     known = _FOUND.setdefault(base, {})
-    state = (base.dtype, base.config.get_text_config()._attn_implementation)
+    state = (base.dtype, torch.get_float32_matmul_precision(), base.config.get_text_config()._attn_implementation)
     if state not in known:
         known[state] = compare(model)
     return known[state]
@@ -50,7 +51,7 @@ def why_other_numbers(model: Any) -> str | None:
 def compare(model: Any) -> str | None:
     """Why sampling and scoring with shared keys are not what the model says by itself; None when they are."""
     base = base_model(model)
-    half = any(p.dtype not in (torch.float32, torch.float64) for p in base.parameters())
+    half = rounded(base)
     encoder: Any = _Rows(model)
     prompts = encoder.prompts()
     jobs = [Job(e, tuple(noise_key(i, _KEY, s) for s in range(SAMPLES))) for i, e in enumerate(prompts)]

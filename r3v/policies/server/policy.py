@@ -3,9 +3,9 @@
     policy = OpenAIPolicy(ServerConfig(url="http://localhost:8000/v1"))
     policy.generate([prompt], 4, SamplingParams())
 
-Each sample is one request with a seed of its own, so that a sample is the same whatever else is asked, is cached by
-itself, and is asked for again by itself when something breaks. The image is sent with each of them; engines keep
-what they computed for it.
+Each sample has a seed of its own, so that it is the same whatever else is asked, is cached by itself, and is asked for
+again by itself when something breaks. It is one request, and the image is sent with each of them; engines keep what
+they computed for it. Where the server draws several in one request (`server.samples`, vLLM), it is sent once for them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from r3v.policies.server.own_ids import OwnIds
 from r3v.policies.server.response_cache import ResponseCache, cache_key
 from r3v.policies.server.wire import (
     Reply,
+    following_seed,
     messages,
     prompt_key,
-    read_reply,
+    read_replies,
     request_seed,
     sampling_fields,
 )
@@ -255,25 +256,45 @@ class OpenAIPolicy:
     ) -> list[Reply]:
         """The answers to (prompt, index) pairs, in order."""
         keys = {p: prompt_key(prompts[p]) for p in {p for p, _ in asked}}
+        # Greedy answers are one and the same, and vLLM refuses to draw several.
+        together = self.config.samples if self._takes_several and params.temperature > 0 and not top else 1
+        seed_of = following_seed if together > 1 else request_seed
 
-        def one(p: int, index: int, stop: threading.Event) -> Reply:
-            fields = sampling_fields(
-                self.config, self.kind, params, request_seed(seed, prompts[p].problem_id, index), top
-            )  # fmt: skip
-            parts = {k: v for k, v in fields.items() if k not in ("stream", "stream_options")}
-            key = cache_key("chat", {"model": self.name, "messages": keys[p], "fields": parts, "index": index})
-            stored = self._stored(key)
-            if stored is not None:
-                return Reply.from_dict(stored)
-            reply = self._post(lambda: {"messages": messages(prompts[p]), **fields}, read_reply, stop)
-            self.meter.answered(reply.tokens_in, reply.tokens_out, len(prompts[p].images))
-            if reply.thought and reply.stop == "eos" and not reply.text.strip():
-                self._teller.thought_only(self._client.shown)
-            self._store(key, reply.to_dict())
-            answered(1, reply.tokens_out)
-            return reply
+        def fields_of(p: int, index: int) -> dict[str, Any]:
+            return sampling_fields(self.config, self.kind, params, seed_of(seed, prompts[p].problem_id, index), top)
 
-        return self._run(one, asked)
+        def some(p: int, indices: Sequence[int], stop: threading.Event) -> list[Reply]:
+            found: dict[int, Reply] = {}
+            where: dict[int, str] = {}
+            for index in indices:
+                parts = {k: v for k, v in fields_of(p, index).items() if k not in ("stream", "stream_options")}
+                told = {"model": self.name, "messages": keys[p], "fields": parts, "index": index}
+                where[index] = cache_key("chat", told)
+                stored = self._stored(where[index])
+                if stored is not None:
+                    found[index] = Reply.from_dict(stored)
+            for part in runs_of([i for i in indices if i not in found], together):
+                fields = fields_of(p, part[0]) | ({"n": len(part)} if len(part) > 1 else {})
+                replies = self._post(
+                    lambda fields=fields: {"messages": messages(prompts[p]), **fields}, read_replies(len(part)), stop
+                )
+                out = sum(reply.tokens_out for reply in replies)
+                self.meter.answered(replies[0].tokens_in, out, len(prompts[p].images))
+                for index, reply in zip(part, replies, strict=True):
+                    if reply.thought and reply.stop == "eos" and not reply.text.strip():
+                        self._teller.thought_only(self._client.shown)
+                    self._store(where[index], reply.to_dict())
+                    answered(1, reply.tokens_out)
+                    found[index] = reply
+            return [found[index] for index in indices]
+
+        jobs = [(p, part) for p, indices in _by_prompt(asked) for part in runs_of(indices, together)]
+        rows = self._run(some, jobs, max(1, self.concurrency // together))
+        return [reply for row in rows for reply in row]
+
+    @property
+    def _takes_several(self) -> bool:
+        return self.kind == "vllm" and not self.config.stream
 
     def _scored(
         self, prompt: Prompt, key: Any, text: str | None, closed: bool, stop: threading.Event
@@ -302,12 +323,13 @@ class OpenAIPolicy:
             self._behind = scoring.after_reply(opened, closed)
         return self._behind
 
-    def _run(self, one: Callable[..., T], jobs: Sequence[tuple[Any, ...]]) -> list[T]:
-        """`one(*job, stop)` for every job, `concurrency` at a time, in order. The first failure ends the rest."""
+    def _run(self, one: Callable[..., T], jobs: Sequence[tuple[Any, ...]], at_once: int | None = None) -> list[T]:
+        """`one(*job, stop)` for every job, `at_once` (`concurrency`) at a time, in order. The first failure ends the
+        rest."""
         if not jobs:
             return []
         stop = threading.Event()
-        with ThreadPoolExecutor(min(self.concurrency, len(jobs)), "r3v-server") as pool:
+        with ThreadPoolExecutor(min(at_once or self.concurrency, len(jobs)), "r3v-server") as pool:
             futures = [pool.submit(one, *job, stop) for job in jobs]
             try:
                 for future in as_completed(futures):
@@ -349,6 +371,28 @@ class OpenAIPolicy:
     def _store(self, key: str, value: Any) -> None:
         if self._cache is not None:
             self._cache.put(key, value)
+
+
+def _by_prompt(asked: Sequence[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    """Neighbours of one prompt together: (prompt, its indices), in order."""
+    found: list[tuple[int, list[int]]] = []
+    for p, index in asked:
+        if found and found[-1][0] == p:
+            found[-1][1].append(index)
+        else:
+            found.append((p, [index]))
+    return found
+
+
+def runs_of(indices: Sequence[int], most: int) -> list[list[int]]:
+    """Indices in runs of neighbours, each at most so long: 0 1 2 5 by two are 0 1, 2, 5."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and len(runs[-1]) < most and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return runs
 
 
 def _encoder_of(model: ModelConfig) -> Encoder:

@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from r3v.errors import ConfigError
@@ -32,6 +32,8 @@ UNFINISHED = frozenset(
 """Finish reasons, in small letters, of an answer that ended before the model ended it: by a limit, or by a filter of
 the host."""
 BROKEN_OFF = frozenset({"abort", "error"})
+ROUNDED = 0.01
+"""How far above 0 rounding may bring a log-probability."""
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
@@ -85,6 +87,12 @@ def request_seed(seed: int, problem_id: str, index: int) -> int:
     """A 31-bit seed that stands for one sample of one problem, so that the same call asks the same thing."""
     digest = hashlib.sha256(f"{seed}\0{problem_id}\0{index}".encode()).digest()
     return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
+
+
+def following_seed(seed: int, problem_id: str, index: int) -> int:
+    """As `request_seed`, for servers that draw `n` samples with the seeds that follow the one they are given (vLLM):
+    a sample is the same whatever others the request asks for."""
+    return (request_seed(seed, problem_id, 0) + index) & 0x7FFFFFFF
 
 
 def data_url(image: ImageSource) -> str:
@@ -179,6 +187,28 @@ def read_reply(data: bytes, content_type: str = "") -> Reply:
     return _read_choice(first, value.get("usage"))
 
 
+def read_replies(n: int) -> Callable[[bytes, str], list[Reply]]:
+    """A reader of answers with `n` choices, in the order of their indices, each with its own share of the tokens.
+    Raises BadAnswerError where one is missing."""
+
+    def read(data: bytes, content_type: str = "") -> list[Reply]:
+        if n == 1:
+            return [read_reply(data, content_type)]
+        value = as_json(data)
+        if not isinstance(value, dict) or value.get("error"):
+            raise BadAnswerError(f"an error instead of an answer: {str(value)[:200]}")
+        choices = [c for c in value.get("choices") or () if isinstance(c, dict)]
+        by_index = {c.get("index"): c for c in choices}
+        if any(i not in by_index for i in range(n)):
+            raise BadAnswerError(f"found choices {list(by_index)}, expected {n} of them")
+        usage = value.get("usage")
+        read_in, written = {"prompt_tokens": _count(usage, "prompt_tokens", 0)}, _count(usage, "completion_tokens", 0)
+        found = [_read_choice(by_index[i], read_in) for i in range(n)]
+        return [replace(r, tokens_out=len(r.ids) or r.tokens_out or written // n) for r in found]
+
+    return read
+
+
 def _read_choice(choice: Mapping[str, Any], usage: Any) -> Reply:
     if choice.get("error"):
         raise BadAnswerError(f"an error inside the answer: {str(choice['error'])[:200]}")
@@ -241,9 +271,9 @@ def _token(value: Mapping[str, Any]) -> Token:
 def _finite(value: Any) -> float:
     """Servers write minus infinity as -9999, as -Infinity or not at all; JSON of the cache knows only numbers."""
     number = float(value) if value is not None else -9999.0
-    if math.isnan(number):
-        raise ValueError("found NaN, expected a log-probability")
-    return max(number, -9999.0)
+    if math.isnan(number) or number > ROUNDED:
+        raise ValueError(f"found {number}, expected a log-probability")
+    return min(max(number, -9999.0), 0.0)
 
 
 def _join_events(stream: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], Any]:

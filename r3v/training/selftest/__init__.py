@@ -1,4 +1,4 @@
 """What a fit checks about itself: fused equals plain, pictures are seen, and every adapter learns.
 
-Read first: parity.py. Must not import: the module, which runs it.
+Read first: parity.py; choose.py runs it. Must not import: the module, which runs it.
 """

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from r3v.policies.model.agreement import FACTOR, Agreement, agreement, jittered
+from r3v.policies.model.products import rounded
 from r3v.training.forward import FUSED, Path, token_logprobs
 from r3v.training.layout.batching import Batch
 from r3v.training.layout.cut import in_batches, some_of
@@ -140,8 +141,5 @@ def still(model: nn.Module) -> Iterator[None]:
 
 
 def half_precision(model: Any) -> bool:
-    """Whether arithmetic is 16-bit or quantised here and now (autocast included)."""
-    device = next(model.parameters()).device.type
-    if torch.is_autocast_enabled(device):
-        return True
-    return any(p.dtype not in (torch.float32, torch.float64) for p in model.parameters())
+    """Whether arithmetic is coarser than float32 here and now: 16 bit, quantised, TF32, autocast included."""
+    return torch.is_autocast_enabled(next(model.parameters()).device.type) or rounded(model)

@@ -45,7 +45,7 @@ from r3v.run.journal import Journal
 from r3v.settings.server import ServerConfig
 from r3v.settings.tree import set_field
 
-PROGRAM = FAKES / "agents_server.py"
+PROGRAM = FAKES / "servers" / "agents_server.py"
 WANTED = 6
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, ImageDraw
 from places import FAKES
 
-PROGRAM = FAKES / "pool_memory.py"
+PROGRAM = FAKES / "notes" / "pool_memory.py"
 PICTURES = int(os.environ.get("R3V_POOL", "100000"))
 BOUND = 64.0
 """MB that indexing and searching may take beyond what one batch takes, whatever the size of the pool.

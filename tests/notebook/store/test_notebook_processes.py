@@ -21,7 +21,7 @@ from r3v.notebook.store.verify import verify
 __all__ = ["nb"]
 
 
-WRITER = FAKES / "notebook_writer.py"
+WRITER = FAKES / "notes" / "notebook_writer.py"
 
 
 def test_a_second_writer_gets_a_clear_error_and_then_its_turn(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -80,6 +81,24 @@ def test_the_address_is_used_as_clients_of_openai_do() -> None:
                 assert client.get("/models") == {"data": [{"id": "base", "owned_by": "sglang"}]}
                 with pytest.raises(ServerError, match="status 404: no /elsewhere"):
                     client.get("/elsewhere", root=True)
+
+
+def reply_with(logprob: float) -> bytes:
+    choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice | {"logprobs": {"content": [{"token": "x", "logprob": logprob}]}}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [(-0.25, -0.25), (0.0, 0.0), (0.004, 0.0), (-math.inf, -9999.0), (-9999.0, -9999.0)]
+)
+def test_log_probabilities_are_at_most_zero(said: float, read: float) -> None:
+    assert read_reply(reply_with(said)).tokens[0].logprob == read
+
+
+@pytest.mark.parametrize("said", [0.7, math.inf, math.nan])
+def test_what_is_no_log_probability_makes_no_answer(said: float) -> None:
+    with pytest.raises(BadAnswerError, match="expected a log-probability"):
+        read_reply(reply_with(said))
 
 
 def test_a_redirect_is_not_followed() -> None:

@@ -18,7 +18,7 @@ from places import FAKES
 from r3v.errors import ConfigError, EngineError
 from r3v.policies.base import SamplingParams
 from r3v.policies.server import client as openai_client
-from r3v.policies.server.policy import OpenAIPolicy
+from r3v.policies.server.policy import OpenAIPolicy, runs_of
 from r3v.policies.server.wire import request_seed
 from r3v.records import BytesImage, Message, Prompt
 from r3v.settings.config import ModelConfig
@@ -92,6 +92,52 @@ def test_samples_depend_on_problem_and_index_alone() -> None:
         other = p.generate([prompt("b")], 1, PARAMS, seed=2, first_index=2)
     assert alone[0][0] == together[1][2]
     assert other[0][0].text != alone[0][0].text
+
+
+def test_several_samples_in_one_request_send_the_picture_once(tmp_path: Path) -> None:
+    """Five samples of two prompts, three a request: 3 + 2 for each. They are those asked for one by one; what the cache
+    holds is not asked again, and what it lacks is asked in runs of neighbours. Prompts have 16 tokens (see below)."""
+    settings = {"samples": 3, "cache": str(tmp_path / "answers.sqlite")}
+    with FakeServer() as server, policy(server, **settings) as p:
+        together = p.generate([prompt("a"), prompt("b")], 5, PARAMS, seed=1)
+        assert sorted(body["n"] for body in server.chats) == [2, 2, 3, 3]
+        spent = p.meter.snapshot()
+        tokens = sum(len(c.token_ids) for row in together for c in row)
+        assert (spent.calls, spent.images, spent.tokens_in, spent.tokens_out) == (4, 4, 64, tokens)
+        assert [c.index for c in together[1]] == [0, 1, 2, 3, 4]
+        assert len({c.text for row in together for c in row}) == 10
+        with policy(server, samples=3) as other:
+            alone = [other.generate([prompt("b")], 1, PARAMS, seed=1, first_index=i)[0][0] for i in range(5)]
+        assert alone == together[1]
+        assert "n" not in server.chats[-1]
+        before = len(server.chats)
+        assert p.generate([prompt("b")], 8, PARAMS, seed=1)[0][:5] == together[1]
+        assert sorted(body.get("n", 1) for body in server.chats[before:]) == [1, 2]
+        greedy = SamplingParams(temperature=0, max_new_tokens=9)
+        p.generate([prompt("b")], 2, greedy)
+        assert [body.get("n") for body in server.chats[-2:]] == [None, None], "vLLM draws no two greedy samples"
+
+
+def test_an_answer_with_too_few_choices_is_asked_for_again() -> None:
+    one = {"index": 1, "message": {"content": "x"}, "finish_reason": "stop"}
+    with FakeServer() as server, policy(server, samples=2, retries=1) as p:
+        server.faults = [{"raw": {"choices": [one]}}]
+        assert len(p.generate([prompt()], 2, PARAMS)[0]) == 2
+        assert p.meter.snapshot().retries == 1
+
+
+def test_other_servers_are_asked_for_one_at_a_time() -> None:
+    with FakeServer("other") as server, policy(server, samples=4, logprobs=False) as p:
+        p.generate([prompt()], 3, SamplingParams())
+    assert ["n" in body for body in server.chats] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("indices", "most", "runs"),
+    [([0, 1, 2, 5], 2, [[0, 1], [2], [5]]), ([0, 1, 2], 8, [[0, 1, 2]]), ([3], 4, [[3]]), ([], 4, [])],
+)
+def test_runs_of_neighbours(indices: list[int], most: int, runs: list[list[int]]) -> None:
+    assert runs_of(indices, most) == runs
 
 
 def test_streamed_answers_are_the_same() -> None:
@@ -238,7 +284,7 @@ def free_port() -> int:
 def start(port: int, log: Path, *more: str) -> subprocess.Popen[bytes]:
     log.touch()
     begun = log.read_text().count("ready")
-    process = subprocess.Popen([sys.executable, str(FAKES / "fake_server.py"), str(port), log, *more])
+    process = subprocess.Popen([sys.executable, str(FAKES / "servers" / "fake_server.py"), str(port), log, *more])
     wait_for(lambda: log.read_text().count("ready") > begun)
     return process
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from places import FAKES, ROOT
+from places import ROOT, python_path
 
 MODEL = ROOT / "checkpoints" / "geoworld-tiny"
 T = TypeVar("T")
@@ -43,7 +43,6 @@ class RealServer:
         code = "from transformers.cli.transformers import main; main()"
         # As in the tests: processors ask for torchvision, which the CPU environment lacks, and work without it.
         code = f"from tiny_models import torchvision_missing; torchvision_missing(); {code}"
-        path = os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -58,7 +57,7 @@ class RealServer:
                     "--port",
                     str(self.port),
                 ],
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 stdout=log,
                 stderr=log,
             )

@@ -23,7 +23,7 @@ def main(packages: Path, found: str) -> None:
     said = re.sub("^Name: .*$", "Name: vllm", said, count=1, flags=re.M)
     said = re.sub("^Version: .*$", f"Version: {found}+cpu", said, count=1, flags=re.M)
     (target / "METADATA").write_text(said)
-    shutil.copyfile(HERE / "sitecustomize.py", packages / "sitecustomize.py")
+    shutil.copyfile(HERE.parent / "sitecustomize.py", packages / "sitecustomize.py")
 
 
 if __name__ == "__main__":

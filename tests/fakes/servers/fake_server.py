@@ -111,9 +111,11 @@ def _choice(fake: FakeServer, body: dict[str, Any]) -> dict[str, Any]:
 
 def chat(fake: FakeServer, body: dict[str, Any]) -> dict[str, Any]:
     prompt = tokens_of(body["messages"], body)
-    choice = _choice(fake, body)
-    used = len(choice.get("token_ids") or choice["message"]["content"])
-    value: dict[str, Any] = {"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": used}}
+    # Several samples are drawn with the seeds that follow, as vLLM does.
+    bodies = [{**body, "seed": body.get("seed", 0) + i} for i in range(body["n"])] if "n" in body else [body]
+    choices = [{**_choice(fake, one), "index": i} for i, one in enumerate(bodies)]
+    used = sum(len(choice.get("token_ids") or choice["message"]["content"]) for choice in choices)
+    value: dict[str, Any] = {"choices": choices, "usage": {"prompt_tokens": len(prompt), "completion_tokens": used}}
     if body.get("return_token_ids"):
         value["prompt_token_ids"] = prompt
     if "prompt_logprobs" in body:
