@@ -59,6 +59,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     with fake_hub() as made:
         monkeypatch.setattr(constants, "ENDPOINT", made.url)
+        template = made.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", made.token)
@@ -73,6 +75,7 @@ def fetched(hub: Hub, name: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # plain PEFT asks it
 def test_an_adapter_is_sent_downloaded_and_loaded(
     hub: Hub, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

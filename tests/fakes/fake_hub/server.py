@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{owner}/{said['name']}"
         if name in self.hub.repositories:
             raise Answer(409, {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
-        self.hub.repositories[name] = Repository(bool(said.get("private")))
+        self.hub.repositories[name] = Repository(bool(said.get("private")) or said.get("visibility") == "private")
         raise Answer(200, {"url": f"{self.hub.url}/{name}"})
 
     def validate(self, content: str) -> None:
