@@ -22,6 +22,15 @@ from r3v.run.evaluation import read_rows
 
 PYTHON = Path(os.environ.get("R3V_LMMS", ROOT / ".venv-lmms/bin/python"))
 N = 8
+CARD = """---
+configs:
+- config_name: val
+  data_files:
+  - split: val
+    path: mmstar.parquet
+---
+"""
+"""What names the split of Lin-Chen/MMStar."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PYTHON.exists(), reason=f"no {PYTHON}; `make lmms` installs it"),
@@ -64,7 +73,8 @@ def mmstar(folder: Path) -> None:
     text = dict.fromkeys(("question", "answer", "category", "l2_category", "meta_info"), Value("string"))
     folder.mkdir(parents=True)
     features = Features({"index": Value("int64"), "image": Image(), **text})
-    Dataset.from_list(rows, features=features).to_parquet(str(folder / "val.parquet"))
+    Dataset.from_list(rows, features=features).to_parquet(str(folder / "mmstar.parquet"))
+    (folder / "README.md").write_text(CARD)
 
 
 def lmms(place: Path, out: str, model_args: str, *flags: str) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -77,7 +87,9 @@ def lmms(place: Path, out: str, model_args: str, *flags: str) -> tuple[dict[str,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (results,) = (place / out).rglob("*_results.json")
+    found = list((place / out).rglob("*_results.json"))  # lmms-eval ends with 0 where it failed, too
+    assert len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
+    (results,) = found
     samples = {task: next((place / out).rglob(f"*_samples_{task}.jsonl")) for task in ("geoworld", "mmstar")}
     return json.loads(results.read_text())["results"], samples
 

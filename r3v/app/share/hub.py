@@ -48,9 +48,12 @@ def send(folder: Path, name: str, token: str, *, private: bool, message: str) ->
         hint = {401: "; is the token right?", 403: "; may the token write there?"}.get(status, "")
         raise RunError(f"the hub refused {name} with status {status}: {what}{hint}") from error
     except Exception as error:
-        # The client's HTTP library is its own business (httpx2 today); its errors share no base with others.
-        if not isinstance(error, OSError | ValueError) and not type(error).__module__.startswith("httpx"):
+        # The client's HTTP library is its own business (httpx2 today); its errors share no base with others. An upload
+        # of a large file that fails is a RuntimeError, whose cause says why.
+        known = isinstance(error, OSError | ValueError | RuntimeError)
+        if not known and not type(error).__module__.startswith("httpx"):
             raise
-        why = " ".join(str(error).split()) or type(error).__name__
+        told = [str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None]
+        why = " ".join(" ".join(told).split())
         raise RunError(f"{name} could not be sent to {api.endpoint}: {why}; the same command sends it anew") from error
     return str(found.commit_url)

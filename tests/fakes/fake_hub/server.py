@@ -38,6 +38,8 @@ class Hub:
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
+    full: bool = False
+    """Takes no large files any more."""
     asked: list[str] = field(default_factory=list)
     """METHOD and path of every request, in order."""
 
@@ -72,14 +74,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
     def handle_one(self) -> None:
-        size = int(self.headers.get("content-length") or 0)
-        data, path = self.rfile.read(size), unquote(urlsplit(self.path).path)
+        data, path = self.body(), unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{self.command} {path}")
         try:
             self.route(path, data)
             raise Answer(404, {"error": f"no {path}"})
         except Answer as answer:
             self.reply(answer)
+
+    def body(self) -> bytes:
+        """What was sent, by length or in chunks."""
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_one
 
@@ -138,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{owner}/{said['name']}"
         if name in self.hub.repositories:
             raise Answer(409, {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
-        self.hub.repositories[name] = Repository(bool(said.get("private")))
+        self.hub.repositories[name] = Repository(bool(said.get("private")) or said.get("visibility") == "private")
         raise Answer(200, {"url": f"{self.hub.url}/{name}"})
 
     def validate(self, content: str) -> None:
@@ -164,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         raise Answer(200, {"transfer": "basic", "objects": objects})
 
     def store(self, oid: str, data: bytes) -> None:
+        if self.hub.full:
+            raise Answer(413, {"error": "no room for it"})
         if hashlib.sha256(data).hexdigest() != oid:
             raise Answer(422, {"error": "other bytes than were announced"})
         self.hub.stored[oid] = data
