@@ -235,6 +235,17 @@ def test_a_notebook_is_read_and_not_touched(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["my.notes"]
 
 
+def test_a_notebook_with_strange_events_is_no_fault_of_the_server(tmp_path: Path) -> None:
+    with Notebook.open(tmp_path / "odd.notebook", create=True) as nb:
+        note = Note(id="n", subject="s", guidance="g")
+        nb.commit([note], message="m", author="a", receipt={"wins": "x", "losses": None, "ci95": 3, "reason": 5})
+        nb.record("retrieved", note="n", revision=note.revision, outcome=["list"], withheld={})
+    with serving(tmp_path) as client:
+        assert "odd.notebook" in client.page("/")
+        for page in ("", "note?id=n", "log", "commit?id=head", "note?id=none", "blob?sha=0", "note"):
+            assert client.get(f"/notebook/odd.notebook/-/{page}")[0] in (200, 422), page
+
+
 def test_kinds_are_told_by_the_settings(tmp_path: Path) -> None:
     import yaml
 
