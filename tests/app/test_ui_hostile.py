@@ -63,6 +63,15 @@ def test_names_that_are_none(folder: Path, name: str) -> None:
         Root.of(folder).inside(name)
 
 
+def test_a_folder_of_many_files_is_not_walked_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four entries: a, deep, deep/b and z; with a budget of two, deep/b is not reached."""
+    small_run(folder / "z", [right("p1")])
+    assert [Root.of(folder).name_of(path) for path in Root.of(folder).runs()] == ["a", "deep/b", "z"]
+    monkeypatch.setattr("r3v.app.ui.folder.MOST_ENTRIES", 2)
+    assert [Root.of(folder).name_of(path) for path in Root.of(folder).runs()] == ["a"]
+    assert Root.of(folder).look(folder / "a").wrong == "more than 2 files"
+
+
 def damage(path: str, text: str) -> Callable[[Path], None]:
     def do(run: Path) -> None:
         (run / path).write_text(text)
