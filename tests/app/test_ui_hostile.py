@@ -127,6 +127,7 @@ def test_broken_runs_are_listed_with_what_is_wrong(tmp_path: Path) -> None:
             assert name in page
             assert client.get(f"/run/{name}/-/live")[0] in (200, 422)
             assert client.get(f"/compare?a={name}&b={name}")[0] in (200, 422)
+        assert "finished run.json is no JSON" in row_of(text, "r00").replace("r00/", ""), "what is known is shown"
         assert "never began" in row_of(text, "begun")
         assert "checks had passed" in client.page("/run/begun")
         assert client.get("/run/%3Cscript%3Ex")[0] in (200, 422)

@@ -121,7 +121,7 @@ def run_page(
     changed = f" · changed {ago(now - found.changed)}" if found.changed else ""
     head = [
         f'<h1>{escape(found.name)}</h1><p class="soft">{escape(found.kind)}{escape(changed)}</p><div class="tiles">',
-        tile(found.stage or "?", "in work" if found.alive else "not in work", state.css),
+        tile(found.stage or "cannot be read", "in work" if found.alive else "not in work", state.css),
         tile(found.rounds or "–", f"{TURN.get(found.kind, 'round')}s done"),
     ]
     if found.gate is not None:
@@ -195,8 +195,11 @@ def _drawn(names: tuple[str, str], found: Comparison, metrics: Sequence[str]) ->
     return card(charts.change_chart("Accuracy of the accepted rounds", rows, names))
 
 
-def _measured(cell: Mapping[str, object] | None) -> str:
-    return "–" if cell is None else f"{percent(cell)}\nn = {cell['n']}"
+def _measured(cell: Mapping[str, object] | None) -> Cell:
+    if cell is None:
+        return Cell("–")
+    share, *more = percent(cell).split("\n")
+    return Cell(share, f"{', '.join(more)}, n = {cell['n']}")
 
 
 def _difference(found: Comparison, metric: str) -> Cell:

@@ -119,11 +119,14 @@ def _run(found: Standing, folder: Path) -> Standing:
     found = replace(found, rounds=rounds, stage=stage)
     if not closed:
         return found
-    value = _json(folder / "run.json")
-    if value.get("stopped"):
-        found = replace(found, stage=f"stopped: {value['stopped']}")
-    report = _json(folder / f"round_{value['accepted_round']:02d}" / "report.json")
-    return replace(found, gate=report["gate"]["greedy"])
+    try:
+        value = _json(folder / "run.json")
+        if value.get("stopped"):
+            found = replace(found, stage=f"stopped by {value['stopped'].partition(':')[0]}")
+        report = _json(folder / f"round_{value['accepted_round']:02d}" / "report.json")
+        return replace(found, gate=report["gate"]["greedy"])
+    except Exception as error:  # where it stands is known all the same
+        return replace(found, wrong=said(error))
 
 
 def _wanted(kind: str, settings: Mapping[str, Any]) -> int | None:
