@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -244,6 +247,27 @@ def test_a_notebook_with_strange_events_is_no_fault_of_the_server(tmp_path: Path
         assert "odd.notebook" in client.page("/")
         for page in ("", "note?id=n", "log", "commit?id=head", "note?id=none", "blob?sha=0", "note"):
             assert client.get(f"/notebook/odd.notebook/-/{page}")[0] in (200, 422), page
+
+
+def test_the_command_serves_until_it_is_told_to_stop(folder: Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-m", "r3v.app.cli", "ui", str(folder), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert address, said
+        try:
+            while True:  # the address is told when the socket is bound, a moment before it is answered at
+                try:
+                    assert "deep/b" in Client(address[0]).page("/")
+                    break
+                except urllib.error.URLError:
+                    assert process.poll() is None
+                    time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "stopped" in process.stderr.read()
 
 
 def test_kinds_are_told_by_the_settings(tmp_path: Path) -> None:
