@@ -93,6 +93,10 @@ BROKEN = [
     (damage("run.json", '{"rounds": 3, "accepted_round": "x"}'), "damaged or of another version"),
     (damage("run.json", '{"rounds": [], "accepted_round": 7}'), "round_07/report.json is missing"),
     (damage("round_01/report.json", '{"gate": {}}'), "damaged or of another version (KeyError"),
+    (
+        damage("round_01/report.json", '{"gate": {"greedy": {"accuracy": 1}}}'),
+        "damaged or of another version (KeyError",
+    ),
     (damage("config.yaml", "a: [1"), "config.yaml is no YAML"),
     (damage("config.yaml", "- 1"), "config.yaml holds no settings"),
     (damage("config.yaml", "run: {rounds: many}"), "damaged or of another version"),
@@ -111,6 +115,8 @@ def test_broken_runs_are_listed_with_what_is_wrong(tmp_path: Path) -> None:
         do(small_run(runs / f"r{number:02d}", [right("p1"), right("p2")]))
     (runs / "begun").mkdir()
     (runs / "begun" / ".lock").write_text("")
+    os.mkdir(os.fsencode(runs) + b"/no\xfftext")
+    (runs / os.fsdecode(b"no\xfftext") / "diagnosis.json").write_text("{}")
     (runs / "<script>x").mkdir()
     (runs / "<script>x" / "diagnosis.json").write_text("{}")
     (runs / "not a notebook").write_bytes(

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
@@ -78,7 +77,7 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
     @app.get("/run/{name:path}/-/live")
     def live(name: str) -> Response:
         found, folder = whole(root, name)
-        links = {"Whole page": f"/run/{quote(found.name)}"}
+        links = {"Whole page": pages.address(found.name)}
         return answered(lambda: html(pages.run_page(found, links, curves(folder), refresh=True)))
 
     @app.get("/run/{name:path}/-/report")
@@ -92,7 +91,7 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
         found, _ = whole(root, name)
         where = "" if round is None else f"/round_{round:02d}/diagnosis"
         place = root.inside(f"{found.name}{where}/diagnosis.json")
-        nav = pages.home() + pages.link(found.name, f"/run/{quote(found.name)}")
+        nav = pages.home() + pages.link(found.name, pages.address(found.name))
         return answered(lambda: html(diagnosis_page(place, nav)))
 
     @app.get("/run/{name:path}")
@@ -105,7 +104,7 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
         path = root.inside(name)
         if not is_notebook(path):
             raise Missing(name)
-        base = f"/notebook/{quote(root.name_of(path))}/-"
+        base = f"{pages.address(root.name_of(path), 'notebook')}/-"
         return answered(lambda: notebook_answer(path, base, f"/{page}", request.query_params))
 
     return app
@@ -151,7 +150,7 @@ def run_page(root: Root, found: Standing, folder: Path) -> str:
     """The page of a run; of one with something wrong, what is wrong and what can be shown all the same."""
     if root.look(folder).wrong:
         return pages.run_page(found, {}, {})
-    base = f"/run/{quote(found.name)}/-"
+    base = f"{pages.address(found.name)}/-"
     if found.kind == DIAGNOSIS:
         return diagnosis_page(folder / "diagnosis.json", pages.home())
     links = {"Curves live": f"{base}/live"} if found.alive else {}
