@@ -290,6 +290,19 @@ def test_logs_are_read_over_resumed_versions(tmp_path: Path) -> None:
     assert curves(tmp_path) == {"Loss": {"loss": [0.5, 0.3, 0.2]}}
 
 
+def test_steps_of_learners_are_found_below_a_spiral(tmp_path: Path) -> None:
+    """`reinforce` of iteration 2 is a run of its own; its last line of iterations is being written."""
+    place = tmp_path / "round_02" / "reinforce"
+    place.mkdir(parents=True)
+    (place / "steps.csv").write_text("step,iteration,loss\n1,1,0.5\n2,1,nan\n3,2,0.25\n")
+    (place / "iterations.jsonl").write_text('{"reward": 0.5, "accuracy": 0.25}\n{"reward": 0.7')
+    assert curves(tmp_path) == {
+        "Loss": {"iteration 2": [0.5, 0.25]},
+        "Reward": {"iteration 2": [0.5]},
+        "Share of right answers": {"iteration 2": [0.25]},
+    }
+
+
 def test_long_lines_are_thinned_to_means() -> None:
     values, each = thinned([float(i) for i in range(1000)])
     assert (len(values), each, values[:2]) == (334, 3, [1.0, 4.0])

@@ -121,7 +121,7 @@ def _run(found: Standing, folder: Path) -> Standing:
         return found
     try:
         value = _json(folder / "run.json")
-        if value.get("stopped"):
+        if value.get("stopped") and not found.alive:
             found = replace(found, stage=f"stopped by {value['stopped'].partition(':')[0]}")
         report = _json(folder / f"round_{value['accepted_round']:02d}" / "report.json")
         return replace(found, gate=_share(report["gate"]["greedy"]))
