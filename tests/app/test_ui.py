@@ -238,6 +238,17 @@ def test_a_notebook_is_read_and_not_touched(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["my.notes"]
 
 
+def test_a_run_links_to_the_notebook_it_learned(folder: Path) -> None:
+    place = folder / "a" / "round_01" / "note"
+    place.mkdir()
+    with Notebook.open(place / "notebook.db", create=True) as nb:
+        nb.commit([Note(id="n", subject="s", guidance="g")], message="m", author="a")
+    with serving(folder) as client:
+        to = re.search(r'href="([^"]+)">Notebook 1<', client.page("/run/a"))
+        assert to
+        assert "1 of 1 note" in client.page(to[1])
+
+
 def test_a_notebook_with_strange_events_is_no_fault_of_the_server(tmp_path: Path) -> None:
     with Notebook.open(tmp_path / "odd.notebook", create=True) as nb:
         note = Note(id="n", subject="s", guidance="g")
@@ -296,8 +307,11 @@ def test_steps_of_learners_are_found_below_a_spiral(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     (place / "steps.csv").write_text("step,iteration,loss\n1,1,0.5\n2,1,nan\n3,2,0.25\n")
     (place / "iterations.jsonl").write_text('{"reward": 0.5, "accuracy": 0.25}\n{"reward": 0.7')
+    other = tmp_path / "round_01" / "reflect" / "round_03"
+    other.mkdir(parents=True)
+    (other / "losses.csv").write_text("step,loss,lr\n1,2.0,0.1\n")
     assert curves(tmp_path) == {
-        "Loss": {"iteration 2": [0.5, 0.25]},
+        "Loss": {"iteration 1, round 3": [2.0], "iteration 2": [0.5, 0.25]},
         "Reward": {"iteration 2": [0.5]},
         "Share of right answers": {"iteration 2": [0.25]},
     }

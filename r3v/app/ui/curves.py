@@ -58,9 +58,12 @@ def _logged(folder: Path) -> Iterator[tuple[str, list[float]]]:
 
 
 def _written(folder: Path) -> Iterator[tuple[str, str, list[float]]]:
-    for path in sorted(folder.glob("round_*/losses.csv")):
+    for path in sorted([*folder.glob("round_*/losses.csv"), *folder.glob("round_*/*/round_*/losses.csv")]):
+        name = _turn("round", path.parent)
+        if path.parent.parent != folder:
+            name = f"{_turn('iteration', path.parent.parent.parent)}, {name}"
         if values := _column(_rows(path), "loss"):
-            yield "Loss", _turn("round", path.parent), values
+            yield "Loss", name, values
     for path in sorted([*folder.glob("steps.csv"), *folder.glob("round_*/*/steps.csv")]):
         where = "steps" if path.parent == folder else _turn("iteration", path.parent.parent)
         if values := _column(_rows(path), "loss"):

@@ -156,10 +156,12 @@ def run_page(root: Root, found: Standing, folder: Path) -> str:
     links = {"Curves live": f"{base}/live"} if found.alive else {}
     if (folder / "report.html").is_file():
         links["Report with pictures"] = f"{base}/report"
-    for place in sorted(folder.glob("round_*/diagnosis/diagnosis.json")):
+    for place in sorted([*folder.glob("round_*/diagnosis/diagnosis.json"), *folder.glob("round_*/*/notebook.db")]):
         number = place.parent.parent.name.removeprefix("round_")
-        if number.isdecimal():
+        if number.isdecimal() and place.suffix == ".json":
             links[f"Diagnosis {int(number)}"] = f"{base}/diagnosis?round={int(number)}"
+        elif number.isdecimal():
+            links[f"Notebook {int(number)}"] = f"{pages.address(root.name_of(place), 'notebook')}/-/"
     live, body = {}, []
     try:
         live = curves(folder)
