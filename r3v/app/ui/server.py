@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ def run_page(root: Root, found: Standing, folder: Path) -> str:
         live = curves(folder)
         body = learner_page(found.kind, folder)
     except Exception as error:
-        body = [f'<p class="error">{pages.escape(told(error))}</p>'] if not found.wrong else []
+        body = [f'<p class="error">{escape(told(error))}</p>'] if not found.wrong else []
     return pages.run_page(found, links, live, body)
 
 
