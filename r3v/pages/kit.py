@@ -26,7 +26,7 @@ h1{font-size:30px;line-height:1.2;margin:0 0 4px}h2{font-size:21px;margin:44px 0
 p{margin:6px 0 12px}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:22px 0}
 .tile,.card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:14px 16px}
-.tile b{display:block;font-size:27px;line-height:1.25;font-variant-numeric:tabular-nums}
+.tile b{display:block;overflow-wrap:break-word;font-size:27px;line-height:1.25;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:13.5px}
 .card{margin:12px 0;overflow-x:auto}
 .chart{width:100%;min-width:520px;height:auto;display:block}

@@ -90,7 +90,7 @@ def _under_way(folder: Path, reports: Sequence[Mapping[str, Any]]) -> str:
             told.append(f"loss {losses[0]:.3f} to {losses[-1]:.3f}")
         rows.append([name, f"{said.get('seconds', 0):.0f}", ", ".join(told)])
     caption = f"Finished stages of {'the base measurement' if not reports else f'round {len(reports)}'}"
-    return f"<h2>Under way</h2>{card(table(caption, ['', 'seconds', 'what it made'], rows))}"
+    return f"<h2>Under way</h2>{card(table(caption, ['', 'seconds', 'what it made'], rows, css='stack'))}"
 
 
 def read_json(path: Path) -> Any:

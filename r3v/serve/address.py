@@ -5,20 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 import socket
 from urllib.parse import urlsplit
 
 from r3v.errors import ConfigError
-from r3v.settings.server import key_in
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server under that name."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from r3v.settings.server import is_loopback, key_in
 
 
 def names_this_machine(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,14 @@ def _check_tables(prices: Mapping[str, float], extra: Mapping[str, Any]) -> None
 def api_key(config: ServerConfig) -> str | None:
     """The key from the environment, None where no variable is named. Raises ConfigError if it is not set."""
     return key_in(config.api_key_env, "server.api_key_env")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server under that name."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def key_in(variable: str, field: str) -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -235,6 +238,49 @@ def test_a_notebook_is_read_and_not_touched(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["my.notes"]
 
 
+def test_a_run_links_to_the_notebook_it_learned(folder: Path) -> None:
+    place = folder / "a" / "round_01" / "note"
+    place.mkdir()
+    with Notebook.open(place / "notebook.db", create=True) as nb:
+        nb.commit([Note(id="n", subject="s", guidance="g")], message="m", author="a")
+    with serving(folder) as client:
+        to = re.search(r'href="([^"]+)">Notebook 1<', client.page("/run/a"))
+        assert to
+        assert "1 of 1 note" in client.page(to[1])
+
+
+def test_a_notebook_with_strange_events_is_no_fault_of_the_server(tmp_path: Path) -> None:
+    with Notebook.open(tmp_path / "odd.notebook", create=True) as nb:
+        note = Note(id="n", subject="s", guidance="g")
+        nb.commit([note], message="m", author="a", receipt={"wins": "x", "losses": None, "ci95": 3, "reason": 5})
+        nb.record("retrieved", note="n", revision=note.revision, outcome=["list"], withheld={})
+    with serving(tmp_path) as client:
+        assert "odd.notebook" in client.page("/")
+        for page in ("", "note?id=n", "log", "commit?id=head", "note?id=none", "blob?sha=0", "note"):
+            assert client.get(f"/notebook/odd.notebook/-/{page}")[0] in (200, 422), page
+
+
+def test_the_command_serves_until_it_is_told_to_stop(folder: Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-m", "r3v.app.cli", "ui", str(folder), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert address, said
+        try:
+            while True:  # the address is told when the socket is bound, a moment before it is answered at
+                try:
+                    assert "deep/b" in Client(address[0]).page("/")
+                    break
+                except urllib.error.URLError:
+                    assert process.poll() is None
+                    time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "stopped" in process.stderr.read()
+
+
 def test_kinds_are_told_by_the_settings(tmp_path: Path) -> None:
     import yaml
 
@@ -253,6 +299,22 @@ def test_logs_are_read_over_resumed_versions(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         (place / "metrics.csv").write_text(f"step,train/loss,gate/greedy\n{rows}")
     assert curves(tmp_path) == {"Loss": {"loss": [0.5, 0.3, 0.2]}}
+
+
+def test_steps_of_learners_are_found_below_a_spiral(tmp_path: Path) -> None:
+    """`reinforce` of iteration 2 is a run of its own; its last line of iterations is being written."""
+    place = tmp_path / "round_02" / "reinforce"
+    place.mkdir(parents=True)
+    (place / "steps.csv").write_text("step,iteration,loss\n1,1,0.5\n2,1,nan\n3,2,0.25\n")
+    (place / "iterations.jsonl").write_text('{"reward": 0.5, "accuracy": 0.25}\n{"reward": 0.7')
+    other = tmp_path / "round_01" / "reflect" / "round_03"
+    other.mkdir(parents=True)
+    (other / "losses.csv").write_text("step,loss,lr\n1,2.0,0.1\n")
+    assert curves(tmp_path) == {
+        "Loss": {"iteration 1, round 3": [2.0], "iteration 2": [0.5, 0.25]},
+        "Reward": {"iteration 2": [0.5]},
+        "Share of right answers": {"iteration 2": [0.25]},
+    }
 
 
 def test_long_lines_are_thinned_to_means() -> None:

@@ -63,6 +63,15 @@ def test_names_that_are_none(folder: Path, name: str) -> None:
         Root.of(folder).inside(name)
 
 
+def test_a_folder_of_many_files_is_not_walked_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four entries: a, deep, deep/b and z; with a budget of two, deep/b is not reached."""
+    small_run(folder / "z", [right("p1")])
+    assert [Root.of(folder).name_of(path) for path in Root.of(folder).runs()] == ["a", "deep/b", "z"]
+    monkeypatch.setattr("r3v.app.ui.folder.MOST_ENTRIES", 2)
+    assert [Root.of(folder).name_of(path) for path in Root.of(folder).runs()] == ["a"]
+    assert Root.of(folder).look(folder / "a").wrong == "more than 2 files"
+
+
 def damage(path: str, text: str) -> Callable[[Path], None]:
     def do(run: Path) -> None:
         (run / path).write_text(text)
@@ -84,6 +93,10 @@ BROKEN = [
     (damage("run.json", '{"rounds": 3, "accepted_round": "x"}'), "damaged or of another version"),
     (damage("run.json", '{"rounds": [], "accepted_round": 7}'), "round_07/report.json is missing"),
     (damage("round_01/report.json", '{"gate": {}}'), "damaged or of another version (KeyError"),
+    (
+        damage("round_01/report.json", '{"gate": {"greedy": {"accuracy": 1}}}'),
+        "damaged or of another version (KeyError",
+    ),
     (damage("config.yaml", "a: [1"), "config.yaml is no YAML"),
     (damage("config.yaml", "- 1"), "config.yaml holds no settings"),
     (damage("config.yaml", "run: {rounds: many}"), "damaged or of another version"),
@@ -102,6 +115,8 @@ def test_broken_runs_are_listed_with_what_is_wrong(tmp_path: Path) -> None:
         do(small_run(runs / f"r{number:02d}", [right("p1"), right("p2")]))
     (runs / "begun").mkdir()
     (runs / "begun" / ".lock").write_text("")
+    os.mkdir(os.fsencode(runs) + b"/no\xfftext")
+    (runs / os.fsdecode(b"no\xfftext") / "diagnosis.json").write_text("{}")
     (runs / "<script>x").mkdir()
     (runs / "<script>x" / "diagnosis.json").write_text("{}")
     (runs / "not a notebook").write_bytes(
@@ -118,6 +133,7 @@ def test_broken_runs_are_listed_with_what_is_wrong(tmp_path: Path) -> None:
             assert name in page
             assert client.get(f"/run/{name}/-/live")[0] in (200, 422)
             assert client.get(f"/compare?a={name}&b={name}")[0] in (200, 422)
+        assert "finished run.json is no JSON" in row_of(text, "r00").replace("r00/", ""), "what is known is shown"
         assert "never began" in row_of(text, "begun")
         assert "checks had passed" in client.page("/run/begun")
         assert client.get("/run/%3Cscript%3Ex")[0] in (200, 422)

@@ -58,17 +58,26 @@ def _logged(folder: Path) -> Iterator[tuple[str, list[float]]]:
 
 
 def _written(folder: Path) -> Iterator[tuple[str, str, list[float]]]:
-    for path in sorted(folder.glob("round_*/losses.csv")):
+    for path in sorted([*folder.glob("round_*/losses.csv"), *folder.glob("round_*/*/round_*/losses.csv")]):
+        name = _turn("round", path.parent)
+        if path.parent.parent != folder:
+            name = f"{_turn('iteration', path.parent.parent.parent)}, {name}"
         if values := _column(_rows(path), "loss"):
-            yield "Loss", path.parent.name.replace("_0", " ").replace("_", " "), values
+            yield "Loss", name, values
     for path in sorted([*folder.glob("steps.csv"), *folder.glob("round_*/*/steps.csv")]):
-        where = "steps" if path.parent == folder else path.parent.parent.name.replace("_", " ")
+        where = "steps" if path.parent == folder else _turn("iteration", path.parent.parent)
         if values := _column(_rows(path), "loss"):
             yield "Loss", where, values
         lines = path.with_name("iterations.jsonl")
         for column, title in (("reward", "Reward"), ("accuracy", "Share of right answers")):
             if lines.exists() and (values := _column(_lines(lines), column)):
                 yield title, where, values
+
+
+def _turn(word: str, folder: Path) -> str:
+    """round_03 as `round 3`; of a spiral, whose learners keep runs of their own below it, `iteration 3`."""
+    number = folder.name.removeprefix("round_")
+    return f"{word} {int(number)}" if number.isdecimal() else folder.name
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -69,8 +69,9 @@ class Root:
         return path.relative_to(self.path).as_posix()
 
     def runs(self) -> Iterator[Path]:
-        """Every run, diagnosis and notebook below the folder, by name. Links are not followed."""
-        yield from _found(self.path, DEPTH)
+        """Every run, diagnosis and notebook below the folder, by name, among its first `MOST_ENTRIES` files and
+        folders. Links are not followed."""
+        yield from _found(self.path, DEPTH, iter(range(MOST_ENTRIES)))
 
     def look(self, path: Path) -> Look:
         """When anything in a run changed last, and whether something in it leads out of the folder, is no file, or is
@@ -89,7 +90,6 @@ class Root:
                 if place.is_symlink():
                     return Look(changed, f"{self.name_of(place)}: a link to a folder, which is not followed")
                 waiting.extend(_entries(place))
-                seen += 1
             elif not stat.S_ISREG(info.st_mode):
                 return Look(changed, f"{self.name_of(place)}: neither a file nor a folder")
             elif info.st_size > MOST_BYTES and place.suffix in TEXTS:
@@ -106,15 +106,15 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _found(folder: Path, depth: int) -> Iterator[Path]:
-    for place in _entries(folder):
+def _found(folder: Path, depth: int, budget: Iterator[int]) -> Iterator[Path]:
+    for place, _ in zip(_entries(folder), budget, strict=False):
         if place.name.startswith(".") or place.is_symlink():
             continue
         if place.is_dir():
             if is_run(place) or (place / "diagnosis.json").is_file():
                 yield place
             elif depth > 1:
-                yield from _found(place, depth - 1)
+                yield from _found(place, depth - 1, budget)
         elif is_notebook(place):
             yield place
 

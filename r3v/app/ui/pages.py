@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from r3v.app.ui.compare import Comparison
 from r3v.app.ui.curves import Series, thinned
-from r3v.app.ui.standing import DIAGNOSIS, NOTEBOOK, TURN, Standing
+from r3v.app.ui.standing import NOTEBOOK, TURN, Standing
 from r3v.pages import charts
 from r3v.pages.charts import point
 from r3v.pages.kit import Cell, card, count, link, page, percent, points, table, tile
@@ -18,14 +18,11 @@ from r3v.pages.kit import Cell, card, count, link, page, percent, points, table,
 LIVE, LIST = 10, 60
 """Seconds after which the curves of a run in work, and the list that has one, are asked for again. The page of a run is
 not: who reads in it keeps the place."""
-COMPARABLE = 2
-"""Runs that it takes for a comparison."""
 
 
-def address(found: Standing) -> str:
-    """Of the page of a run, a notebook or a diagnosis."""
-    kind = {NOTEBOOK: "notebook", DIAGNOSIS: "run"}.get(found.kind, "run")
-    return f"/{kind}/{quote(found.name)}" + ("/-/" if found.kind == NOTEBOOK else "")
+def address(name: str, kind: str = "run") -> str:
+    """Of the page of a run, a diagnosis or a notebook; names may hold bytes that are no text."""
+    return f"/{kind}/{quote(name, errors='surrogateescape')}"
 
 
 def home() -> str:
@@ -48,7 +45,7 @@ def list_page(folder: Path, found: Sequence[Standing], now: float | None = None)
     now = time.time() if now is None else now
     rows = [
         [
-            Cell(one.name, one.kind, link=address(one)),
+            Cell(one.name, one.kind, link=_link(one)),
             _state(one),
             one.rounds,
             _gate(one),
@@ -71,6 +68,10 @@ def list_page(folder: Path, found: Sequence[Standing], now: float | None = None)
     return page(title, body, refresh=LIST if any(one.alive for one in found) else 0)
 
 
+def _link(one: Standing) -> str:
+    return f"{address(one.name, 'notebook')}/-/" if one.kind == NOTEBOOK else address(one.name)
+
+
 def _state(one: Standing) -> Cell:
     if one.wrong:
         return Cell(one.stage or "cannot be read", one.wrong, "bad")
@@ -87,7 +88,7 @@ def _gate(one: Standing) -> Cell:
 
 def _chooser(found: Sequence[Standing]) -> str:
     """A form that leads to the comparison of two runs."""
-    if len(found) < COMPARABLE:
+    if len(found) < 2:
         return ""
     names = sorted(one.name for one in found)
 
@@ -121,7 +122,7 @@ def run_page(
     changed = f" · changed {ago(now - found.changed)}" if found.changed else ""
     head = [
         f'<h1>{escape(found.name)}</h1><p class="soft">{escape(found.kind)}{escape(changed)}</p><div class="tiles">',
-        tile(found.stage or "?", "in work" if found.alive else "not in work", state.css),
+        tile(found.stage or "cannot be read", "in work" if found.alive else "not in work", state.css),
         tile(found.rounds or "–", f"{TURN.get(found.kind, 'round')}s done"),
     ]
     if found.gate is not None:
@@ -154,7 +155,7 @@ def _curves(live: Mapping[str, Series]) -> list[str]:
 def compare_page(names: tuple[str, str], found: Comparison) -> str:
     """What differs between two runs, and what each measured."""
     title = "Two runs compared"
-    nav = home() + "".join(link(name, f"/run/{quote(name)}") for name in names)
+    nav = home() + "".join(link(name, address(name)) for name in names)
     sides = [f"{name} (round {side.number})" for name, side in zip(names, found.sides, strict=True)]
     metrics = list(dict.fromkeys(name for side in found.sides for name in side.cells))
     rows: list[list[str | Cell]] = [
@@ -195,8 +196,11 @@ def _drawn(names: tuple[str, str], found: Comparison, metrics: Sequence[str]) ->
     return card(charts.change_chart("Accuracy of the accepted rounds", rows, names))
 
 
-def _measured(cell: Mapping[str, object] | None) -> str:
-    return "–" if cell is None else f"{percent(cell)}\nn = {cell['n']}"
+def _measured(cell: Mapping[str, object] | None) -> Cell:
+    if cell is None:
+        return Cell("–")
+    share, *more = percent(cell).split("\n")
+    return Cell(share, f"{', '.join(more)}, n = {cell['n']}")
 
 
 def _difference(found: Comparison, metric: str) -> Cell:

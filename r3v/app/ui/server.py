@@ -8,10 +8,10 @@ folder. Pages carry no script and no form that changes anything; a run's own `re
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
@@ -71,24 +71,15 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
 
     @app.get("/compare")
     def two(a: str = "", b: str = "") -> Response:
-        folders = tuple(whole(root, name)[1] for name in (a, b))
-        try:
-            found = compare(*folders)
-        except R3VError:
-            raise
-        except Exception as error:
-            return html(pages.told_page("Cannot be compared", told(error)), 422)
-        return html(pages.compare_page((root.name_of(folders[0]), root.name_of(folders[1])), found))
+        first, second = (whole(root, name)[1] for name in (a, b))
+        names = root.name_of(first), root.name_of(second)
+        return answered(lambda: html(pages.compare_page(names, compare(first, second))))
 
     @app.get("/run/{name:path}/-/live")
     def live(name: str) -> Response:
         found, folder = whole(root, name)
-        try:
-            drawn = curves(folder)
-        except Exception as error:  # a file that is being written
-            return html(pages.told_page("Cannot be shown", told(error)), 422)
-        links = {"Whole page": f"/run/{quote(found.name)}"}
-        return html(pages.run_page(found, links, drawn, refresh=True))
+        links = {"Whole page": pages.address(found.name)}
+        return answered(lambda: html(pages.run_page(found, links, curves(folder), refresh=True)))
 
     @app.get("/run/{name:path}/-/report")
     def report(name: str) -> Response:
@@ -101,21 +92,21 @@ def make_app(root: Root, key: str | None = None) -> FastAPI:
         found, _ = whole(root, name)
         where = "" if round is None else f"/round_{round:02d}/diagnosis"
         place = root.inside(f"{found.name}{where}/diagnosis.json")
-        return html(diagnosis_page(place, pages.home() + pages.link(found.name, f"/run/{quote(found.name)}")))
+        nav = pages.home() + pages.link(found.name, pages.address(found.name))
+        return answered(lambda: html(diagnosis_page(place, nav)))
 
     @app.get("/run/{name:path}")
     def run(name: str) -> Response:
-        folder = root.inside(name)
-        if not is_run(folder) and not (folder / "diagnosis.json").is_file():
-            raise Missing(name)
-        return html(run_page(root, standing(root, folder), folder))
+        found, folder = known(root, name)
+        return answered(lambda: html(run_page(root, found, folder)))
 
     @app.get("/notebook/{name:path}/-/{page:path}")
     def notebook(name: str, page: str, request: Request) -> Response:
         path = root.inside(name)
         if not is_notebook(path):
             raise Missing(name)
-        return notebook_answer(path, f"/notebook/{quote(root.name_of(path))}/-", f"/{page}", request.query_params)
+        base = f"{pages.address(root.name_of(path), 'notebook')}/-"
+        return answered(lambda: notebook_answer(path, base, f"/{page}", request.query_params))
 
     return app
 
@@ -124,18 +115,33 @@ def html(text: str, status: int = 200, more: Mapping[str, str] | None = None) ->
     return HTMLResponse(text.encode("utf-8", "replace").decode(), status, {**HEADERS, **(more or {})})
 
 
+def answered(work: Callable[[], Response]) -> Response:
+    """What `work` answers; where it fails over what a file holds, a page that says so."""
+    try:
+        return work()
+    except (R3VError, Missing, HTTPException):
+        raise
+    except Exception as error:
+        return html(pages.told_page("Cannot be shown", told(error)), 422)
+
+
 def told(error: Exception) -> str:
     """What went wrong with a run's files; the log has where."""
     log.warning("a page could not be made", exc_info=error)
     return said(error)
 
 
-def whole(root: Root, name: str) -> tuple[Standing, Path]:
-    """A run that may be read. Raises Missing for what is none, HTTPException for one with files that lead out."""
+def known(root: Root, name: str) -> tuple[Standing, Path]:
+    """A run or diagnosis of the folder. Raises Missing for what is none."""
     folder = root.inside(name)
     if not is_run(folder) and not (folder / "diagnosis.json").is_file():
         raise Missing(name)
-    found = standing(root, folder)
+    return standing(root, folder), folder
+
+
+def whole(root: Root, name: str) -> tuple[Standing, Path]:
+    """A run that may be read. Raises Missing for what is none, HTTPException for one with files that lead out."""
+    found, folder = known(root, name)
     if wrong := root.look(folder).wrong:
         raise HTTPException(422, wrong)
     return found, folder
@@ -145,22 +151,24 @@ def run_page(root: Root, found: Standing, folder: Path) -> str:
     """The page of a run; of one with something wrong, what is wrong and what can be shown all the same."""
     if root.look(folder).wrong:
         return pages.run_page(found, {}, {})
-    base = f"/run/{quote(found.name)}/-"
+    base = f"{pages.address(found.name)}/-"
     if found.kind == DIAGNOSIS:
         return diagnosis_page(folder / "diagnosis.json", pages.home())
     links = {"Curves live": f"{base}/live"} if found.alive else {}
     if (folder / "report.html").is_file():
         links["Report with pictures"] = f"{base}/report"
-    for place in sorted(folder.glob("round_*/diagnosis/diagnosis.json")):
+    for place in sorted([*folder.glob("round_*/diagnosis/diagnosis.json"), *folder.glob("round_*/*/notebook.db")]):
         number = place.parent.parent.name.removeprefix("round_")
-        if number.isdecimal():
+        if number.isdecimal() and place.suffix == ".json":
             links[f"Diagnosis {int(number)}"] = f"{base}/diagnosis?round={int(number)}"
+        elif number.isdecimal():
+            links[f"Notebook {int(number)}"] = f"{pages.address(root.name_of(place), 'notebook')}/-/"
     live, body = {}, []
     try:
         live = curves(folder)
         body = learner_page(found.kind, folder)
     except Exception as error:
-        body = [f'<p class="error">{pages.escape(told(error))}</p>'] if not found.wrong else []
+        body = [f'<p class="error">{escape(told(error))}</p>'] if not found.wrong else []
     return pages.run_page(found, links, live, body)
 
 
@@ -182,12 +190,7 @@ def diagnosis_page(path: Path, nav: str) -> str:
     from r3v.curriculum.diagnosis.findings import read_diagnosis
     from r3v.curriculum.diagnosis.page import render
 
-    try:
-        return render(read_diagnosis(path), nav=nav)
-    except R3VError:
-        raise
-    except Exception as error:
-        return pages.told_page("Cannot be shown", told(error))
+    return render(read_diagnosis(path), nav=nav)
 
 
 def notebook_answer(path: Path, base: str, page: str, query: Mapping[str, str]) -> Response:

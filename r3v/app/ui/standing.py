@@ -119,11 +119,20 @@ def _run(found: Standing, folder: Path) -> Standing:
     found = replace(found, rounds=rounds, stage=stage)
     if not closed:
         return found
-    value = _json(folder / "run.json")
-    if value.get("stopped"):
-        found = replace(found, stage=f"stopped: {value['stopped']}")
-    report = _json(folder / f"round_{value['accepted_round']:02d}" / "report.json")
-    return replace(found, gate=report["gate"]["greedy"])
+    try:
+        value = _json(folder / "run.json")
+        if value.get("stopped") and not found.alive:
+            found = replace(found, stage=f"stopped by {value['stopped'].partition(':')[0]}")
+        report = _json(folder / f"round_{value['accepted_round']:02d}" / "report.json")
+        return replace(found, gate=_share(report["gate"]["greedy"]))
+    except Exception as error:  # where it stands is known all the same
+        return replace(found, wrong=said(error))
+
+
+def _share(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """A measured share, looked at: what is wrong with it is told of this run, not raised where all are listed."""
+    low, high = cell["ci95"]
+    return {"accuracy": float(cell["accuracy"]), "n": int(cell["n"]), "ci95": (float(low), float(high))}
 
 
 def _wanted(kind: str, settings: Mapping[str, Any]) -> int | None:

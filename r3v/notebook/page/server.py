@@ -7,7 +7,6 @@ name are refused (DNS rebinding), and so is every change that does not carry the
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 import socket
 import time
@@ -26,6 +25,7 @@ from r3v.notebook.page import pages as ui_pages
 from r3v.notebook.page.actions import GET, POST, Page, Site
 from r3v.notebook.store.store import Notebook
 from r3v.pages.kit import POLICY
+from r3v.settings.server import is_loopback
 
 MAX_BODY = 1 << 20
 LINGER = 5.0  # seconds at most that what is still being sent after the answer is read and thrown away
@@ -44,15 +44,6 @@ class Refused(Exception):
 
     status: HTTPStatus
     reason: str
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Server(ThreadingHTTPServer):
