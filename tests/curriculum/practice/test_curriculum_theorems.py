@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 
 import pytest
 
 from r3v.curriculum.generators import aims_of, generator
+from r3v.curriculum.practice import theorems
 from r3v.curriculum.practice.generate import FIRST_SEED, contents
 from r3v.curriculum.practice.item import Target, provenance_of
 from r3v.curriculum.practice.quality import sift
@@ -25,7 +25,7 @@ HOMES = {"vertical_angle": ("crossing_lines", "bend_outside")}
 @pytest.fixture(autouse=True)
 def homes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Finding the constructions of every theorem takes seconds."""
-    monkeypatch.setattr(sys.modules["r3v.curriculum.practice.theorems"], "theorem_homes", lambda: HOMES)
+    monkeypatch.setattr(theorems, "theorem_homes", lambda: HOMES)
 
 
 @pytest.mark.parametrize(("skill", "level"), [("vertical_angle", None), ("vertical_angle", 1), (None, 1)])
