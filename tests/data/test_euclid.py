@@ -24,6 +24,7 @@ from r3v.data.euclid.exact import PI, Exact, near, number
 from r3v.data.euclid.figure import Figure, foot, mid, polar, sided, triangle
 from r3v.data.euclid.picture import BLOCKED, draw
 from r3v.data.euclid.rules import stated, written_out
+from r3v.data.euclid.source import RARE
 from r3v.errors import ConfigError, DataError
 from r3v.grading import grade
 from r3v.recipes.research.euclid_theorems import coverage, example, occurring, read_table, training_theorems
@@ -393,6 +394,14 @@ def test_geoworld_stays_what_it_was() -> None:
 def test_exact_is_hashable_and_readable() -> None:
     assert len({number(2), number(2), Exact(())}) == 2
     assert repr(number(2)) == "Exact(2)"
+
+
+def test_rare_theorems_are_at_home_where_the_book_has_an_example() -> None:
+    rows = read_table(BOOK.read_text(encoding="utf-8"))
+    for tag, homes in RARE.items():
+        examples = {(construction, number) for tags, _, construction, number in rows.values() if tag in tags}
+        assert {construction for construction, _ in examples} == set(homes)
+        assert all(tag in make("train", 0, number, name).problem.skills for name, number in examples)
 
 
 # -- the book of theorems --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ FormalGeo's theorems (`geoqa:...&skills=theorems`) have practice here."""
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ STEPS = (1, 5)
 TOLERANCE = 1e-5
 """Relative, between an answer and its measure on the coordinates."""
 _MOST_MISSES = 400
+_SEED_STRIDE = 10**9
 ALIKE = 0.4
 """Jaccard similarity of pairs of words from which two questions with the same numbers are one. Low, because one dropped
 too many costs nothing."""
@@ -86,7 +88,10 @@ class EuclidGenerator:
 
     def _draw(self, target: Target, n: int, seed: int) -> Iterator[Problem]:
         homes = () if target.skill is None else theorem_homes().get(target.skill, ())
-        only, number = ",".join(homes), FIRST_SEED + seed
+        only = ",".join(homes)
+        # Theorems at home in the same constructions would get the same problems from the same number.
+        rng = random.Random(f"practice|{target.skill}|{target.level}|{seed}")
+        number = FIRST_SEED + seed * _SEED_STRIDE + rng.randrange(_SEED_STRIDE)
         seen = set(self._exclude)
         made = misses = index = 0
         while made < n and misses < _MOST_MISSES:

@@ -21,6 +21,14 @@ SIZES = {"train": 200_000, "gate": 1_000, "test": 2_000}
 _SAMPLE = 6
 """How many problems of each construction tell which theorems it uses."""
 _TRIES = 400
+RARE = {
+    "congruent_triangle_judgment_aas": ("congruent_pair",),
+    "isosceles_trapezoid_property_angle_equal": ("trapezoid_angles",),
+    "isosceles_trapezoid_property_diagonal_equal": ("trapezoid_angles",),
+    "mirror_congruent_triangle_judgment_sss": ("congruent_pair",),
+    "parallelogram_judgment_equal_and_equal": ("becoming_parallelogram",),
+}
+"""Theorems that so few problems do not show, and a construction that uses each, by docs/theorems.md."""
 
 
 class EuclidSource(Sequence[Problem]):
@@ -65,13 +73,13 @@ class EuclidSource(Sequence[Problem]):
 
 @functools.lru_cache(maxsize=1)
 def theorem_homes() -> dict[str, tuple[str, ...]]:
-    """Theorem -> the constructions that use it, by a few problems of each; takes seconds the first time."""
+    """Theorem -> the constructions that use it, by a few problems of each and `RARE`; takes seconds the first time."""
     found: dict[str, list[str]] = {}
     for name in CONSTRUCTIONS:
         tags = {tag for k in range(_SAMPLE) for tag in make("train", 0, k, name).problem.skills}
         for tag in sorted(tags):
             found.setdefault(tag, []).append(name)
-    return {tag: tuple(names) for tag, names in found.items()}
+    return {**RARE, **{tag: tuple(names) for tag, names in found.items()}}
 
 
 def source(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from theorem_data import ANGLE_SUM, VERTICAL, theorem_folder
 
 from r3v.app.commands import evolve as commands
 from r3v.curriculum.diagnosis.probes import leaks
+from r3v.curriculum.practice import theorems
 from r3v.curriculum.spiral import spiral
 from r3v.curriculum.spiral.config import SpiralConfig, check
 from r3v.curriculum.spiral.dry import scripted_parts
@@ -49,7 +49,7 @@ class Killed(BaseException):
 def homes() -> Iterator[None]:
     """Finding the constructions of every theorem takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["r3v.curriculum.practice.theorems"], "theorem_homes", lambda: HOMES)
+        patch.setattr(theorems, "theorem_homes", lambda: HOMES)
         yield
 
 
