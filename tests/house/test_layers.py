@@ -143,7 +143,8 @@ def test_a_folder_of_fakes_holds_as_few_and_is_on_the_path() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         path = tomllib.load(file)["tool"]["pytest"]["ini_options"]["pythonpath"]
     assert [ROOT / folder for folder in path] == list(FOLDERS)
-    fakes = list(FAKES.rglob("*.py"))
+    # lmms-eval's own name: on the path of the tests that import it alone.
+    fakes = [p for p in FAKES.rglob("*.py") if FAKES / "lmms" not in p.parents]
     assert {p.parent for p in fakes} == set(FOLDERS)
     assert max(Counter(p.parent for p in fakes).values()) <= MOST_MODULES
     assert len({p.name for p in fakes}) == len(fakes), "they are imported by their bare names"

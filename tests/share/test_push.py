@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_hub.server import Hub, fake_hub
+from fake_hub import Hub, fake_hub
 from places import ROOT
 
 from r3v.app.cli import main
