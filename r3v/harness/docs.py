@@ -28,8 +28,10 @@ def problem_to(problem: Problem) -> str:
 def problem_from(doc: Mapping[str, Any]) -> Problem:
     """The problem of a document, without its pictures. Raises DataError for a damaged one."""
     try:
-        found = json.loads(doc[OWN])
-        return Problem(**{k: tuple(v) if k in _TUPLES and v is not None else v for k, v in found.items()})
+        found: dict[str, Any] = json.loads(doc[OWN])
+        for name in _TUPLES:
+            found[name] = tuple(found[name]) if found.get(name) is not None else None
+        return Problem(**found)
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f"found no problem in the column {OWN}: {error}", fix="Write the task anew with `r3v harness task`"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from PIL import Image
+
 from r3v.curriculum.images.png import png
 from r3v.errors import ConfigError
 from r3v.records import BytesImage, FileImage, ImageSource, Message
@@ -30,7 +32,7 @@ def picture(value: Any) -> ImageSource:
     """A picture as tasks give it: a file's path, or an image of Pillow. Raises ConfigError for anything else."""
     if isinstance(value, str) and "://" not in value and not value.startswith("data:"):
         return FileImage(value)
-    if hasattr(value, "convert") and hasattr(value, "mode"):
+    if isinstance(value, Image.Image):
         return BytesImage(png(value if value.mode in _PLAIN else value.convert("RGB")), "of the task")
     shown = value[:60] if isinstance(value, str) else type(value).__name__
     raise ConfigError(f"found the picture {shown}, expected a file or an image of Pillow; nothing is fetched")

@@ -44,18 +44,18 @@ def deliver(folder: Path, args: argparse.Namespace, token: str | None, message: 
     from r3v.app.share.folder import files_of
     from r3v.app.share.hub import send
 
-    name = name or args.name
+    target: str = name or args.name
     found = files_of(folder)
     total = sum(size for _, size in found)
     kind = "private" if args.private else "public"
     head = "would be sent" if token is None else "to send"
-    print(f"{len(found)} files, {total:,} bytes, {head} to {name} ({kind} where it is new):")
+    print(f"{len(found)} files, {total:,} bytes, {head} to {target} ({kind} where it is new):")
     for file, size in found:
         print(f"  {size:>15,}  {file}")
     if token is None:
         print(f"nothing was sent; the folder is {folder}")
         return
-    print(f"sent: {send(folder, name, token, private=args.private, message=message)}")
+    print(f"sent: {send(folder, target, token, private=args.private, message=message)}")
 
 
 def export_flags(p: argparse.ArgumentParser) -> None:
