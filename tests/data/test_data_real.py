@@ -63,7 +63,7 @@ def test_geoqa_check(real_data) -> None:
 
 def test_formalgeo_forms(real_data) -> None:
     """4,133 rows each; the raw text lacks English in 188 rows, the generated text has raw predicates in
-    some."""
+    some, and eight answers are inverse functions, which nothing here compares."""
     path = real_data("geoqa")
     raw = load(f"geoqa:{path}/formalgeo_raw_text.jsonl", skip_bad=True)
     assert len(raw) + raw.skipped == 4133
@@ -75,7 +75,7 @@ def test_formalgeo_forms(real_data) -> None:
     )
     generated = load(f"geoqa:{path}/formalgeo7k_v1.jsonl", skip_bad=True)
     assert len(generated) + generated.skipped == 4133
-    assert generated.skipped == 324
+    assert generated.skipped == 324 + 8
 
 
 def test_geometry3k_and_tabmwp(real_data) -> None:

@@ -146,7 +146,8 @@ def data_check(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def recipe_sets(recipe: str) -> dict[str, str]:
-    """The data specs of a recipe of any kind, by the name of their field in `data`. Raises ConfigError."""
+    """The data specs of a recipe of any kind, by the name of their field in `data`, and `probe` for what is diagnosed.
+    Raises ConfigError."""
     import yaml
 
     from r3v.settings.tree import find_recipe
@@ -156,8 +157,9 @@ def recipe_sets(recipe: str) -> dict[str, str]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the recipe: {error}") from error
-    data = tree.get("data") if isinstance(tree, dict) else None
-    found = {k: v for k, v in (data or {}).items() if isinstance(v, str) and ":" in v}
+    tree = tree if isinstance(tree, dict) else {}
+    named = {**(tree.get("data") or {}), "probe": (tree.get("probe") or {}).get("data")}
+    found = {k: v for k, v in named.items() if isinstance(v, str) and ":" in v}
     if not found:
         raise ConfigError(f"{path}: found no data set, expected fields such as data.train; name the data spec itself")
     return found

@@ -95,7 +95,7 @@ def llava_next(kind: str, **more: Any) -> Any:
 
 
 def llava_next_processor(tokenizer: Any, config: Any, template: str) -> Any:
-    edge = {"size": {"shortest_edge": 32}, "crop_size": SMALL}
+    edge: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": SMALL}
     images = t.LlavaNextImageProcessor(**edge, image_grid_pinpoints=config.image_grid_pinpoints)
     options = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
     return t.LlavaNextProcessor(images, tokenizer, chat_template=template, **options)
@@ -142,7 +142,8 @@ family(
 
 
 def smolvlm(ids: Ids) -> Any:
-    return t.SmolVLMConfig(
+    config: Any = t.SmolVLMConfig
+    return config(
         text_config=text("llama", ids),
         vision_config={**VISION, "image_size": 32, "patch_size": 4},
         image_token_id=ids["<image>"],
@@ -154,7 +155,7 @@ def smolvlm(ids: Ids) -> Any:
 def smolvlm_processor(tokenizer: Any, config: Any, template: str) -> Any:
     tokenizer.image_token, tokenizer.global_image_token = "<image>", "<global-img>"
     tokenizer.fake_image_token = "<fake_token_around_image>"
-    size = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
+    size: dict[str, Any] = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
     images, videos = t.SmolVLMImageProcessor(**size), t.SmolVLMVideoProcessor(**size)
     return t.SmolVLMProcessor(images, tokenizer, videos, image_seq_len=16, chat_template=template)
 
@@ -284,12 +285,12 @@ def aya(ids: Ids) -> Any:
 
 
 def aya_processor(tokenizer: Any, config: Any, template: str) -> Any:
-    options = {"patch_size": 8, "img_size": 32, "downsample_factor": 2}
+    options: dict[str, Any] = {"patch_size": 8, "img_size": 32, "downsample_factor": 2}
     return t.AyaVisionProcessor(t.GotOcr2ImageProcessor(**TILES), tokenizer, chat_template=template, **options)
 
 
 def cohere2(ids: Ids) -> Any:
-    sizes = {"downsample_factor": 2, "alignment_intermediate_size": 128}
+    sizes: dict[str, Any] = {"downsample_factor": 2, "alignment_intermediate_size": 128}
     picture = ids["<|IMG_PATCH|>"]
     return t.Cohere2VisionConfig(
         text_config=cohere_text(ids), vision_config=SIGLIP, image_token_id=picture, **sizes
@@ -297,7 +298,8 @@ def cohere2(ids: Ids) -> Any:
 
 
 def cohere2_processor(tokenizer: Any, config: Any, template: str) -> Any:
-    images = t.Cohere2VisionImageProcessor(**TILES, patch_size=2)
+    make: Any = t.Cohere2VisionImageProcessor
+    images = make(**TILES, patch_size=2)
     return t.Cohere2VisionProcessor(images, tokenizer, chat_template=template)
 
 
@@ -327,7 +329,13 @@ def lfm2(ids: Ids) -> Any:
 
 
 def lfm2_processor(tokenizer: Any, config: Any, template: str) -> Any:
-    tiles = {"encoder_patch_size": 8, "tile_size": 32, "min_image_tokens": 1, "max_image_tokens": 4, "max_tiles": 4}
+    tiles: dict[str, Any] = {
+        "encoder_patch_size": 8,
+        "tile_size": 32,
+        "min_image_tokens": 1,
+        "max_image_tokens": 4,
+        "max_tiles": 4,
+    }
     return t.Lfm2VlProcessor(t.Lfm2VlImageProcessor(**tiles, size=SMALL), tokenizer, chat_template=template)
 
 

@@ -27,7 +27,7 @@ def experts(n: int = 4, most: int = 2) -> dict[str, int]:
     return {"num_experts": n, "num_experts_per_tok": most, "moe_intermediate_size": 64}
 
 
-def qwen_ids(ids: Ids) -> dict[str, int]:
+def qwen_ids(ids: Ids) -> dict[str, Any]:
     return {
         "image_token_id": ids["<|image_pad|>"],
         "video_token_id": ids["<|video_pad|>"],
@@ -255,7 +255,7 @@ def paligemma(ids: Ids) -> Any:
 
 
 def paligemma_processor(tokenizer: Any, config: Any, template: str) -> Any:
-    images = t.SiglipImageProcessor(size=SMALL)
+    images: Any = t.SiglipImageProcessor(size=SMALL)
     images.image_seq_length = 16
     return t.PaliGemmaProcessor(images, tokenizer, chat_template=template)
 
@@ -403,12 +403,12 @@ def ernie(ids: Ids) -> Any:
     own = text(ids, rope_parameters=mrope(3, 3, 2), tie_word_embeddings=True, moe_intermediate_size=[64, 64])
     own |= {"moe_k": 2, "moe_num_experts": 4, "moe_num_shared_experts": 1}
     vision = {"depth": 2, "num_heads": 4, "patch_size": 8, "spatial_merge_size": 2, "temporal_merge_size": 2}
-    named = {
+    named: dict[str, Any] = {
         f"{kind.lower()}_{part}token_id": ids[f"<|{kind}_{mark}|>"]
         for kind in ("IMAGE", "VIDEO")
         for part, mark in (("", "PLACEHOLDER"), ("start_", "START"), ("end_", "END"))
     }
-    sizes = {"hidden_size": 64, "intermediate_size": 128}
+    sizes: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128}
     return t.Ernie4_5_VLMoeConfig(text_config=own, vision_config={**vision, **sizes}, **named)
 
 
