@@ -27,15 +27,15 @@ SOURCES = {page: source for source, page in OUTSIDE.items()}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def on_config(config: Any) -> Any:
-    """`build/docs/r3v` shows the reference what is installed as r3v: its rooms, and the folders at the top."""
+def on_startup(**_: Any) -> None:
+    """`build/docs/r3v` shows the reference what is installed as r3v: its rooms, and the folders at the top. Made before
+    the reference looks for its paths, which it leaves out where they do not exist yet."""
     package = ROOT / "build" / "docs" / "r3v"
     package.mkdir(parents=True, exist_ok=True)
     for path in [*(ROOT / "r3v").iterdir(), ROOT / "losses", ROOT / "recipes"]:
         link = package / path.name
         if path.name != "__pycache__" and not link.is_symlink():
             link.symlink_to(path)
-    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

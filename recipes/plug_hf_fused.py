@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import tempfile
 
+import torch
+
 from r3v.losses import make_loss
 from r3v.losses.adapters import KindCounts
 from r3v.policies.model.encode import Encoder
@@ -41,6 +43,7 @@ def train(settings: Settings) -> list[float]:
             num_train_epochs=1,
             train_sampling_strategy="sequential",
             remove_unused_columns=False,
+            use_cpu=not torch.cuda.is_available(),  # else several processes on a machine without a GPU would not meet
             prediction_loss_only=True,
             max_grad_norm=0.0,
             learning_rate=settings.lr,
