@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -69,3 +70,9 @@ class PromptError(EngineError):
 
 class EngineGoneError(RunError):
     """The engine that the run had started ended or hangs. The stage ends here; the same command goes on from it."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Words for an error message: the nearest known name, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""

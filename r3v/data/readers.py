@@ -3,7 +3,6 @@ line here."""
 
 from __future__ import annotations
 
-import difflib
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from r3v.data.sets.folders import chartqa, tabmwp
 from r3v.data.sets.geoqa import geometry3k, geoqa
 from r3v.data.sets.releases import clevr_math, m3cot
 from r3v.data.source import Problems, Source, select_split
-from r3v.errors import ConfigError, DataError
+from r3v.errors import ConfigError, DataError, near
 from r3v.grading.own import load_grader
 from r3v.records import Problem
 from r3v.spec import Spec, parse_spec
@@ -93,8 +92,7 @@ READERS: dict[str, Reader] = {
 def reader_of(spec: Spec) -> Reader:
     """The reader a spec names. Raises ConfigError with the nearest name."""
     if spec.reader not in READERS:
-        near = difflib.get_close_matches(spec.reader, READERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = near(spec.reader, READERS)
         raise ConfigError(f"{spec.text}: unknown reader {spec.reader!r}{hint} (known: {', '.join(READERS)})")
     return READERS[spec.reader]
 

@@ -23,7 +23,7 @@ from r3v.curriculum.practice.measure import disagreement
 from r3v.data.geoworld.core import Draw, operations
 from r3v.data.geoworld.make import FAMILIES, item_of, make
 from r3v.data.geoworld.make import SEEN as FAMILY_NAMES
-from r3v.errors import ConfigError, DataError
+from r3v.errors import ConfigError, DataError, near
 from r3v.records import Problem
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -136,9 +136,6 @@ def _unknown_skill(target: Target) -> ConfigError:
     levels = [level for level in LEVELS if target.skill in skills_at(level)]
     if levels:
         return ConfigError(f"found {target.describe()}, but GeoWorld has that skill at levels {levels} only")
-    import difflib
-
     known = sorted({skill for level in LEVELS for skill in skills_at(level)})
-    near = difflib.get_close_matches(target.skill or "", known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = near(target.skill or "", known)
     return ConfigError(f"found skill {target.skill!r}{hint} (GeoWorld has: {', '.join(known)})")

@@ -19,7 +19,7 @@ from r3v.curriculum.practice.item import (
     with_provenance,
 )
 from r3v.data.euclid import TAGS, Item, make, theorem_homes
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, near
 from r3v.records import Problem
 
 STEPS = (1, 5)
@@ -79,11 +79,9 @@ class EuclidGenerator:
         more are found. Raises ConfigError for a theorem that no rule stands for."""
         require_level(target, *STEPS)
         if target.skill is not None and target.skill not in TAGS:
-            import difflib
-
-            near = difflib.get_close_matches(target.skill, TAGS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"found skill {target.skill!r}{hint}, which no rule of Euclid stands for")
+            raise ConfigError(
+                f"found skill {target.skill!r}{near(target.skill, TAGS)}, which no rule of Euclid stands for"
+            )
         return self._draw(target, n, seed)
 
     def _draw(self, target: Target, n: int, seed: int) -> Iterator[Problem]:

@@ -7,7 +7,6 @@ the learner that it names.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from r3v.curriculum.agents.config import AgentsGroup, check_agents
 from r3v.curriculum.reinforce.config import DriftConfig, GroupConfig, RewardConfig, UpdateConfig
 from r3v.curriculum.spiral.mixture import MixtureConfig, check_config
-from r3v.errors import ConfigError
+from r3v.errors import ConfigError, near
 from r3v.notebook.evolve.config import SupervisorConfig
 from r3v.notebook.gate.gate import GateConfig
 from r3v.notebook.retrieval.scoring import RetrievalConfig
@@ -299,9 +298,7 @@ def with_preset(config: SpiralConfig, explicit: Collection[str] = ()) -> SpiralC
     """`config` with the values of `run.preset`, except for the dotted names in `explicit`. Raises ConfigError."""
     name = config.run.preset
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"found run.preset {name!r}, expected one of {', '.join(PRESETS)}{hint}")
+        raise ConfigError(f"found run.preset {name!r}, expected one of {', '.join(PRESETS)}{near(name, PRESETS)}")
     groups: dict[str, dict[str, Any]] = {}
     for dotted, value in PRESETS[name].items():
         if dotted not in explicit:

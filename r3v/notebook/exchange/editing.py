@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from r3v.errors import ConfigError, DataError
+from r3v.errors import ConfigError, DataError, near
 from r3v.notebook.store.check import LISTS, check_note
 from r3v.notebook.store.note import SCHEMA, Note
-from r3v.notebook.store.reading import near
 
 SECTIONS = {
     "guidance": "Guidance",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from r3v.errors import DataError, RunError
+from r3v.errors import DataError, RunError, near
 from r3v.notebook.store.note import Note, State
-from r3v.notebook.store.reading import HEAD, near
+from r3v.notebook.store.reading import HEAD
 from r3v.notebook.store.store import Notebook
 
 

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from r3v.errors import RunError
+from r3v.errors import RunError, near
 from r3v.notebook.store.note import Note
-from r3v.notebook.store.reading import HEAD, Commit, near
+from r3v.notebook.store.reading import HEAD, Commit
 from r3v.notebook.store.store import Notebook
 
 SHOWN = tuple(f.name for f in fields(Note) if f.name not in ("id", "parents"))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r3v.errors import RunError
+from r3v.errors import RunError, near
 from r3v.notebook.store.attachments import Attachments
 from r3v.notebook.store.database import WAIT
 from r3v.notebook.store.note import Note, canonical
@@ -62,12 +61,6 @@ def commit_hash(
         "receipt": receipt,
     }
     return hashlib.sha256(canonical(content)).hexdigest()
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """Words for an error message: the nearest known name, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _commit(row: Sequence[Any]) -> Commit:

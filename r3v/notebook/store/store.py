@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from r3v.errors import DataError, RunError
+from r3v.errors import DataError, RunError, near
 from r3v.notebook.store.attachments import Event, to_json
 from r3v.notebook.store.check import check_note
 from r3v.notebook.store.database import WAIT, now
 from r3v.notebook.store.note import Note
-from r3v.notebook.store.reading import COLUMNS, HEAD, Commit, Move, Reader, commit_hash, near
+from r3v.notebook.store.reading import COLUMNS, HEAD, Commit, Move, Reader, commit_hash
 
 __all__ = ["HEAD", "Commit", "Event", "Move", "Notebook", "commit_hash"]
 
